@@ -1,0 +1,281 @@
+"""The command line: ``python -m hmm2song recognize | index | info``.
+
+Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from hmm2song.catalog import Catalog
+from hmm2song.encoder import default_encoder
+from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing import SKIPPED_NAME, index
+from hmm2song.inference import Recognizer
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXAMPLES = """examples:
+  python -m hmm2song recognize hum.wav
+  python -m hmm2song recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
+  python -m hmm2song recognize hum.wav --catalog my-catalog --json
+  python -m hmm2song index my-music --out my-catalog
+  python -m hmm2song index info.csv --out my-catalog --workers 4
+  python -m hmm2song info my-catalog
+"""
+STEPS = {"read": "reading", "embed": "embedding"}
+SHOWN_SKIPPED = 20
+"""Skipped files listed on the screen; all of them stand in the catalog's skipped.csv."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
+        stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (Hmm2SongError, OSError) as error:
+        print(f"hmm2song: {_shown(str(error))}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print(f"hmm2song: stopped{options.after_interrupt}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hmm2song",
+        description="Find a song by humming it, and make catalogs of songs that can be found.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(after_interrupt="")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_recognize(commands)
+    _add_index(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_command(commands, name: str, run, summary: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog="examples:\n" + "".join(line + "\n" for line in EXAMPLES.splitlines() if f"hmm2song {name} " in line),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return command
+
+
+# recognize --------------------------------------------------------------------------------------------------
+
+
+def _add_recognize(commands) -> None:
+    command = _add_command(commands, "recognize", _recognize, "Find the song that a recording hums, sings or whistles.")
+    command.add_argument("file", metavar="FILE", help="the recording: wav, flac, ogg, mp3, m4a, webm, ...")
+    command.add_argument(
+        "--genre",
+        action="append",
+        default=[],
+        metavar="G",
+        help="search only this genre; may be given several times",
+    )
+    command.add_argument(
+        "--gender",
+        default="any",
+        choices=("any", "female", "male", "mixed"),
+        help="search only these singers' songs",
+    )
+    command.add_argument(
+        "--only-known",
+        action="store_true",
+        help="with --genre or --gender, leave out songs where it is not known",
+    )
+    command.add_argument("--top-k", type=int, default=10, metavar="N", help="how many songs to list (default: 10)")
+    command.add_argument(
+        "--catalog",
+        metavar="SOURCE",
+        help="a folder or a repository on the Hub (default: the bundled catalog)",
+    )
+    command.add_argument("--revision", metavar="R", help="commit, tag or branch of the repository")
+
+
+def _recognize(options: argparse.Namespace) -> None:
+    recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
+    result = recognizer.recognize(
+        options.file,
+        genres=tuple(options.genre),
+        gender=options.gender,
+        top_k=options.top_k,
+        only_known=options.only_known,
+    )
+    if options.json:
+        _print_json(result.to_dict())
+        return
+    for notice in result.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    for advice in result.advice:
+        print(f"advice: {advice.message}", file=sys.stderr)
+    if result.no_match:
+        print(f"No match: probably none of the {result.n_searched} songs searched.")
+    if result.matches:
+        print("The closest:" if result.no_match else f"Best of {result.n_searched} songs:")
+        _print_table(
+            ("", "sure", "title", "artist", "genre", "at", "key", "tempo"),
+            [_match_row(match) for match in result.matches],
+        )
+    if result.n_unknown:
+        print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")
+    if result.elsewhere is not None:
+        print(f"Outside the filter: {_shown(_title(result.elsewhere))} ({result.elsewhere.probability:.0%})")
+
+
+def _match_row(match) -> tuple[str, ...]:
+    at_s = int(match.alignment.start_s)
+    return (
+        str(match.rank),
+        f"{match.probability:.0%}",
+        _title(match),
+        match.artist,
+        match.genre,
+        f"{at_s // 60}:{at_s % 60:02d}",
+        f"{match.alignment.key_shift_st:+.0f} st",
+        f"{match.alignment.tempo_ratio:.0%}",
+    )
+
+
+def _title(song) -> str:
+    return f"{song.title} ({song.title_ko})" if song.title_ko and song.title_ko != song.title else song.title
+
+
+# index ------------------------------------------------------------------------------------------------------
+
+
+def _add_index(commands) -> None:
+    command = _add_command(
+        commands,
+        "index",
+        _index,
+        "Make a catalog of a folder of scores and recordings of one voice, or of a table.",
+    )
+    command.add_argument(
+        "source",
+        metavar="FOLDER_OR_TABLE",
+        help="a folder, a table (CSV: id,Title,Singer,Lyric,genre,path,gender) or a score",
+    )
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+    command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
+    command.set_defaults(after_interrupt="; run the same command again to go on where it stopped")
+
+
+def _index(options: argparse.Namespace) -> None:
+    with _progress_bar() as show:
+        report = index(options.source, options.out, default_encoder(), options.workers, show)
+    if options.json:
+        _print_json({"out": options.out, **report.to_dict()})
+        return
+    print(f"{report.indexed} songs in {options.out}, {len(report.skipped)} skipped")
+    for skipped in report.skipped[:SHOWN_SKIPPED]:
+        print(f"  {_shown(skipped.path)}: {_shown(skipped.reason)}")
+    if len(report.skipped) > SHOWN_SKIPPED:
+        print(f"  ... all of them: {os.path.join(options.out, SKIPPED_NAME)}")
+
+
+@contextmanager
+def _progress_bar() -> Iterator:
+    """Yield a callback that shows one bar per step on a terminal, and nothing elsewhere."""
+    bars: dict[str, tqdm] = {}
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=STEPS[step], total=total, disable=None, leave=False)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+# info -------------------------------------------------------------------------------------------------------
+
+
+def _add_info(commands) -> None:
+    command = _add_command(commands, "info", _info, "Check a catalog and say what is in it.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+
+
+def _info(options: argparse.Namespace) -> None:
+    encoder = default_encoder()
+    catalog = Catalog.load(options.catalog, encoder)
+    duration_s = sum(melody.duration_s for melody in catalog.melodies)
+    genres, genders = catalog.genre_counts(), catalog.gender_counts()
+    if options.json:
+        _print_json(
+            {
+                "songs": len(catalog),
+                "duration_s": round(duration_s, 1),
+                "genres": genres,
+                "genders": genders,
+                "encoder": encoder.fingerprint,
+                "checksums": "ok",
+            }
+        )
+        return
+    print(f"songs      {len(catalog)}")
+    print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
+    print(f"encoder    {encoder.fingerprint}")
+    print("checksums  ok")
+    _print_counts("genre", genres)
+    _print_counts("singers", genders)
+
+
+def _print_counts(name: str, counts: Mapping[str, int]) -> None:
+    print()
+    _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
+
+
+# output -----------------------------------------------------------------------------------------------------
+
+
+def _print_json(value: dict) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[_shown(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
+        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _shown(text: str) -> str:
+    """Return the text without control characters: a title from a file must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes on a terminal: Hangul and Han letters take two each, accents none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

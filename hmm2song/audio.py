@@ -1,0 +1,347 @@
+"""Any recording -> mono float32 samples at 16 kHz.
+
+Conventions
+-----------
+* Samples are float32 with full scale at +-1. Nothing is normalised: silence stays silent, a quiet hum stays
+  quiet (:mod:`hmm2song.quality` needs to see that).
+* Files are opened here, once, and only the open file is handed to a decoder: libsndfile for wav, flac and
+  aiff (what microphones give), FFmpeg through PyAV for all else (mp3, ogg, m4a, webm, ...). A decoder never
+  gets a name it could follow to another file or to the network, and playlists are not among the formats
+  FFmpeg may recognise.
+* Everything is decoded in blocks that are resampled at once, so memory depends on the length limit alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from hmm2song.errors import AudioError
+
+if TYPE_CHECKING:
+    import av
+
+SAMPLE_RATE_HZ = 16000
+"""The pitch tracker's own rate; a melody ends far below its 8 kHz Nyquist frequency."""
+MAX_HUM_S = 60.0
+"""Longest hum in seconds: 10 s suffice to find a song, and a minute is what people will wait for."""
+MAX_FILE_BYTES = 50 * 1024**2
+"""Largest file: one minute of 24-bit stereo takes 33 MiB at 96 kHz, and 11 MiB as browsers record it."""
+LENGTH_TOLERANCE_S = 0.5
+"""Codecs pad both ends, so a recording stopped exactly at the limit may come back a little longer."""
+MIN_RATE_HZ, MAX_RATE_HZ = 4000, 384_000
+"""Sample rates accepted: below 4 kHz the overtones of a voice are gone, above 384 kHz nothing records."""
+MAX_CHANNELS = 16
+"""Third-order ambisonics has 16; more is a damaged header or an array lying on its side."""
+LARGEST_SAMPLE = 2.0**31
+"""A float file may hold unscaled 32-bit integers; whatever is larger is damage and would overflow later."""
+CANCELLED_POWER_RATIO = 0.05
+"""Channels cancel when their mean keeps less than this share of the loudest channel's power (uncorrelated
+stereo keeps about 0.5, an inverted copy nothing)."""
+BLOCK_FRAMES = 2048
+"""Frames decoded at a time: what is lost at most where a damaged file breaks off."""
+
+FFMPEG_FORMATS = "mov,matroska,ogg,mp3,aac,flac,wav,w64,aiff,caf,asf,amr,avi,mpeg,mpegts,flv,ac3,ape,wv,tta"
+"""Demuxers FFmpeg may use; no playlist or script (hls, dash, concat, sdp), which would name more files."""
+LIBSNDFILE_STARTS = (b"RIFF", b"RF64", b"FORM", b"fLaC")
+"""First bytes of wav, aiff and flac. libsndfile knows more, but prints to stderr about damaged MP3 files."""
+MEMORYLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+"""soundfile seeks after every block it reads, which garbles codecs that carry state over (MP3, ADPCM)."""
+FORMATS_WITH_LENGTH = ("mov", "matroska", "ogg")
+"""In other formats FFmpeg guesses the length from the bit rate, sometimes wildly."""
+UNKNOWN_FRAMES = 2**63 - 1
+"""What libsndfile says when a header states no length, as in FLAC that was streamed."""
+READABLE = "WAV, FLAC, MP3, OGG, M4A or WebM"
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:/")  # two letters at least: C:/ is a drive
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Decoded frames: ``samples`` has shape (n, n_channels), float32, full scale +-1."""
+
+    rate_hz: int
+    samples: np.ndarray
+
+
+def load_audio(
+    source: str | os.PathLike | tuple[int, np.ndarray],
+    max_s: float = MAX_HUM_S,
+    max_bytes: int = MAX_FILE_BYTES,
+) -> np.ndarray:
+    """Read a recording.
+
+    Parameters
+    ----------
+    source : path or (sample_rate_hz, samples)
+        A local audio or video file; or what ``gradio.Audio(type="numpy")`` gives: the rate in Hz and an array
+        of shape (n,) or (n, n_channels), of floats with full scale +-1 or of uint8, int8, int16, int32.
+    max_s : float
+        Longest recording accepted, in seconds. Longer ones are refused without being decoded to their end.
+    max_bytes : int
+        Largest file accepted, in bytes.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+        Mono samples at 16 kHz, at least one. Channels are averaged, or the loudest one is taken where they
+        cancel. A damaged file gives what could be decoded of it.
+
+    Raises
+    ------
+    AudioError
+        Missing, empty, not audio, without sound, too long, too large, or with samples that are not numbers.
+    """
+    if isinstance(source, (tuple, list)):
+        return _collect(_array_blocks(source, max_s), "the recording", max_s)
+    path = _local_path(source)
+    label = repr(path.name)
+    with _open_checked(path, label, max_bytes) as file:
+        return _collect(_file_blocks(file, label, max_s), label, max_s)
+
+
+def _local_path(source: object) -> Path:
+    if source is None:
+        raise AudioError("there is no recording (None); record or choose a file first")
+    if not isinstance(source, (str, os.PathLike)):
+        raise AudioError(
+            "a recording is given as a file name or as (sample_rate_hz, samples), "
+            f"not as {type(source).__name__}; pass one of these"
+        )
+    name = os.fsdecode(source)
+    if not name:
+        raise AudioError("the file name is empty (''); choose a recording")
+    if _URL.match(name):
+        scheme = name.split(":")[0]
+        raise AudioError(f"{scheme}: addresses are not opened; download the recording and pass the file")
+    return Path(name)
+
+
+def _open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
+    """Open a regular file (a pipe would block, a device never ends) that is neither empty nor too large."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise AudioError(f"{label} is a folder; choose one recording in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(f"{label} is not a regular file; choose a recording")
+        if status.st_size == 0:
+            raise AudioError(f"{label} is empty (0 bytes); record it again")
+        if status.st_size > max_bytes:
+            raise AudioError(
+                f"{label} has {status.st_size / 1024**2:.1f} MiB; at most {max_bytes / 1024**2:.1f} MiB are "
+                "accepted: cut it shorter or save it as MP3"
+            )
+        return path.open("rb", buffering=0)  # libsndfile shares the descriptor: nothing may be read ahead
+    except FileNotFoundError as error:
+        raise AudioError(f"there is no file {label}; check the name and the folder") from error
+    except OSError as error:
+        raise AudioError(f"{label} cannot be opened ({error.strerror}); check the name and the permissions") from error
+    except ValueError as error:  # a null character
+        raise AudioError(f"{label} is no possible file name; rename the recording") from error
+
+
+def _file_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
+    found_any = False
+    if file.read(4) in LIBSNDFILE_STARTS:
+        file.seek(0)
+        for block in _libsndfile_blocks(file, label, max_s):
+            found_any = True
+            yield block
+    if not found_any:  # another format, or a wav whose recorder crashed before it wrote the length
+        file.seek(0)
+        yield from _ffmpeg_blocks(file, label, max_s)
+
+
+def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
+    try:
+        # By descriptor: given a name, soundfile would trust its ending (.raw) rather than the content.
+        sound = soundfile.SoundFile(file.fileno(), closefd=False)
+    except soundfile.LibsndfileError:
+        return
+    with sound:
+        if not sound.subtype.startswith(MEMORYLESS_SUBTYPES):
+            return
+        _check_rate(sound.samplerate, label)
+        if sound.frames != UNKNOWN_FRAMES:
+            _check_length(sound.frames / sound.samplerate, label, max_s)
+        while True:
+            try:
+                samples = sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:  # broken off here: what came before is still good
+                return
+            if len(samples) == 0:
+                return
+            yield _Block(sound.samplerate, samples)
+
+
+def _ffmpeg_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
+    import av  # imported here: a microphone's wav does not need FFmpeg, and loading it takes 0.2 s
+
+    options = {"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": "none"}
+    try:
+        container = av.open(file, options=options, metadata_errors="ignore")
+    except av.FFmpegError as error:
+        raise AudioError(f"{label} is not audio that can be read, or is damaged; use {READABLE}") from error
+    with container:
+        if not container.streams.audio:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "an empty container"
+            raise AudioError(f"{label} holds no sound, only {kinds}; record with the microphone on")
+        if container.duration is not None and container.format.name.startswith(FORMATS_WITH_LENGTH):
+            _check_length(container.duration / av.time_base, label, max_s)
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise AudioError(f"{label} is coded in a way that cannot be decoded; use {READABLE}")
+        yield from _ffmpeg_stream_blocks(container, stream)
+
+
+def _ffmpeg_stream_blocks(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[_Block]:
+    import av
+
+    packets = container.demux(stream)
+    to_float, setup = None, None
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else None
+        except av.InvalidDataError:  # one damaged packet; the next may be whole
+            continue
+        except av.FFmpegError:  # broken off here: what came before is still good
+            return
+        if frames is None:
+            return
+        for frame in frames:
+            if setup != (frame.sample_rate, frame.layout.name, frame.format.name):
+                setup = (frame.sample_rate, frame.layout.name, frame.format.name)
+                to_float = av.AudioResampler(format="fltp")  # rate and channels stay as they are
+            for floats in to_float.resample(frame):
+                yield _Block(floats.sample_rate, floats.to_ndarray().T)
+
+
+def _array_blocks(source: tuple, max_s: float) -> Iterator[_Block]:
+    is_pair = len(source) == 2 and isinstance(source[0], (int, float, np.number))
+    if not is_pair or not isinstance(source[1], np.ndarray):
+        kinds = ", ".join(type(part).__name__ for part in source)
+        raise AudioError(f"sound in memory is given as (sample_rate_hz, NumPy array), not as ({kinds})")
+    rate_hz, samples = source
+    if samples.dtype.kind != "f" and samples.dtype not in (np.uint8, np.int8, np.int16, np.int32):
+        raise AudioError(
+            f"samples of type {samples.dtype} have no known full scale; convert them to int16, int32 or float32"
+        )
+    if samples.size == 0:
+        raise AudioError(f"the recording is empty (array of shape {samples.shape}); record it again")
+    if samples.ndim not in (1, 2):
+        raise AudioError(f"samples must have the shape (n,) or (n, n_channels), got {samples.shape}")
+    samples = samples.reshape(len(samples), -1)
+    _check_rate(rate_hz, "the recording")
+    _check_length(len(samples) / rate_hz, "the recording", max_s)
+    for start in range(0, len(samples), BLOCK_FRAMES):
+        yield _Block(int(round(rate_hz)), _to_float(samples[start : start + BLOCK_FRAMES]))
+
+
+def _to_float(samples: np.ndarray) -> np.ndarray:
+    """Bring integers of any width to full scale +-1; floats are taken as they are."""
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is reported
+            return samples.astype(np.float32)
+    half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    offset = half if samples.dtype.kind == "u" else 0.0
+    return ((samples.astype(np.float64) - offset) / half).astype(np.float32)
+
+
+def _check_rate(rate_hz: float, label: str) -> None:
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # also true for NaN
+        raise AudioError(
+            f"{label} claims {rate_hz:g} samples per second; {MIN_RATE_HZ} to {MAX_RATE_HZ} are possible: "
+            "save it again at 44100 Hz"
+        )
+
+
+def _check_channels(n_channels: int, label: str) -> None:
+    if n_channels > MAX_CHANNELS:
+        raise AudioError(
+            f"{label} has {n_channels} channels; 1 to {MAX_CHANNELS} are accepted: mix it down, "
+            "or turn the array so that its shape is (n, n_channels)"
+        )
+
+
+def _check_length(length_s: float, label: str, max_s: float) -> None:
+    if length_s > max_s + LENGTH_TOLERANCE_S:
+        raise AudioError(f"{label} lasts {length_s:.1f} s; at most {max_s:g} s are accepted: cut out a part")
+
+
+def _collect(blocks: Iterator[_Block], label: str, max_s: float) -> np.ndarray:
+    """Resample block by block, stopping at the length limit, and mix down to mono."""
+    first = next(blocks, None)
+    if first is None:
+        raise AudioError(f"{label} holds no sound that can be decoded; record it again")
+    rate_hz, n_channels = first.rate_hz, first.samples.shape[1]
+    _check_rate(rate_hz, label)
+    _check_channels(n_channels, label)
+    resampler = _Resampler(rate_hz, n_channels)
+    resampled: list[np.ndarray] = []
+    n_frames = n_bad = 0
+    for block in chain((first,), blocks):
+        if (block.rate_hz, block.samples.shape[1]) != (rate_hz, n_channels):
+            raise AudioError(
+                f"{label} changes from {rate_hz} Hz, {n_channels} channels to {block.rate_hz} Hz, "
+                f"{block.samples.shape[1]} channels on the way; save it again as WAV"
+            )
+        n_frames += len(block.samples)
+        if n_frames > (max_s + LENGTH_TOLERANCE_S) * rate_hz:
+            raise AudioError(f"{label} lasts more than the {max_s:g} s that are accepted: cut out a part")
+        good = np.abs(block.samples) <= LARGEST_SAMPLE  # false for NaN too
+        n_bad += good.size - np.count_nonzero(good)
+        resampled.append(resampler.feed(np.where(good, block.samples, np.float32(0.0))))
+    if n_bad:
+        raise AudioError(
+            f"{n_bad} of the {n_frames * n_channels} samples in {label} are not finite numbers "
+            "(NaN, infinite or absurdly large); export it again"
+        )
+    resampled.append(resampler.flush())
+    frames = np.concatenate(resampled)
+    return _to_mono(frames if len(frames) else first.samples[:1])  # a few samples at 192 kHz resample to none
+
+
+class _Resampler:
+    """Block-wise resampling of (n, n_channels) to 16 kHz; at 16 kHz the samples pass unchanged."""
+
+    def __init__(self, rate_hz: int, n_channels: int) -> None:
+        self._n_channels = n_channels
+        self._stream = (
+            soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, n_channels, dtype="float32")
+            if rate_hz != SAMPLE_RATE_HZ
+            else None
+        )
+
+    def feed(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
+        if self._stream is None:
+            return samples
+        flat = samples[:, 0] if self._n_channels == 1 else samples
+        resampled = self._stream.resample_chunk(np.ascontiguousarray(flat), last=last)
+        return resampled.reshape(-1, self._n_channels)
+
+    def flush(self) -> np.ndarray:
+        return self.feed(np.zeros((0, self._n_channels), dtype=np.float32), last=True)
+
+
+def _to_mono(frames: np.ndarray) -> np.ndarray:
+    """Average the channels of (n, n_channels); take the loudest where they cancel (one wired in reverse)."""
+    if frames.shape[1] == 1:
+        return np.ascontiguousarray(frames[:, 0], dtype=np.float32)
+    mono = frames.mean(axis=1, dtype=np.float64)
+    power = frames.var(axis=0, dtype=np.float64)
+    loudest = int(np.argmax(power))
+    if mono.var() < CANCELLED_POWER_RATIO * power[loudest]:
+        return np.ascontiguousarray(frames[:, loudest], dtype=np.float32)
+    return mono.astype(np.float32)

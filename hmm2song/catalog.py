@@ -1,0 +1,495 @@
+"""The catalog: songs, their melodies, and the embeddings of their melody windows.
+
+On disk a catalog is a folder::
+
+    songs.json                one row per song; the seven columns of the source system first (id, Title, Singer,
+                              Lyric, genre, path, gender), then ours
+    melodies.safetensors      pitch_cents int16 (all songs one after the other; UNVOICED_CENTS = rest),
+                              n_frames int32 (n_songs,)
+    embeddings.safetensors    embeddings float16 (n_windows, dim), n_windows int32 (n_songs,)
+    credits.md                where every entry comes from
+    manifest.json             format version, size and SHA-256 of each file, the encoder's fingerprint
+
+Everything in it may come from a stranger: it is checked against the manifest and never executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from hmm2song.encoder import MelodyEncoder
+from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
+from hmm2song.melody import Melody
+from hmm2song.windows import cut_windows, fill_rests
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+SONGS_FILE = "songs.json"
+MELODIES_FILE = "melodies.safetensors"
+EMBEDDINGS_FILE = "embeddings.safetensors"
+CREDITS_FILE = "credits.md"
+DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
+
+GENDERS = ("female", "male", "mixed")
+ANY_GENDER = "any"
+KOREAN_GENDERS = {"여성": "female", "남성": "male", "혼성": "mixed"}
+UNVOICED_CENTS = -32768
+CENTS_PER_ST = 100.0
+MAX_FIELD_CHARS = 100_000
+"""Longest text of one field: lyrics of any song fit, a hostile catalog's do not."""
+
+SOURCE_COLUMNS = {
+    "id": "id",
+    "title": "Title",
+    "singer": "Singer",
+    "lyric": "Lyric",
+    "genre": "genre",
+    "path": "path",
+}
+"""Our field names to the source system's column names (``gender`` is the same in both)."""
+
+
+@dataclass(frozen=True)
+class Song:
+    """One catalog entry; every field is text, empty when unknown.
+
+    ``singer`` is who sings the recording that made the song known, ``author`` who wrote the melody; ``genre`` holds one
+    or several genres, comma-separated; ``gender`` is that of the singer; ``path`` a recording relative to the catalog;
+    ``tune`` is shared by entries that are versions of one melody, which no hum can tell apart.
+    """
+
+    id: str
+    title: str
+    singer: str = ""
+    lyric: str = ""
+    genre: str = ""
+    path: str = ""
+    gender: str = ""
+    title_ko: str = ""
+    author: str = ""
+    year: str = ""
+    source: str = ""
+    licence: str = ""
+    credit: str = ""
+    tune: str = ""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str) or len(value) > MAX_FIELD_CHARS:
+                raise CatalogError(
+                    f"song {self.id!r:.80}: field {field.name!r} must be text of at most {MAX_FIELD_CHARS} characters"
+                )
+        if not self.id:
+            raise CatalogError(f"a song needs an id (title {self.title!r:.80})")
+        if self.gender not in ("", *GENDERS):
+            raise CatalogError(
+                f"song {self.id!r:.80}: gender {self.gender!r:.40} is not one of {', '.join(GENDERS)} or empty"
+            )
+
+    @property
+    def artist(self) -> str:
+        """The singer if known, else the author."""
+        return self.singer or self.author
+
+    @property
+    def genres(self) -> tuple[str, ...]:
+        """The song's genres, in the order given."""
+        return tuple(part.strip() for part in self.genre.split(",") if part.strip())
+
+    def to_row(self) -> dict[str, str]:
+        """Return the row as stored, under the source system's column names."""
+        return {SOURCE_COLUMNS.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_row(cls, row: dict[str, str]) -> Song:
+        """Read a row with the source system's columns; further columns are ours or ignored, missing ones empty."""
+        values = {}
+        for field in fields(cls):
+            value = row.get(SOURCE_COLUMNS.get(field.name, field.name), "")
+            values[field.name] = "" if value is None else value
+        values["gender"] = KOREAN_GENDERS.get(values["gender"], values["gender"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Songs a filter leaves.
+
+    ``mask`` has shape (n_songs,), bool; ``n_unknown`` counts the songs kept although the genre or gender asked for
+    is unknown of them.
+    """
+
+    mask: np.ndarray
+    n_unknown: int
+
+    @property
+    def n_songs(self) -> int:
+        """How many songs the filter leaves."""
+        return int(np.count_nonzero(self.mask))
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Songs with their melodies and embeddings, in memory.
+
+    Attributes
+    ----------
+    songs : tuple of Song
+    melodies : tuple of Melody
+        In the order of ``songs``.
+    embeddings : np.ndarray, shape (n_windows, dim), float16
+        All songs' windows one after the other, every ``encoder.song_hop_s`` seconds from a song's first voiced frame.
+    n_windows : np.ndarray, shape (n_songs,), int32
+    encoder_fingerprint : str
+    credits : str
+        Markdown naming the origin of every entry.
+    folder : Path or None
+        Where it was loaded from; recordings are looked up there.
+    """
+
+    songs: tuple[Song, ...]
+    melodies: tuple[Melody, ...]
+    embeddings: np.ndarray
+    n_windows: np.ndarray
+    encoder_fingerprint: str
+    credits: str = ""
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.songs) == 0:
+            raise CatalogError("the catalog holds no songs; index at least one")
+        if len(self.melodies) != len(self.songs) or len(self.n_windows) != len(self.songs):
+            raise CatalogError(
+                f"{len(self.songs)} songs but {len(self.melodies)} melodies and {len(self.n_windows)} window counts"
+            )
+        if (self.n_windows < 1).any() or int(self.n_windows.sum()) != len(self.embeddings):
+            raise CatalogError(f"window counts add up to {int(self.n_windows.sum())}, not {len(self.embeddings)}")
+        repeated = [song_id for song_id, count in Counter(song.id for song in self.songs).items() if count > 1]
+        if repeated:
+            raise CatalogError(f"song id {repeated[0]!r:.80} occurs more than once; ids must be unique")
+
+    @classmethod
+    def build(
+        cls,
+        songs: Sequence[Song],
+        melodies: Sequence[Melody],
+        encoder: MelodyEncoder,
+        credits: str = "",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Catalog:
+        """Embed every song.
+
+        Parameters
+        ----------
+        songs, melodies : sequences of equal length
+        encoder : MelodyEncoder
+        credits : str
+            Markdown to store beside the catalog.
+        progress : callable, optional
+            Called with (songs done, songs in all).
+
+        Raises
+        ------
+        CatalogError
+            No songs, different lengths, repeated ids, or a melody without any voiced frame.
+        """
+        embedded = []
+        for done, (song, melody) in enumerate(zip(songs, melodies, strict=True), start=1):
+            embedded.append(_embed_song(song, melody, encoder))
+            if progress:
+                progress(done, len(songs))
+        return cls(
+            songs=tuple(songs),
+            melodies=tuple(melodies),
+            embeddings=np.concatenate(embedded) if embedded else np.zeros((0, encoder.dim), np.float16),
+            n_windows=np.array([len(rows) for rows in embedded], dtype=np.int32),
+            encoder_fingerprint=encoder.fingerprint,
+            credits=credits,
+        )
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {song.id: position for position, song in enumerate(self.songs)}
+
+    def position(self, song_id: str) -> int:
+        """Return where a song stands in :attr:`songs`.
+
+        Raises
+        ------
+        UnknownSongError
+        """
+        if song_id not in self._position:
+            raise UnknownSongError(f"no song has the id {song_id!r:.80}; ids are listed by the catalog search")
+        return self._position[song_id]
+
+    def song(self, song_id: str) -> Song:
+        """Return the song with this id, or raise UnknownSongError."""
+        return self.songs[self.position(song_id)]
+
+    def melody(self, song_id: str) -> Melody:
+        """Return the melody of the song with this id, or raise UnknownSongError."""
+        return self.melodies[self.position(song_id)]
+
+    def recording(self, song_id: str) -> Path | None:
+        """Return the song's recording inside the catalog folder, or None where there is none."""
+        relative = self.song(song_id).path
+        if not relative or self.folder is None:
+            return None
+        root = self.folder.resolve()
+        path = (root / relative).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+
+    def genre_counts(self) -> dict[str, int]:
+        """Songs per genre, most frequent first; a song with two genres counts under both."""
+        counts = Counter(genre for song in self.songs for genre in song.genres)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def gender_counts(self) -> dict[str, int]:
+        """Songs per singer gender; the empty key counts the unknown ones."""
+        counts = Counter(song.gender for song in self.songs)
+        return {gender: counts[gender] for gender in (*GENDERS, "")}
+
+    def select(self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False) -> Selection:
+        """Filter the songs.
+
+        A song passes when it has any of ``genres`` and the ``gender``; where the catalog does not know, it passes too,
+        unless ``only_known``.
+
+        Raises
+        ------
+        QueryError
+            A genre that no song has, or a gender other than any, female, male, mixed.
+        """
+        wanted = self._known_genres(genres)
+        if gender not in (ANY_GENDER, *GENDERS):
+            raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
+        unknown = np.array(
+            [bool(wanted and not song.genres) or (gender != ANY_GENDER and not song.gender) for song in self.songs]
+        )
+        fits = np.array(
+            [
+                (not wanted or not song.genres or not wanted.isdisjoint(song.genres))
+                and (gender == ANY_GENDER or song.gender in ("", gender))
+                for song in self.songs
+            ]
+        )
+        mask = fits & ~unknown if only_known else fits
+        return Selection(mask, int(np.count_nonzero(mask & unknown)))
+
+    def _known_genres(self, genres: Iterable[str]) -> set[str]:
+        by_folded_name = {_fold(genre): genre for genre in self.genre_counts()}
+        wanted = set()
+        for genre in genres:
+            if _fold(str(genre)) not in by_folded_name:
+                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(by_folded_name.values())}")
+            wanted.add(by_folded_name[_fold(str(genre))])
+        return wanted
+
+    def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
+        """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
+        words = _fold(text).split()
+        found = (
+            song
+            for song, haystack in zip(self.songs, self._haystacks, strict=True)
+            if all(word in haystack for word in words)
+        )
+        return tuple(song for song, _ in zip(found, range(limit), strict=False))
+
+    @cached_property
+    def _haystacks(self) -> tuple[str, ...]:
+        return tuple(
+            _fold(" ".join((song.title, song.title_ko, song.singer, song.author, song.genre, song.id)))
+            for song in self.songs
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the catalog; the folder appears, or replaces a former catalog, only when complete.
+
+        Raises
+        ------
+        CatalogError
+            The folder exists and holds something other than a catalog.
+        """
+        folder = Path(folder)
+        if (
+            folder.exists()
+            and (not folder.is_dir() or any(folder.iterdir()))
+            and not (folder / MANIFEST_FILE).is_file()
+        ):
+            raise CatalogError(f"{folder.name!r} exists and is not a catalog; choose another place to write to")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            self._write_files(staging)
+            staging.chmod(0o755)  # mkdtemp makes it private, a catalog is not
+            _replace_folder(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _write_files(self, folder: Path) -> None:
+        rows = [song.to_row() for song in self.songs]
+        (folder / SONGS_FILE).write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
+        contours = [_to_cents(melody) for melody in self.melodies]
+        n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
+        save_file({"pitch_cents": np.concatenate(contours), "n_frames": n_frames}, folder / MELODIES_FILE)
+        save_file(
+            {"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows},
+            folder / EMBEDDINGS_FILE,
+        )
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "encoder_fingerprint": self.encoder_fingerprint,
+            "n_songs": len(self.songs),
+            "files": {
+                name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in DATA_FILES
+            },
+        }
+        (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder) -> Catalog:
+        """Read a catalog and check every file against its recorded checksum.
+
+        Raises
+        ------
+        CatalogError
+            Not a catalog, of another format version, or made with another encoder.
+        IntegrityError
+            A file is missing, truncated, or differs from its checksum.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        if manifest.get("encoder_fingerprint") != encoder.fingerprint:
+            raise CatalogError(
+                f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
+                f"this program has {encoder.fingerprint!r}; build the catalog again"
+            )
+        for name in DATA_FILES:
+            _check_file(folder / name, manifest["files"].get(name))
+        try:
+            rows = json.loads((folder / SONGS_FILE).read_text(encoding="utf-8"))
+            contours = load_file(folder / MELODIES_FILE)
+            embedded = load_file(folder / EMBEDDINGS_FILE)
+            songs = tuple(Song.from_row(row) for row in rows)
+            melodies = _split_melodies(contours["pitch_cents"], contours["n_frames"])
+            embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
+        if embeddings.ndim != 2 or embeddings.shape[1] != encoder.dim:
+            raise CatalogError(
+                f"catalog {folder.name!r}: embeddings of shape {embeddings.shape}, expected (n, {encoder.dim})"
+            )
+        return cls(
+            songs,
+            melodies,
+            embeddings,
+            n_windows,
+            encoder.fingerprint,
+            (folder / CREDITS_FILE).read_text(encoding="utf-8"),
+            folder,
+        )
+
+
+def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
+    contour = fill_rests(melody)
+    if len(contour.pitch_midi) == 0:
+        raise CatalogError(f"song {song.id!r:.80} has no melody: no frame of it is voiced")
+    windows = cut_windows(contour, encoder.window_s, encoder.song_hop_s, encoder.n_frames)
+    return encoder.encode_songs(windows.pitch_st).astype(np.float16)
+
+
+def _fold(text: str) -> str:
+    """Lower case without accents; Hangul stays as typed, composed."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return unicodedata.normalize("NFC", bare).strip()
+
+
+def safe_relative_path(path: str) -> bool:
+    """Tell whether a catalog's path stays inside the catalog as written (no ``..``, not absolute, no drive)."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
+
+
+def _to_cents(melody: Melody) -> np.ndarray:
+    cents = np.round(np.nan_to_num(melody.pitch_midi) * CENTS_PER_ST)
+    return np.where(melody.voiced, cents, UNVOICED_CENTS).astype(np.int16)
+
+
+def _split_melodies(pitch_cents: np.ndarray, n_frames: np.ndarray) -> tuple[Melody, ...]:
+    if (n_frames < 0).any() or int(n_frames.sum()) != len(pitch_cents):
+        raise ValueError(f"melody lengths add up to {int(n_frames.sum())}, not {len(pitch_cents)}")
+    pitch_midi = np.where(pitch_cents == UNVOICED_CENTS, np.nan, pitch_cents / CENTS_PER_ST).astype(np.float32)
+    return tuple(Melody(part) for part in np.split(pitch_midi, np.cumsum(n_frames)[:-1]))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict:
+    if not (folder / MANIFEST_FILE).is_file():
+        raise CatalogError(f"{folder.name!r} is not a catalog: it has no {MANIFEST_FILE}")
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        version = manifest["format_version"]
+        manifest["files"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"{MANIFEST_FILE} of catalog {folder.name!r} is damaged: {error!r:.200}; fetch it again"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise CatalogError(
+            f"catalog {folder.name!r} has format version {version!r:.20}, this program reads {FORMAT_VERSION}"
+        )
+    return manifest
+
+
+def _check_file(path: Path, recorded: dict | None) -> None:
+    if not isinstance(recorded, dict) or not path.is_file():
+        raise IntegrityError(
+            f"{path.name} of catalog {path.parent.name!r} is missing; fetch or build the catalog again"
+        )
+    size = path.stat().st_size
+    if size != recorded.get("bytes"):
+        raise IntegrityError(
+            f"{path.name} of catalog {path.parent.name!r} has {size} bytes instead of "
+            f"{recorded.get('bytes')}: truncated or changed; fetch or build the catalog again"
+        )
+    if _sha256(path) != recorded.get("sha256"):
+        raise IntegrityError(
+            f"{path.name} of catalog {path.parent.name!r} differs from its recorded checksum: "
+            "damaged or tampered with; fetch or build the catalog again"
+        )
+
+
+def _replace_folder(staging: Path, folder: Path) -> None:
+    """Put a complete folder in place of an old one; a crash in between leaves one of the two, aside or in place."""
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    retired = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    folder.rename(retired)
+    staging.rename(folder)
+    shutil.rmtree(retired)

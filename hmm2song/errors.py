@@ -1,0 +1,44 @@
+"""Every error the library raises, under one root.
+
+A message says what is wrong, with which value, and what to do about it. What the *user* can mend in a
+recording (too short, too quiet, ...) is not an error but advice in the result, see :mod:`hmm2song.quality`.
+"""
+
+
+class Hmm2SongError(Exception):
+    """Root of all errors raised by this package."""
+
+
+class AudioError(Hmm2SongError):
+    """A recording cannot be used: missing, empty, not audio, damaged, too long or too large."""
+
+
+class QueryError(Hmm2SongError, ValueError):
+    """A search was asked for with an impossible option (``top_k``, genre, gender)."""
+
+
+class UnknownSongError(Hmm2SongError, KeyError):
+    """No song in the catalog has the id asked for."""
+
+    def __str__(self) -> str:  # KeyError would print the message in quotes
+        return str(self.args[0])
+
+
+class MelodyError(Hmm2SongError, ValueError):
+    """Notes or an f0 track that do not describe a melody."""
+
+
+class ScoreError(Hmm2SongError):
+    """A score file (MIDI, ABC, MusicXML, JSON lines, f0 table) cannot be read."""
+
+
+class CatalogError(Hmm2SongError):
+    """A catalog folder is incomplete, of another version, or made for another encoder."""
+
+
+class IntegrityError(CatalogError):
+    """A file of a catalog or model differs from its recorded checksum."""
+
+
+class HubError(Hmm2SongError):
+    """A repository on the Hub cannot be reached or does not hold what it should."""

@@ -1,0 +1,238 @@
+"""The recogniser: a recording in, a :class:`~hmm2song.results.SearchResult` out.
+
+hum -> audio -> melody -> exact alignment search over the filtered songs -> window votes -> calibrated ranking.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.catalog import ANY_GENDER, Catalog, Selection
+from hmm2song.confidence import probabilities
+from hmm2song.encoder import MelodyEncoder, default_encoder
+from hmm2song.errors import QueryError
+from hmm2song.hub import resolve_catalog
+from hmm2song.index import ExactIndex
+from hmm2song.melody import Melody
+from hmm2song.pitch import track_pitch
+from hmm2song.quality import assess
+from hmm2song.results import Advice, Match, SearchResult
+from hmm2song.search import MelodySearch, Ranking
+from hmm2song.windows import FilledContour, fill_rests
+
+DEFAULT_TOP_K = 10
+MAX_TOP_K = 100
+VOTE_WEIGHT_ST = 0.3
+"""What a full window vote is worth against alignment cost, in semitones."""
+MIN_VOICED_S = 1.0
+"""With less melody than this every song fits somewhere: nothing is searched."""
+GOOD_PROBABILITY = 0.5
+"""A match this sure outside the filter is worth offering when the filter's own best is not."""
+
+AudioSource = str | os.PathLike | tuple[int, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """Songs in order of score (st, higher is better), each with its probability; ``ranking`` is in another order."""
+
+    ranking: Ranking
+    order: np.ndarray
+    scores_st: np.ndarray
+    probability: np.ndarray
+    none_probability: float
+
+
+class Recognizer:
+    """Finds songs by humming.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The songs to search.
+    encoder : MelodyEncoder, optional
+        The encoder the catalog was made with.
+    notices : tuple of str
+        What the caller should know about where the catalog came from; repeated in every result.
+    n_threads : int, optional
+        Threads per search; default: the processor's cores.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        encoder: MelodyEncoder | None = None,
+        notices: tuple[str, ...] = (),
+        n_threads: int | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.notices = notices
+        self._search = MelodySearch(catalog.melodies, n_threads)
+        self._index = ExactIndex.from_counts(catalog.embeddings, catalog.n_windows, encoder or default_encoder())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str] | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> Recognizer:
+        """Load a catalog from a folder, the Hub, or (nothing given) the bundled one.
+
+        Parameters
+        ----------
+        source : str or path, optional
+            A catalog folder, or a Hub repository ``owner/name``; see :func:`hmm2song.hub.resolve_catalog`.
+        revision, token, cache_dir, local_files_only
+            As in ``huggingface_hub``; give a commit as ``revision`` to pin what is loaded.
+
+        Raises
+        ------
+        CatalogError, IntegrityError, HubError
+        """
+        resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
+        encoder = default_encoder()
+        return cls(Catalog.load(resolved.folder, encoder), encoder, resolved.notices)
+
+    def warm_up(self) -> None:
+        """Run one search, so that the first visitor does not wait for compilation and model loading."""
+        time_s = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+        scale = 0.2 * np.sin(2 * np.pi * np.where(time_s < 1.0, 220.0, 247.0) * time_s)
+        self.recognize((SAMPLE_RATE_HZ, scale.astype(np.float32)))
+        steps = Melody(np.repeat([60.0, 62.0, 64.0], 25))
+        self.recognize_melody(steps)
+
+    def recognize(
+        self,
+        audio: AudioSource,
+        genres: Iterable[str] | None = None,
+        gender: str = ANY_GENDER,
+        top_k: int = DEFAULT_TOP_K,
+        only_known: bool = False,
+    ) -> SearchResult:
+        """Find the song of a hum.
+
+        Parameters
+        ----------
+        audio : path or (sample_rate_hz, samples)
+            A recording of one voice humming, singing or whistling; at most a minute.
+        genres : iterable of str, optional
+            Search songs of any of these genres; all if empty.
+        gender : {"any", "female", "male", "mixed"}
+            Gender of the song's singer.
+        top_k : int
+            Length of the ranking, 1 to 100.
+        only_known : bool
+            Leave out songs whose genre or gender is unknown when filtering by it.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read, or is too long or too large.
+        QueryError
+            An unknown genre or gender, or an impossible ``top_k``.
+        """
+        started_s = time.perf_counter()
+        selection = self._select(genres, gender, top_k, only_known)
+        samples = load_audio(audio)
+        track = track_pitch(samples)
+        hum = track.melody
+        return self._answer(hum, assess(samples, track, hum), selection, top_k, started_s)
+
+    def recognize_melody(
+        self,
+        hum: Melody,
+        genres: Iterable[str] | None = None,
+        gender: str = ANY_GENDER,
+        top_k: int = DEFAULT_TOP_K,
+        only_known: bool = False,
+    ) -> SearchResult:
+        """Find the song of a melody that was tracked elsewhere; parameters and errors as in :meth:`recognize`."""
+        started_s = time.perf_counter()
+        return self._answer(hum, (), self._select(genres, gender, top_k, only_known), top_k, started_s)
+
+    def _select(self, genres: Iterable[str] | None, gender: str, top_k: int, only_known: bool) -> Selection:
+        if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or not 1 <= top_k <= MAX_TOP_K:
+            raise QueryError(f"top_k must be a whole number from 1 to {MAX_TOP_K}, got {top_k!r:.40}")
+        if isinstance(genres, str):
+            genres = [genres]
+        return self.catalog.select(genres or (), gender or ANY_GENDER, only_known)
+
+    def _answer(
+        self, melody: Melody, advice: tuple[Advice, ...], selection: Selection, top_k: int, started_s: float
+    ) -> SearchResult:
+        hum = fill_rests(melody)
+        matches: tuple[Match, ...] = ()
+        no_match, elsewhere = True, None
+        if melody.voiced_s >= MIN_VOICED_S:
+            ranked = self._rank(hum, melody.voiced_s, selection.mask)
+            matches = self._matches(hum, ranked, top_k)
+            no_match = not matches or ranked.none_probability > 0.5
+            elsewhere = self._elsewhere(hum, melody.voiced_s, selection, matches)
+        return SearchResult(
+            matches=matches,
+            no_match=no_match,
+            advice=advice,
+            hum=melody,
+            n_searched=selection.n_songs,
+            n_unknown=selection.n_unknown,
+            elsewhere=elsewhere,
+            notices=self.notices,
+            seconds=time.perf_counter() - started_s,
+        )
+
+    def _rank(self, hum: FilledContour, voiced_s: float, mask: np.ndarray) -> _Ranked:
+        ranking = self._search.rank(hum, mask)
+        scores_st = VOTE_WEIGHT_ST * self._index.votes(hum, ranking.song) - ranking.cost_st
+        order = np.argsort(-scores_st, kind="stable")
+        confidence = probabilities(scores_st[order], voiced_s, int(np.count_nonzero(mask)))
+        per_tune = self._sum_per_tune(ranking.song[order], confidence.song)
+        return _Ranked(ranking, order, scores_st[order], per_tune, confidence.none)
+
+    def _sum_per_tune(self, songs: np.ndarray, probability: np.ndarray) -> np.ndarray:
+        """Give every version of a tune the probability of the tune; arrays of shape (n,)."""
+        tunes = [self.catalog.songs[song].tune or self.catalog.songs[song].id for song in songs]
+        tune_index = np.unique(tunes, return_inverse=True)[1]
+        return np.bincount(tune_index, weights=probability)[tune_index] if len(tunes) else probability
+
+    def _matches(self, hum: FilledContour, ranked: _Ranked, top_k: int) -> tuple[Match, ...]:
+        return tuple(self._match(hum, ranked, position) for position in range(min(top_k, len(ranked.order))))
+
+    def _match(self, hum: FilledContour, ranked: _Ranked, position: int) -> Match:
+        place_index = int(ranked.order[position])
+        song = self.catalog.songs[int(ranked.ranking.song[place_index])]
+        return Match(
+            rank=position + 1,
+            id=song.id,
+            title=song.title,
+            title_ko=song.title_ko,
+            artist=song.artist,
+            genre=song.genre,
+            gender=song.gender,
+            year=song.year,
+            lyric=song.lyric,
+            tune=song.tune,
+            probability=float(ranked.probability[position]),
+            score=float(ranked.scores_st[position]),
+            alignment=self._search.align(hum, ranked.ranking, place_index),
+        )
+
+    def _elsewhere(
+        self, hum: FilledContour, voiced_s: float, selection: Selection, matches: tuple[Match, ...]
+    ) -> Match | None:
+        """Look outside a filter whose own best is poor."""
+        if selection.n_songs == len(self.catalog) or (matches and matches[0].probability >= GOOD_PROBABILITY):
+            return None
+        ranked = self._rank(hum, voiced_s, np.ones(len(self.catalog), dtype=bool))
+        if len(ranked.order) == 0 or ranked.probability[0] < GOOD_PROBABILITY:
+            return None
+        best = self._match(hum, ranked, 0)
+        return None if selection.mask[self.catalog.position(best.id)] else best

@@ -1,0 +1,156 @@
+"""Exact melody search: where in which song could this hum be?
+
+Two passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours. The coarse one visits *every* position
+of *every* song that passed the filter, at 8 Hz and in semitone key steps, so nothing is lost to an approximate index.
+The fine one looks again at the best few hundred songs, around the place found, at 12.5 Hz, half-semitone keys and more
+tempi.
+
+Keys: hum and song are compared at the offsets that bring the hum's median pitch near the median of some few seconds of
+the song. An octave between a low voice and a high melody, or a song that modulates, is thereby searched as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmm2song.align import (
+    INFINITE_COST,
+    PackedContours,
+    Placements,
+    Stretches,
+    describe_path,
+    pack_contours,
+    place,
+    trace,
+)
+from hmm2song.melody import Melody
+from hmm2song.results import Alignment
+from hmm2song.windows import FilledContour, fill_rests
+
+COARSE_RATE_HZ = 8.0
+COARSE_KEY_STEP_ST = 1.0
+COARSE_SPEEDS = (0.75, 1.0, 1.33)
+"""Tempo hypotheses; the slope limits of the alignment bridge what lies between."""
+FINE_RATE_HZ = 12.5
+FINE_KEY_STEP_ST = 0.5
+FINE_KEY_REACH_ST = 1.0
+FINE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))
+N_REFINED = 200
+"""Songs that get the fine pass."""
+LOCAL_MEDIAN_S = 6.0
+"""Length over which a song's local median pitch is taken: about what a hum covers."""
+KEY_MARGIN_ST = 3.0
+"""How far the hum's median may lie from a local median of the song: the stretches need not coincide."""
+REGION_SLACK_S = 1.5
+"""Added around a coarse placement before it is refined."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Songs in order of alignment cost; all arrays have shape (n_ranked,).
+
+    ``song`` is the position in the catalog, ``cost_st`` the mean cost per hum frame in semitones, ``end``, ``key_st`` and
+    ``speed`` describe the placement on the fine grid.
+    """
+
+    song: np.ndarray
+    cost_st: np.ndarray
+    end: np.ndarray
+    key_st: np.ndarray
+    speed: np.ndarray
+
+
+class MelodySearch:
+    """Alignment search over a fixed set of melodies.
+
+    Parameters
+    ----------
+    melodies : sequence of Melody
+        Each with at least one voiced frame.
+    n_threads : int, optional
+        Threads per search; default: the processor's cores.
+    """
+
+    def __init__(self, melodies: Sequence[Melody], n_threads: int | None = None) -> None:
+        self.n_threads = n_threads or os.cpu_count() or 1
+        self._contours = [fill_rests(melody) for melody in melodies]
+        self._coarse = pack_contours(self._contours, COARSE_RATE_HZ)
+        self._fine = pack_contours(self._contours, FINE_RATE_HZ)
+        self._median_range_st = _local_median_ranges(self._coarse)
+
+    def rank(self, hum: FilledContour, mask: np.ndarray) -> Ranking:
+        """Rank the songs under ``mask`` (n_songs,) for a hum that is not empty; best first, too short ones left out."""
+        songs = np.flatnonzero(mask)
+        coarse = self._place_coarse(hum, songs)
+        order = np.argsort(coarse.cost_st, kind="stable")
+        order = order[coarse.cost_st[order] < INFINITE_COST]
+        kept = order[:N_REFINED]
+        regions = self._regions(hum, songs[kept], coarse, kept)
+        fine = place(hum, self._fine, regions, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
+        best = np.argsort(fine.cost_st, kind="stable")
+        best = best[fine.cost_st[best] < INFINITE_COST]
+        return Ranking(songs[kept][best], fine.cost_st[best], fine.end[best], fine.key_st[best], fine.speed[best])
+
+    def align(self, hum: FilledContour, ranking: Ranking, place_index: int) -> Alignment:
+        """Trace the placement of one ranked song."""
+        song = int(ranking.song[place_index])
+        speed = float(ranking.speed[place_index])
+        first, end = int(self._fine.first_frame[song]), int(ranking.end[place_index])
+        start = max(first, end - _reach_frames(hum, speed, FINE_RATE_HZ))
+        hum_time_s, song_time_s = trace(
+            hum, self._fine.pitch_midi[start:end], float(ranking.key_st[place_index]), speed, FINE_RATE_HZ
+        )
+        song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
+        return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
+
+    def _place_coarse(self, hum: FilledContour, songs: np.ndarray) -> Placements:
+        hum_median = float(np.median(hum.pitch_midi))
+        lowest, highest = self._median_range_st[songs].T
+        stretches = Stretches(
+            song=songs,
+            start=self._coarse.first_frame[songs],
+            stop=self._coarse.first_frame[songs + 1],
+            lowest_key_st=(hum_median - highest - KEY_MARGIN_ST).astype(np.float32),
+            highest_key_st=(hum_median - lowest + KEY_MARGIN_ST).astype(np.float32),
+        )
+        return place(hum, self._coarse, stretches, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads)
+
+    def _regions(self, hum: FilledContour, songs: np.ndarray, coarse: Placements, kept: np.ndarray) -> Stretches:
+        """Surround the coarse placements on the fine grid."""
+        first, after = self._fine.first_frame[songs], self._fine.first_frame[songs + 1]
+        end_s = (coarse.end[kept] - self._coarse.first_frame[songs]) / COARSE_RATE_HZ
+        reach_s = 1.5 * hum.duration_s * coarse.speed[kept] + REGION_SLACK_S
+        start = first + np.floor(np.maximum(0.0, end_s - reach_s) * FINE_RATE_HZ).astype(np.int64)
+        stop = first + np.ceil((end_s + REGION_SLACK_S) * FINE_RATE_HZ).astype(np.int64)
+        key_st = coarse.key_st[kept]
+        return Stretches(
+            song=songs,
+            start=np.minimum(start, after - 1),
+            stop=np.minimum(stop, after),
+            lowest_key_st=key_st - np.float32(FINE_KEY_REACH_ST),
+            highest_key_st=key_st + np.float32(FINE_KEY_REACH_ST),
+        )
+
+
+def _reach_frames(hum: FilledContour, speed: float, rate_hz: float) -> int:
+    """Longest stretch a placement can cover: twice the stretched hum."""
+    return 2 * int(hum.duration_s * speed * rate_hz) + 2
+
+
+def _local_median_ranges(contours: PackedContours) -> np.ndarray:
+    """Return the lowest and highest local median pitch of every contour, shape (n_contours, 2), float32."""
+    length = int(LOCAL_MEDIAN_S * contours.rate_hz)
+    hop = int(contours.rate_hz)
+    ranges = np.empty((len(contours.first_frame) - 1, 2), dtype=np.float32)
+    for index, (start, stop) in enumerate(zip(contours.first_frame[:-1], contours.first_frame[1:], strict=True)):
+        pitch = contours.pitch_midi[start:stop]
+        if len(pitch) <= length:
+            medians = np.median(pitch, keepdims=True)
+        else:
+            medians = np.median(np.lib.stride_tricks.sliding_window_view(pitch, length)[::hop], axis=1)
+        ranges[index] = medians.min(), medians.max()
+    return ranges

@@ -1,0 +1,128 @@
+"""Run a function over many files in several processes, such that one bad file or a kill does no harm.
+
+* Workers are spawned, not forked: the parent may hold threads of torch or onnxruntime, which a fork would
+  break.
+* A worker ends by itself when its parent is gone, and leaves Ctrl-C to it.
+* A file that takes its worker down (a crash inside a decoder) costs that file only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+
+from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
+
+ITEMS_PER_WORKER = 16
+"""A process takes about as long to start as it takes to read this many small files."""
+
+
+def map_files(
+    function: Callable[..., str],
+    arguments: Sequence[tuple],
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[str | Hmm2SongError]:
+    """Call ``function(*arguments[i])`` for all ``i``.
+
+    Parameters
+    ----------
+    function : callable
+        At the top level of its module.
+    arguments : sequence of tuple
+        The arguments of each call.
+    workers : int, optional
+        Processes; one per core by default, fewer for few files. With one, everything runs in this process.
+    progress : callable, optional
+        Called with the number of calls that are done.
+
+    Returns
+    -------
+    list
+        In the order of ``arguments``: what the call returned, or the error it raised where that says that the
+        file is unusable (:class:`~hmm2song.errors.AudioError`, ``MelodyError``, ``ScoreError``).
+
+    Raises
+    ------
+    Hmm2SongError
+        The workers cannot run at all.
+    """
+    n_workers = min(workers or len_cores(), -(-len(arguments) // ITEMS_PER_WORKER))
+    results: dict[int, str | Hmm2SongError] = {}
+
+    def finish(index: int, result: str | Hmm2SongError) -> None:
+        results[index] = result
+        if progress is not None:
+            progress(len(results))
+
+    if n_workers <= 1:
+        for index, values in enumerate(arguments):
+            finish(index, _guarded(function, values))
+    todo = list(range(len(arguments))) if n_workers > 1 else []
+    while todo:
+        _run_pool(function, arguments, todo, n_workers, finish)
+        todo = [index for index in todo if index not in results]
+        suspects, todo = todo[: 2 * n_workers + 1], todo[2 * n_workers + 1 :]
+        for index in suspects:
+            _run_pool(function, arguments, [index], 1, finish)
+        crashed = [index for index in suspects if index not in results]
+        if len(crashed) == len(suspects) > 1:
+            raise Hmm2SongError(
+                'worker processes end at once; call this under `if __name__ == "__main__":`, free memory, '
+                "or use workers=1"
+            )
+        for index in crashed:
+            finish(index, ScoreError("reading it crashed the process"))
+    return [results[index] for index in range(len(arguments))]
+
+
+def len_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run_pool(
+    function: Callable[..., str],
+    arguments: Sequence[tuple],
+    todo: Sequence[int],
+    n_workers: int,
+    finish: Callable[[int, str | Hmm2SongError], None],
+) -> None:
+    """Run the calls ``todo``; return early, with some not finished, when a worker crashes."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker)
+    try:
+        futures: dict[Future, int] = {pool.submit(_guarded, function, arguments[index]): index for index in todo}
+        for future in as_completed(futures):
+            finish(futures[future], future.result())
+    except BrokenProcessPool:
+        return
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _guarded(function: Callable[..., str], values: tuple) -> str | Hmm2SongError:
+    try:
+        return function(*values)
+    except (AudioError, MelodyError, ScoreError) as error:  # this file's fault; any other error ends the run
+        return error
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

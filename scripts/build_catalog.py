@@ -1,0 +1,202 @@
+#!/usr/bin/env python
+"""Build the bundled catalog from the songbook and a file of public-domain melodies.
+
+    python scripts/build_catalog.py --public-domain public_domain.jsonl
+
+Reads assets/songbook/*.abc (our own transcriptions), the rows of the JSON lines that are free everywhere, and
+assets/songbook/performers.csv (who sang the recording that made a song known). Writes assets/catalog. The result is the
+same bytes for the same input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hmm2song.catalog import Catalog, Song
+from hmm2song.encoder import default_encoder
+from hmm2song.errors import Hmm2SongError
+from hmm2song.melody import Melody, melody_from_notes
+from hmm2song.scores import read_scores
+from hmm2song.tunes import group_versions
+
+FREE_SCOPES = ("US + life+70", "CC0 edition", "public domain as stated by the source")
+"""Beginnings of ``pd_scope`` of the rows that may be bundled: free in the US and by the author's death elsewhere."""
+GENRES = {
+    "Hymn": "Hymn",
+    "Christmas carol": "Holiday",
+    "Classical/Lied": "Classical",
+    "Folk": "Folk",
+    "Traditional/Folk": "Folk",
+    "Early pop": "Early pop",
+    "American parlour": "Parlour",
+    "Jazz/Standard": "Jazz",
+    "Musical/Stage": "Musical",
+    "Classical": "Classical",
+}
+"""Genres of the public-domain file to those of our songbook."""
+SOURCES = {
+    "openhymnal": "Open Hymnal Project",
+    "openewld": "OpenEWLD lead sheets",
+    "openscore_lieder": "OpenScore Lieder Corpus",
+    "christmas_carols": "Christmas carols in LilyPond",
+    "foster": "Stephen Foster songs in Humdrum **kern",
+}
+MAX_CREDIT_CHARS = 300
+
+Entry = tuple[Song, Melody]
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--public-domain", type=Path, required=True, help="JSON lines of melodies with pd_scope")
+    parser.add_argument("--songbook", type=Path, default=ROOT / "assets" / "songbook", help="folder of ABC tunes")
+    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "catalog", help="catalog folder to write")
+    options = parser.parse_args()
+    try:
+        entries = read_songbook(options.songbook) + read_public_domain(options.public_domain)
+        entries = add_performers(entries, options.songbook / "performers.csv")
+        entries = mark_versions(entries)
+        songs, melodies = zip(*entries, strict=True)
+        catalog = Catalog.build(songs, melodies, default_encoder(), credits_of(songs), bar("embedding"))
+        catalog.save(options.out)
+    except Hmm2SongError as error:
+        print(f"build_catalog.py: {error}", file=sys.stderr)
+        return 2
+    genders = ", ".join(f"{count} {gender or 'unknown'}" for gender, count in catalog.gender_counts().items())
+    print(f"{len(catalog)} songs, {len({song.tune or song.id for song in songs})} tunes; singers: {genders}")
+    return 0
+
+
+def bar(label: str) -> Callable[[int, int], None]:
+    """Return a progress callback that draws a bar."""
+    display = tqdm(desc=label, unit=" songs")
+
+    def show(done: int, total: int) -> None:
+        display.total = total
+        display.update(done - display.n)
+
+    return show
+
+
+def read_songbook(folder: Path) -> list[Entry]:
+    """Read our own transcriptions."""
+    entries = []
+    for path in sorted(folder.glob("*.abc")):
+        scored = read_scores(path).melodies[0]
+        slug = path.stem.replace("-", "_")
+        song = dataclasses.replace(
+            scored.song, id=f"songbook_{slug}", source="Hmm2Song songbook", licence="CC0",
+            credit="transcribed for this project",
+        )  # fmt: skip
+        entries.append((song, scored.melody))
+    return entries
+
+
+def read_public_domain(path: Path) -> list[Entry]:
+    """Read the rows that are free everywhere."""
+    entries = []
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row["pd_scope"].startswith(FREE_SCOPES):
+                entries.append((song_of_row(row), melody_from_notes(row["notes"])))
+    return entries
+
+
+def song_of_row(row: dict) -> Song:
+    """Turn a row of the public-domain file into a song."""
+    stated = f"{row['licence']}; {row['pd_basis']}; {row['pd_scope']}"
+    return Song(
+        id=short_id(row["id"]),
+        title=tidy_title(row["title"]),
+        author=tidy_author(row["artist"]),
+        genre=GENRES.get(row["genre"], ""),
+        year=row["year"][:4],
+        source=SOURCES[row["source"]],
+        licence=row["licence"],
+        credit=f"{row['artist'][:MAX_CREDIT_CHARS]} ({stated})",
+    )
+
+
+def short_id(row_id: str) -> str:
+    """Shorten the ids that repeat a file name: they appear in links."""
+    return row_id.replace("openhymnal_Complete_", "openhymnal_").replace("carol_ly_8_5garamond_", "carol_")
+
+
+def tidy_title(title: str) -> str:
+    """Drop the numbers and tune names that some books put in brackets behind a title."""
+    return re.sub(r"\s+", " ", re.sub(r"\((\d+|[A-Z][\w ]*\d+)\)", "", title)).strip()
+
+
+def tidy_author(artist: str) -> str:
+    """Keep the composer of a credit line that also names tune, words, setting and book; empty if it names none."""
+    music = re.search(r"Music(?: and Setting)?:\s*(.+)", artist)
+    name = (music.group(1) if music else artist).strip()
+    name = re.sub(r"^('[^']*'(?: \([^)]*\))?(?: or )?)+\s*", "", name)  # hymn tune names in quotes
+    name = re.sub(r"\s*\(.*", "", name)
+    name = re.split(r",? (?:from|in|found|attr)\b|(?<![A-Z])\. |,? (?:circa )?1\d{3}\b|, possibly|;", name)[0]
+    name = re.sub(r"^\[?[Tt]raditional\]?$", "Traditional", name.strip(" ,."))
+    return "" if name.startswith(("'", "from ")) else name[:80]
+
+
+def add_performers(entries: list[Entry], table: Path) -> list[Entry]:
+    """Add who sang the recording that made a song known."""
+    with table.open(newline="", encoding="utf-8") as file:
+        performers = {short_id(row["id"]).replace("-", "_"): row for row in csv.DictReader(file)}
+    by_id = {song.id.replace("-", "_"): song.id for song, _ in entries}
+    unknown = sorted(set(performers) - set(by_id))
+    if unknown:
+        raise Hmm2SongError(f"{table.name} names {len(unknown)} songs that are not in the catalog, e.g. {unknown[0]!r}")
+    return [(performed(song, performers.get(song.id.replace("-", "_"))), melody) for song, melody in entries]
+
+
+def performed(song: Song, row: dict[str, str] | None) -> Song:
+    """Add one performer to a song."""
+    if row is None:
+        return song
+    credit = f"{song.credit}; singer: {row['singer']}, {row['source']}"
+    return dataclasses.replace(song, singer=row["singer"], gender=row["gender"], credit=credit)
+
+
+def mark_versions(entries: list[Entry]) -> list[Entry]:
+    """Give entries that are versions of one tune a common ``tune``."""
+    groups = group_versions([melody for _, melody in entries], bar("versions"))
+    shared = {group for group in groups if groups.count(group) > 1}
+    return [
+        (dataclasses.replace(song, tune=entries[group][0].id) if group in shared else song, melody)
+        for (song, melody), group in zip(entries, groups, strict=True)
+    ]
+
+
+def credits_of(songs: tuple[Song, ...]) -> str:
+    """Write where every entry comes from."""
+    lines = [
+        "# Credits",
+        "",
+        "Melodies only: no recordings, lyrics or editions are included. Each entry below is in the public domain or",
+        "CC0 as stated; who sang the recording that made a song known is given where it is on record.",
+        "",
+    ]
+    for song in songs:
+        korean = f" ({song.title_ko})" if song.title_ko else ""
+        lines.append(
+            f"- `{song.id}` **{song.title}**{korean}: {song.author or 'author unknown'}. {song.source}. {song.credit}."
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+#!/usr/bin/env python
+"""Measure how often a hum finds its song, by the very code path of the page.
+
+    python scripts/evaluate.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
+
+Q.csv has the columns file,song_id (others are ignored; paths are relative to the CSV; several acceptable ids are joined
+by "|"). A file is any recording, or an f0 track: a CSV with the columns time_s,f0_hz where 0 or less means unvoiced.
+
+S.jsonl has one song per line: an id and one of notes [[onset_s, duration_s, midi], ...], audio (a recording of one
+voice) or f0 (an f0 track), with paths relative to the file. Queries whose song is in no song file are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
+from hmm2song.catalog import Catalog, Song
+from hmm2song.encoder import default_encoder
+from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
+from hmm2song.evaluation import rank_of, retrieval_scores
+from hmm2song.inference import MAX_TOP_K, Recognizer
+from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
+from hmm2song.pitch import track_pitch
+
+MEDLEY_GAP_S = 1.0
+"""Silence between the melodies of a medley."""
+MAX_RECORDING_BYTES = 20 * MAX_FILE_BYTES
+
+
+@dataclass(frozen=True)
+class Query:
+    """One hum and the ids that count as right."""
+
+    file: Path
+    name: str
+    acceptable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one query."""
+
+    query: Query
+    rank: int
+    seconds: float
+    found: tuple[str, ...]
+    probability: float
+    problem: str
+
+
+def main() -> int:
+    """Run the command line."""
+    options = parse_options()
+    try:
+        queries = read_queries(options.queries)
+        started_s = time.perf_counter()
+        songs = [song for path in options.songs for song in tqdm(read_songs(path), desc=path.name, unit=" songs")]
+        check_answerable(queries, {song_id for song_id, _ in songs})
+        if options.medley > 1:
+            fillers = [melody for path in options.fillers for _, melody in read_songs(path)]
+            songs = hide_in_medleys(songs, fillers, options.medley, options.seed)
+        recognizer = build(songs)
+        build_seconds = time.perf_counter() - started_s
+    except Hmm2SongError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    chosen = sample(queries, options.limit, options.seed)
+    recognizer.warm_up()
+    outcomes = [ask(recognizer, query, options.skip_start) for query in tqdm(chosen, desc="hums", unit=" hums")]
+    report = summarise(outcomes, len(songs), build_seconds, options.seed)
+    print_report(report, outcomes)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.misses:
+        write_misses(options.misses, outcomes)
+    return 0
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
+    parser.add_argument(
+        "--songs", type=Path, action="append", required=True, help="songs as JSON lines (.gz too); repeatable"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="use N random queries instead of all")
+    parser.add_argument("--seed", type=int, default=0, help="for --limit, --medley and the intervals (default 0)")
+    parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
+    parser.add_argument("--medley", type=int, default=1, metavar="K", help="hide each song in a track of K melodies")
+    parser.add_argument(
+        "--fillers",
+        type=Path,
+        action="append",
+        default=[],
+        help="melodies to fill the medleys with; repeatable",
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
+    options = parser.parse_args()
+    if options.medley > 1 and not options.fillers:
+        parser.error("--medley needs --fillers")
+    if options.medley < 1 or options.skip_start < 0 or (options.limit is not None and options.limit < 1):
+        parser.error("--medley and --limit must be at least 1, --skip-start not negative")
+    return options
+
+
+def read_queries(path: Path) -> list[Query]:
+    """Read the query table."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
+    if not rows or not {"file", "song_id"} <= rows[0].keys():
+        raise Hmm2SongError(f"{path} needs the columns file,song_id and at least one row")
+    return [Query(path.parent / row["file"], row["file"], tuple(row["song_id"].split("|"))) for row in rows]
+
+
+def read_songs(path: Path) -> Iterator[tuple[str, Melody]]:
+    """Yield (id, melody) for every row of a song file."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield read_song(json.loads(line), path, number)
+    except (OSError, json.JSONDecodeError) as error:
+        raise Hmm2SongError(f"{path}: {error}; give songs as JSON lines") from error
+
+
+def read_song(row: dict, path: Path, number: int) -> tuple[str, Melody]:
+    """Read one song row."""
+    try:
+        if "notes" in row:
+            return str(row["id"]), melody_from_notes(row["notes"])
+        if "f0" in row:
+            return str(row["id"]), read_f0(path.parent / row["f0"])
+        samples = load_audio(path.parent / row["audio"], max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES)
+        return str(row["id"]), track_pitch(samples).melody
+    except KeyError as error:
+        raise Hmm2SongError(
+            f"{path}, line {number}: no {error}; a song has an id and one of notes, audio, f0"
+        ) from error
+    except (MelodyError, AudioError) as error:
+        raise Hmm2SongError(f"{path}, line {number}: {error}") from error
+
+
+def read_f0(path: Path) -> Melody:
+    """Read an f0 track (CSV time_s,f0_hz)."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = [(float(row["time_s"]), float(row["f0_hz"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise MelodyError(f"{path.name} is not an f0 track with the columns time_s,f0_hz ({error!r:.80})") from error
+    time_s, f0_hz = np.array(table, dtype=np.float64).reshape(-1, 2).T
+    return melody_from_f0(time_s, f0_hz)
+
+
+def check_answerable(queries: list[Query], song_ids: set[str]) -> None:
+    """Refuse queries that no song could answer: they would only lower the figures."""
+    lost = [query for query in queries if song_ids.isdisjoint(query.acceptable)]
+    if lost:
+        raise Hmm2SongError(
+            f"{len(lost)} queries name a song that is in no song file, the first {lost[0].name!r} "
+            f"-> {'|'.join(lost[0].acceptable)!r}; add the file with --songs or drop the rows"
+        )
+
+
+def hide_in_medleys(
+    songs: list[tuple[str, Melody]], fillers: list[Melody], n_melodies: int, seed: int
+) -> list[tuple[str, Melody]]:
+    """Put every song at a random place in a track of ``n_melodies``, the others drawn from the fillers."""
+    if len(fillers) < n_melodies - 1:
+        raise Hmm2SongError(f"{len(fillers)} fillers are too few for medleys of {n_melodies}")
+    rng = random.Random(seed)
+    gap = np.full(round(MEDLEY_GAP_S * FRAME_RATE_HZ), np.nan, dtype=np.float32)
+    tracks = []
+    for song_id, melody in songs:
+        parts = rng.sample(fillers, n_melodies - 1)
+        parts.insert(rng.randrange(n_melodies), melody)
+        frames = [frames for part in parts for frames in (part.pitch_midi, gap)]
+        tracks.append((song_id, Melody(np.concatenate(frames[:-1]))))
+    return tracks
+
+
+def build(songs: list[tuple[str, Melody]]) -> Recognizer:
+    """Make a catalog of the songs; ids that occur twice keep their first song."""
+    unique = dict(reversed(songs))
+    encoder = default_encoder()
+    with tqdm(total=len(unique), desc="catalog", unit=" songs") as bar:
+        catalog = Catalog.build(
+            [Song(id=song_id, title=song_id) for song_id in unique],
+            list(unique.values()),
+            encoder,
+            progress=lambda done, _: bar.update(done - bar.n),
+        )
+    return Recognizer(catalog, encoder)
+
+
+def sample(queries: list[Query], limit: int | None, seed: int) -> list[Query]:
+    """Return ``limit`` random queries, or all."""
+    if limit is None or limit >= len(queries):
+        return queries
+    return random.Random(seed).sample(queries, limit)
+
+
+def ask(recognizer: Recognizer, query: Query, skip_start_s: float) -> Outcome:
+    """Search one hum; one that cannot be read counts as not found."""
+    started_s = time.perf_counter()
+    try:
+        result = search(recognizer, query.file, skip_start_s)
+    except (AudioError, MelodyError) as error:
+        return Outcome(query, 0, time.perf_counter() - started_s, (), 0.0, str(error))
+    seconds = time.perf_counter() - started_s
+    found = tuple(match.id for match in result.matches)
+    probability = result.matches[0].probability if result.matches else 0.0
+    problem = " ".join(advice.code for advice in result.advice)
+    return Outcome(query, rank_of(found, query.acceptable), seconds, found, probability, problem)
+
+
+def search(recognizer: Recognizer, file: Path, skip_start_s: float):
+    """Ask the recogniser, without the first seconds of the hum if so wished."""
+    if file.suffix.lower() == ".csv":
+        hum = read_f0(file)
+        return recognizer.recognize_melody(hum.slice_s(skip_start_s, hum.duration_s), top_k=MAX_TOP_K)
+    if skip_start_s == 0:
+        return recognizer.recognize(file, top_k=MAX_TOP_K)
+    samples = load_audio(file)[round(skip_start_s * SAMPLE_RATE_HZ) :]
+    return recognizer.recognize((SAMPLE_RATE_HZ, samples), top_k=MAX_TOP_K)
+
+
+def summarise(outcomes: list[Outcome], n_songs: int, build_seconds: float, seed: int) -> dict:
+    """Compute the figures."""
+    seconds = [outcome.seconds for outcome in outcomes]
+    return {
+        **retrieval_scores([outcome.rank for outcome in outcomes], seed).to_dict(),
+        "n_songs": n_songs,
+        "unreadable": sum(not outcome.found for outcome in outcomes),
+        "seconds_per_query": {
+            "median": round(statistics.median(seconds), 4),
+            "p95": round(float(np.percentile(seconds, 95)), 4),
+        },
+        "build_seconds": round(build_seconds, 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def print_report(report: dict, outcomes: list[Outcome]) -> None:
+    """Print the figures for people."""
+    print(f"{report['n']} hums, {report['n_songs']} songs")
+    for name, label in (("top1", "top-1"), ("top3", "top-3"), ("top10", "top-10"), ("mrr", "MRR")):
+        estimate = report[name]
+        print(f"{label:>7}  {estimate['value']:.3f}   95 % interval {estimate['low']:.3f} to {estimate['high']:.3f}")
+    per_query = report["seconds_per_query"]
+    print(f"seconds per query: median {per_query['median']:.3f}, 95th percentile {per_query['p95']:.3f}")
+    print(f"catalog built in {report['build_seconds']:.1f} s; peak memory {report['peak_mb']:.0f} MB")
+    if report["unreadable"]:
+        first = next(outcome for outcome in outcomes if not outcome.found)
+        print(
+            f"{report['unreadable']} hums gave no ranking (counted as not found), e.g. {first.query.name}: {first.problem}"
+        )
+
+
+def write_misses(path: Path, outcomes: list[Outcome]) -> None:
+    """Write the queries whose song was not first."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "song_id", "rank", "found_first", "probability", "advice"])
+        for outcome in outcomes:
+            if outcome.rank != 1:
+                first = outcome.found[0] if outcome.found else ""
+                writer.writerow(
+                    [
+                        outcome.query.name,
+                        "|".join(outcome.query.acceptable),
+                        outcome.rank or "",
+                        first,
+                        f"{outcome.probability:.4f}",
+                        outcome.problem,
+                    ]
+                )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

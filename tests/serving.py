@@ -1,0 +1,105 @@
+"""What the tests of the running app share: a miniature catalog, a hum, ``python app.py`` as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from hmm2song.catalog import Catalog, Song
+from hmm2song.encoder import default_encoder
+from hmm2song.melody import Melody, melody_from_notes
+from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
+
+ROOT = Path(__file__).resolve().parent.parent
+HOSTILE_TITLE = "<script>alert('x')</script> ${alert(1)} {{7*7}}"
+HUMMED_FROM_S, HUMMED_TO_S, HUMMED_SHIFT_ST = 12.0, 22.0, -3.0
+N_SONGS = 12
+SCALE_ST = (0, 2, 4, 5, 7, 9, 11)
+START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class MiniatureCatalog:
+    """A saved catalog; ``hum_path`` is a hum of its first song, which alone has a recording."""
+
+    folder: Path
+    songs: tuple[Song, ...]
+    hum_path: Path
+
+
+def make_catalog(folder: Path) -> MiniatureCatalog:
+    """Save a catalog of a dozen random melodies and a hum of the first one."""
+    songs, melodies = zip(*(_make_song(number) for number in range(N_SONGS)), strict=True)
+    Catalog.build(songs, melodies, default_encoder()).save(folder / "catalog")
+    soundfile.write(folder / "catalog" / "s0.flac", melody_tone(melodies[0], 0.0, 60.0), SAMPLE_RATE_HZ)
+    hum = Melody(melodies[0].pitch_midi + HUMMED_SHIFT_ST)
+    soundfile.write(folder / "hum.wav", melody_tone(hum, HUMMED_FROM_S, HUMMED_TO_S), SAMPLE_RATE_HZ)
+    return MiniatureCatalog(folder / "catalog", songs, folder / "hum.wav")
+
+
+def _make_song(number: int) -> tuple[Song, Melody]:
+    rng = np.random.default_rng(number)
+    degrees = 7 + np.clip(np.cumsum(rng.integers(-2, 3, 70)), -7, 7)
+    lengths_s = rng.choice([0.3, 0.45, 0.6], 70)
+    pitches = [55 + 12 * (degree // 7) + SCALE_ST[degree % 7] for degree in degrees]
+    notes = list(zip(np.cumsum(lengths_s) - lengths_s, lengths_s * 0.95, pitches, strict=True))
+    song = Song(
+        id=f"s{number}",
+        title=HOSTILE_TITLE if number == 1 else f"Song {number}",
+        title_ko="첫 노래" if number == 0 else "",
+        author=f"Author {number}",
+        lyric="la la\n<b>la</b>" if number < 2 else "",
+        genre=("Folk", "Ballad", "")[number % 3],
+        gender=("female", "male", "mixed", "")[number % 4],
+        path="s0.flac" if number == 0 else "",
+        year=str(1900 + number),
+    )
+    return song, melody_from_notes(notes)
+
+
+@contextmanager
+def running_app(catalog: MiniatureCatalog, temporary: Path) -> Iterator[str]:
+    """Start ``python app.py`` on a free port and yield its address; what it writes goes to ``temporary``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "HMM2SONG_CATALOG": str(catalog.folder),
+        "GRADIO_TEMP_DIR": str(temporary / "gradio"),
+        "no_proxy": "127.0.0.1",
+    }
+    log_path = temporary / "app.log"
+    with log_path.open("w") as log:
+        command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_it_answers(url, process, log_path)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen, log_path: Path) -> None:
+    give_up_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < give_up_s and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    raise AssertionError(f"app.py did not start:\n{log_path.read_text()[-3000:]}")

@@ -1,0 +1,172 @@
+"""The real app, started as a Space starts it and driven through its API."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from serving import (
+    HUMMED_FROM_S,
+    HUMMED_SHIFT_ST,
+    N_SONGS,
+    ROOT,
+    MiniatureCatalog,
+    make_catalog,
+    running_app,
+)
+
+RESULT_KEYS = {
+    "matches",
+    "no_match",
+    "advice",
+    "hum",
+    "n_searched",
+    "n_unknown",
+    "elsewhere",
+    "notices",
+    "seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> MiniatureCatalog:
+    return make_catalog(tmp_path_factory.mktemp("miniature"))
+
+
+@pytest.fixture(scope="module")
+def url(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(catalog, tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Client:
+    return Client(url, verbose=False)
+
+
+def test_only_the_three_documented_endpoints_are_public(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict")
+    assert set(endpoints["named_endpoints"]) == {"/recognize", "/catalog", "/song"}
+    assert not endpoints["unnamed_endpoints"]
+    parameters = endpoints["named_endpoints"]["/recognize"]["parameters"]
+    defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters}
+    assert defaults == {"audio": None, "genres": [], "gender": "any", "top_k": 10}
+
+
+def test_a_hum_finds_its_song(client: Client, catalog: MiniatureCatalog) -> None:
+    result = client.predict(audio=handle_file(str(catalog.hum_path)), api_name="/recognize")
+    assert set(result) == RESULT_KEYS
+    assert result["n_searched"] == N_SONGS and len(result["matches"]) == 10
+    best = result["matches"][0]
+    assert (best["id"], best["title_ko"]) == ("s0", "첫 노래")
+    assert best["start_s"] == pytest.approx(HUMMED_FROM_S, abs=1.0)
+    assert best["key_shift_st"] == pytest.approx(HUMMED_SHIFT_ST, abs=0.5)
+    assert not result["no_match"]
+
+
+def test_genre_gender_and_top_k_are_obeyed(client: Client, catalog: MiniatureCatalog) -> None:
+    hum = handle_file(str(catalog.hum_path))
+    result = client.predict(hum, ["Ballad"], "male", 2, api_name="/recognize")
+    fitting = [song for song in catalog.songs if song.genre in ("", "Ballad") and song.gender in ("", "male")]
+    assert result["n_searched"] == len(fitting)
+    assert result["n_unknown"] == sum(not (song.genre and song.gender) for song in fitting)
+    assert 1 <= len(result["matches"]) <= 2
+    assert {match["id"] for match in result["matches"]} <= {song.id for song in fitting}
+
+
+def test_empty_options_mean_the_defaults(client: Client, catalog: MiniatureCatalog) -> None:
+    result = client.predict(handle_file(str(catalog.hum_path)), None, None, None, api_name="/recognize")
+    assert result["n_searched"] == N_SONGS and result["n_unknown"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"genres": ["Polka"]}, "Polka"),
+        ({"genres": 5}, "list of names"),
+        ({"gender": "robot"}, "robot"),
+        ({"top_k": 0}, "0"),
+    ],
+)
+def test_an_impossible_option_is_refused_politely(
+    client: Client, catalog: MiniatureCatalog, options: dict, message: str
+) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(audio=handle_file(str(catalog.hum_path)), **options, api_name="/recognize")
+
+
+def test_a_recording_that_cannot_be_used_is_refused_politely(client: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"this is not audio")
+    with pytest.raises(AppError, match="broken.wav"):
+        client.predict(audio=handle_file(str(broken)), api_name="/recognize")
+    with pytest.raises(AppError, match="no recording"):
+        client.predict(audio=None, api_name="/recognize")
+
+
+def test_only_uploaded_files_are_opened(url: str, catalog: MiniatureCatalog) -> None:
+    path = str(catalog.hum_path)  # audio, but nobody uploaded it
+    for audio in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}, path):
+        call = httpx.post(f"{url}/gradio_api/call/recognize", json={"data": [audio, [], "any", 3]}).json()
+        answer = httpx.get(f"{url}/gradio_api/call/recognize/{call['event_id']}", timeout=30).text
+        assert "event: error" in answer and "matches" not in answer
+    assert httpx.get(f"{url}/gradio_api/file={path}").status_code in (403, 404)
+
+
+def test_the_catalog_can_be_searched(client: Client) -> None:
+    assert len(client.predict(api_name="/catalog")) == N_SONGS
+    (found,) = client.predict("첫 노래", api_name="/catalog")
+    assert found == {
+        "id": "s0",
+        "title": "Song 0",
+        "title_ko": "첫 노래",
+        "artist": "Author 0",
+        "genre": "Folk",
+        "gender": "female",
+        "year": "1900",
+    }
+
+
+def test_a_song_is_told_in_full(client: Client) -> None:
+    song = client.predict("s0", api_name="/song")
+    assert song["lyric"] == "la la\n<b>la</b>" and song["recording"] == "s0.flac"
+    assert 20 < song["melody_s"] < 45
+    with pytest.raises(AppError, match="nobody"):
+        client.predict("nobody", api_name="/song")
+
+
+def test_a_burst_is_queued(client: Client, catalog: MiniatureCatalog) -> None:
+    hum = handle_file(str(catalog.hum_path))
+    jobs = [client.submit(hum, [], "any", 1, api_name="/recognize") for _ in range(12)]
+    assert {job.result(timeout=60)["matches"][0]["id"] for job in jobs} == {"s0"}
+
+
+def test_the_page_loads_nothing_from_elsewhere(url: str) -> None:
+    page, theme = httpx.get(url).text, httpx.get(f"{url}/theme.css").text
+    assert "getUserMedia" in page
+    loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="([^"]+)"', page)
+    loaded += re.findall(r"(?:@import|url\()\s*[\"']?([^\"')]+)", page + theme)
+    assert loaded
+    assert not [address for address in loaded if re.match("(https?:)?//", address)]
+
+
+def test_the_command_line_explains_itself(tmp_path: Path) -> None:
+    asking_help, without_catalog = (
+        subprocess.Popen([sys.executable, "app.py", *options], cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True)
+        for options in (["--help"], ["--catalog", str(tmp_path / "none")])
+    )
+    words, _ = asking_help.communicate(timeout=60)
+    assert asking_help.returncode == 0
+    for option in ("--port", "--host", "--share", "--catalog"):
+        assert option in words
+    _, words = without_catalog.communicate(timeout=60)
+    assert without_catalog.returncode == 2
+    assert "none" in words and "Traceback" not in words

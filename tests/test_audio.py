@@ -1,0 +1,547 @@
+"""Loading audio: every format gives the same tone, and whatever cannot be used is refused with its reason.
+
+All files are written here: with soundfile where it can write them, with PyAV elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from hmm2song import audio
+from hmm2song.audio import MAX_FILE_BYTES, MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
+from hmm2song.errors import AudioError
+
+TONE_HZ = 440.0
+AMPLITUDE = 0.5
+
+
+def tone(rate_hz: int, length_s: float = 1.0) -> np.ndarray:
+    """A 440 Hz sine of amplitude 0.5, shape (n,)."""
+    return AMPLITUDE * np.sin(2 * np.pi * TONE_HZ * np.arange(round(rate_hz * length_s)) / rate_hz)
+
+
+def assert_is_tone(samples: np.ndarray, length_s: float = 1.0, amplitude: float = AMPLITUDE) -> None:
+    """Length within a codec's padding, pitch to 2 Hz and amplitude to 6 % away from the ends."""
+    assert samples.dtype == np.float32 and samples.ndim == 1 and samples.flags.c_contiguous
+    assert abs(len(samples) / SAMPLE_RATE_HZ - length_s) < 0.15
+    middle = samples[len(samples) // 4 : len(samples) // 4 + SAMPLE_RATE_HZ // 2].astype(np.float64)
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert abs(spectrum.argmax() * SAMPLE_RATE_HZ / len(middle) - TONE_HZ) <= 2.0
+    assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(amplitude, rel=0.06)
+
+
+def encode(target, samples: np.ndarray, rate_hz: int, codec: str, container_format: str | None = None) -> None:
+    """Write (n,) or (n, 2) samples with FFmpeg, into a path or a file object."""
+    channels = samples[:, None] if samples.ndim == 1 else samples
+    layout = "mono" if channels.shape[1] == 1 else "stereo"
+    with av.open(target, "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(channels.T, dtype=np.float32), format="fltp", layout=layout
+        )
+        frame.sample_rate, frame.pts = rate_hz, 0
+        cutter = av.AudioResampler(format=stream.codec_context.format, frame_size=stream.codec_context.frame_size)
+        for piece in [*cutter.resample(frame), *cutter.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+
+
+class Pipe(io.RawIOBase):
+    """A target that cannot seek back, so that the muxer cannot write the length into the header."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def write(self, data) -> int:
+        self.content += bytes(data)
+        return len(data)
+
+
+@pytest.fixture
+def refuse_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make reading any sample fail the test."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("samples were decoded")
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    monkeypatch.setattr(audio, "_ffmpeg_stream_blocks", fail)
+
+
+def count_decoded_s(monkeypatch: pytest.MonkeyPatch, rate_hz: int) -> list[float]:
+    """Return a list that grows by the length in seconds of every block taken from now on."""
+    decoded_s: list[float] = []
+    feed = audio._Resampler.feed
+
+    def counting_feed(self, samples, last=False):
+        decoded_s.append(len(samples) / rate_hz)
+        return feed(self, samples, last)
+
+    monkeypatch.setattr(audio._Resampler, "feed", counting_feed)
+    return decoded_s
+
+
+# --- what must load --------------------
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 44100, 48000, 96000, 192000])
+def test_every_rate_is_resampled(tmp_path: Path, rate_hz: int) -> None:
+    soundfile.write(tmp_path / "hum.wav", tone(rate_hz), rate_hz, subtype="PCM_16")
+    assert_is_tone(load_audio(tmp_path / "hum.wav"))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+def test_every_wav_sample_type(tmp_path: Path, subtype: str) -> None:
+    soundfile.write(tmp_path / "hum.wav", tone(22050), 22050, subtype=subtype)
+    assert_is_tone(load_audio(str(tmp_path / "hum.wav")))
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate_hz"),
+    [
+        ("hum.flac", "PCM_16", 44100),
+        ("hum.flac", "PCM_24", 8000),
+        ("hum.wav", "IMA_ADPCM", 44100),
+        ("hum.wav", "MS_ADPCM", 44100),
+        ("hum.ogg", "VORBIS", 44100),
+        ("hum.ogg", "OPUS", 48000),
+        ("hum.mp3", "MPEG_LAYER_III", 44100),
+        ("hum.aiff", "PCM_16", 44100),
+    ],
+)
+def test_formats_written_by_libsndfile(tmp_path: Path, name: str, subtype: str, rate_hz: int) -> None:
+    soundfile.write(tmp_path / name, tone(rate_hz), rate_hz, subtype=subtype)
+    assert_is_tone(load_audio(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate_hz"),
+    [
+        ("hum.m4a", "aac", 44100),
+        ("hum.mp4", "aac", 16000),
+        ("hum.webm", "libopus", 48000),
+        ("hum.aac", "aac", 44100),
+    ],
+)
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_formats_of_ffmpeg(tmp_path: Path, name: str, codec: str, rate_hz: int, n_channels: int) -> None:
+    samples = np.repeat(tone(rate_hz)[:, None], n_channels, axis=1)
+    encode(str(tmp_path / name), samples, rate_hz, codec)
+    assert_is_tone(load_audio(tmp_path / name))
+
+
+def test_integer_pcm_of_64_bits(tmp_path: Path) -> None:
+    data = (tone(8000) * 2.0**63).astype("<i8").tobytes()
+    header = struct.pack(
+        "<4sI8sIHHIIHH4sI",
+        b"RIFF",
+        36 + len(data),
+        b"WAVEfmt ",
+        16,
+        1,
+        1,
+        8000,
+        64000,
+        8,
+        64,
+        b"data",
+        len(data),
+    )
+    (tmp_path / "hum.wav").write_bytes(header + data)
+    assert_is_tone(load_audio(tmp_path / "hum.wav"))
+
+
+def test_content_counts_not_the_ending(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hum.raw", tone(16000), 16000, format="WAV")
+    encode(str(tmp_path / "other.wav"), tone(44100), 44100, "aac", "mp4")
+    assert_is_tone(load_audio(tmp_path / "hum.raw"))
+    assert_is_tone(load_audio(tmp_path / "other.wav"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", ["(n,)", "(n, 1)", "(n, 2)"])
+def test_arrays_as_the_microphone_gives_them(dtype: str, shape: str) -> None:
+    samples = tone(48000)
+    if not dtype.startswith("float"):
+        samples = np.round(samples * np.iinfo(dtype).max / (2 if dtype == "uint8" else 1))
+        samples = samples + 128 if dtype == "uint8" else samples
+    samples = samples.astype(dtype)
+    if shape != "(n,)":
+        samples = np.repeat(samples[:, None], int(shape[4]), axis=1)
+    assert_is_tone(load_audio((48000, samples)))
+
+
+def test_file_and_array_give_the_same(tmp_path: Path) -> None:
+    samples = np.round(tone(44100) * 32767).astype(np.int16)
+    soundfile.write(tmp_path / "hum.wav", samples, 44100)
+    np.testing.assert_array_equal(load_audio(tmp_path / "hum.wav"), load_audio((44100, samples)))
+
+
+def test_16_khz_passes_unchanged_and_is_copied() -> None:
+    samples = tone(SAMPLE_RATE_HZ).astype(np.float32)
+    loaded = load_audio((SAMPLE_RATE_HZ, samples))
+    np.testing.assert_array_equal(loaded, samples)
+    assert not np.shares_memory(loaded, samples)
+
+
+def test_nothing_is_normalised() -> None:
+    assert not load_audio((44100, np.zeros(44100, np.int16))).any()
+    assert not load_audio((8000, np.full(8000, 128, np.uint8))).any()
+    assert_is_tone(load_audio((44100, tone(44100) * 0.001)), amplitude=0.001 * AMPLITUDE)
+
+
+@pytest.mark.parametrize("rate_hz", [4000, 16000, 44100, 192000, 384000])
+@pytest.mark.parametrize("n_samples", [1, 2, 3])
+def test_a_single_sample_stays_at_least_one(rate_hz: int, n_samples: int) -> None:
+    loaded = load_audio((rate_hz, np.full(n_samples, 0.25)))
+    assert 1 <= len(loaded) <= 12 and loaded.dtype == np.float32
+    assert 0.1 < loaded[0] < 0.5
+
+
+# --- channels --------------------
+
+
+def test_channels_are_averaged() -> None:
+    stereo = np.stack([tone(16000), np.zeros(16000)], axis=1)
+    assert_is_tone(load_audio((16000, stereo)), amplitude=AMPLITUDE / 2)
+
+
+def test_six_channels(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hum.wav", np.repeat(tone(48000)[:, None], 6, axis=1), 48000)
+    assert_is_tone(load_audio(tmp_path / "hum.wav"))
+
+
+def test_voice_in_one_of_six_channels_is_found() -> None:
+    samples = np.zeros((16000, 6))
+    samples[:, 2] = tone(16000)
+    assert_is_tone(load_audio((16000, samples)))
+
+
+@pytest.mark.parametrize("imbalance", [1.0, 0.9])
+def test_channels_in_opposite_phase_do_not_cancel(imbalance: float) -> None:
+    stereo = np.stack([tone(44100), -imbalance * tone(44100)], axis=1)
+    assert_is_tone(load_audio((44100, stereo)))
+
+
+# --- length and size --------------------
+
+
+@pytest.mark.parametrize(("name", "subtype"), [("long.wav", "PCM_U8"), ("long.flac", "PCM_16")])
+def test_two_hours_are_refused_by_the_header(tmp_path: Path, refuse_decoding: None, name: str, subtype: str) -> None:
+    with soundfile.SoundFile(tmp_path / name, "w", 8000, 1, subtype) as sound:
+        for _ in range(120):
+            sound.write(np.zeros(60 * 8000, np.int16))
+    with pytest.raises(AudioError, match=rf"'{name}' lasts 7200\.0 s; at most 60 s"):
+        load_audio(tmp_path / name, max_bytes=10**9)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("long.m4a", "aac"), ("long.webm", "libopus")])
+def test_containers_are_refused_by_the_header(tmp_path: Path, refuse_decoding: None, name: str, codec: str) -> None:
+    encode(str(tmp_path / name), tone(16000, 4.0), 16000, codec)
+    with pytest.raises(AudioError, match=r"lasts 4\.\d s; at most 3 s"):
+        load_audio(tmp_path / name, max_s=3.0)
+
+
+def test_a_header_without_length_is_refused_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = Pipe()
+    encode(pipe, tone(48000, 20.0), 48000, "libopus", "webm")
+    (tmp_path / "live.webm").write_bytes(pipe.content)
+    with av.open(str(tmp_path / "live.webm")) as container:
+        assert container.duration is None
+    assert_is_tone(load_audio(tmp_path / "live.webm"), 20.0)
+
+    heard_s = count_decoded_s(monkeypatch, 48000)
+    with pytest.raises(AudioError, match="more than the 3 s"):
+        load_audio(tmp_path / "live.webm", max_s=3.0)
+    assert sum(heard_s) <= 3.0 + audio.LENGTH_TOLERANCE_S
+
+
+@pytest.mark.parametrize("name", ["long.mp3", "long.aac"])
+def test_formats_without_length_are_decoded_no_further_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    encode(str(tmp_path / name), tone(44100, 20.0), 44100, "aac" if name.endswith("aac") else "libmp3lame")
+    heard_s = count_decoded_s(monkeypatch, 44100)
+    with pytest.raises(AudioError, match="more than the 3 s"):
+        load_audio(tmp_path / name, max_s=3.0)
+    assert sum(heard_s) <= 3.0 + audio.LENGTH_TOLERANCE_S
+
+
+def streamed_flac(path: Path, length_s: float) -> None:
+    """Write a FLAC whose header says 'unknown length', as an encoder writing into a pipe does."""
+    soundfile.write(path, tone(44100, length_s), 44100)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # total samples: 36 bits, from the middle of byte 21 on
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
+def test_streamed_flac_loads_and_is_limited(tmp_path: Path) -> None:
+    streamed_flac(tmp_path / "hum.flac", 5.0)
+    assert soundfile.info(tmp_path / "hum.flac").frames == audio.UNKNOWN_FRAMES
+    assert_is_tone(load_audio(tmp_path / "hum.flac"), 5.0)
+    with pytest.raises(AudioError, match="more than the 3 s"):
+        load_audio(tmp_path / "hum.flac", max_s=3.0)
+
+
+@pytest.mark.parametrize("claimed", [0, 0xFFFFFFFF])
+def test_wav_whose_recorder_never_wrote_its_length(tmp_path: Path, claimed: int) -> None:
+    soundfile.write(tmp_path / "hum.wav", tone(44100), 44100)
+    content = bytearray((tmp_path / "hum.wav").read_bytes())
+    content[4:8] = content[40:44] = struct.pack("<I", claimed)
+    (tmp_path / "hum.wav").write_bytes(content)
+    assert_is_tone(load_audio(tmp_path / "hum.wav"))
+
+
+def test_the_limit_itself_is_accepted_with_a_codecs_padding(tmp_path: Path) -> None:
+    assert len(load_audio((8000, np.zeros(round(8000 * MAX_HUM_S), np.int16)))) == SAMPLE_RATE_HZ * MAX_HUM_S
+    encode(str(tmp_path / "hum.m4a"), tone(16000, 3.0), 16000, "aac")
+    assert_is_tone(load_audio(tmp_path / "hum.m4a", max_s=3.0), 3.0)
+
+
+def test_long_arrays_are_refused_and_max_s_can_be_raised() -> None:
+    samples = np.zeros(8000 * 62, np.int16)
+    with pytest.raises(AudioError, match=r"the recording lasts 62\.0 s; at most 60 s"):
+        load_audio((8000, samples))
+    assert len(load_audio((8000, samples), max_s=120.0)) == 62 * SAMPLE_RATE_HZ
+
+
+def test_a_100_mb_file_is_refused_unopened(tmp_path: Path, refuse_decoding: None) -> None:
+    path = tmp_path / "big.wav"
+    soundfile.write(path, tone(16000), 16000)
+    os.truncate(path, 100 * 10**6)  # sparse: takes no room
+    with pytest.raises(AudioError, match=r"'big\.wav' has 95\.4 MiB; at most 50\.0 MiB"):
+        load_audio(path)
+    assert MAX_FILE_BYTES < 100 * 10**6
+
+
+def test_max_bytes_can_be_lowered_and_raised(tmp_path: Path) -> None:
+    path = tmp_path / "hum.wav"
+    soundfile.write(path, tone(16000), 16000, subtype="PCM_16")
+    size = path.stat().st_size
+    assert_is_tone(load_audio(path, max_bytes=size))
+    with pytest.raises(AudioError, match="MiB are accepted"):
+        load_audio(path, max_bytes=size - 1)
+
+
+# --- damage --------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("hum.wav", "PCM_16"), ("hum.flac", "PCM_16"), ("hum.mp3", "MPEG_LAYER_III"), ("hum.ogg", "VORBIS")],
+)
+def test_a_truncated_file_gives_what_is_there(tmp_path: Path, name: str, subtype: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, tone(44100, 10.0), 44100, subtype=subtype)
+    os.truncate(path, round(path.stat().st_size * 0.7))
+    loaded = load_audio(path)
+    assert 4.0 < len(loaded) / SAMPLE_RATE_HZ < 8.0
+    assert_is_tone(loaded[: 2 * SAMPLE_RATE_HZ], 2.0)
+
+
+def test_a_truncated_webm_gives_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "hum.webm"
+    encode(str(path), tone(48000, 10.0), 48000, "libopus")
+    os.truncate(path, round(path.stat().st_size * 0.5))
+    assert_is_tone(load_audio(path)[: 4 * SAMPLE_RATE_HZ], 4.0)
+
+
+def test_damage_in_the_middle_of_a_webm_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "hum.webm"
+    encode(str(path), tone(48000, 10.0), 48000, "libopus")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 500] = np.random.default_rng(0).bytes(500)
+    path.write_bytes(content)
+    assert_is_tone(load_audio(path)[: 4 * SAMPLE_RATE_HZ], 4.0)
+
+
+@pytest.mark.parametrize(("name", "n_bytes"), [("hum.wav", 44), ("hum.wav", 20), ("hum.ogg", 60), ("hum.mp3", 3)])
+def test_truncated_to_nothing(tmp_path: Path, name: str, n_bytes: int) -> None:
+    soundfile.write(tmp_path / name, tone(44100), 44100)
+    os.truncate(tmp_path / name, n_bytes)
+    with pytest.raises(AudioError, match="no sound that can be decoded|not audio that can be read, or is damaged"):
+        load_audio(tmp_path / name)
+
+
+def test_m4a_without_its_index(tmp_path: Path) -> None:
+    encode(str(tmp_path / "hum.m4a"), tone(44100), 44100, "aac")  # the index is written last
+    os.truncate(tmp_path / "hum.m4a", 4000)
+    with pytest.raises(AudioError, match="or is damaged"):
+        load_audio(tmp_path / "hum.m4a")
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_that_are_no_numbers_are_counted(tmp_path: Path, subtype: str) -> None:
+    samples = tone(44100)
+    samples[[3, 30_000]] = np.nan
+    samples[40_000] = -np.inf
+    soundfile.write(tmp_path / "hum.wav", samples, 44100, subtype=subtype)
+    with pytest.raises(AudioError, match=r"3 of the 44100 samples in 'hum\.wav' are not finite"):
+        load_audio(tmp_path / "hum.wav")
+    with pytest.raises(AudioError, match=r"3 of the 44100 samples in the recording are not finite"):
+        load_audio((44100, samples))
+
+
+def test_numbers_too_large_for_float32_are_counted() -> None:
+    with pytest.raises(AudioError, match=r"2 of the 4 samples"):
+        load_audio((16000, np.array([0.0, 1e300, -1e20, 0.5])))
+
+
+# --- what is no recording --------------------
+
+
+def test_zero_bytes(tmp_path: Path) -> None:
+    (tmp_path / "hum.wav").touch()
+    with pytest.raises(AudioError, match=r"'hum\.wav' is empty \(0 bytes\)"):
+        load_audio(tmp_path / "hum.wav")
+
+
+def test_no_sample_in_a_valid_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hum.wav", np.zeros(0), 16000)
+    with pytest.raises(AudioError, match="no sound that can be decoded"):
+        load_audio(tmp_path / "hum.wav")
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"there is no file 'nothing\.wav'"):
+        load_audio(tmp_path / "nothing.wav")
+    with pytest.raises(AudioError, match="is a folder"):
+        load_audio(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"these are words, not sounds\n" * 500,
+        b"\x89PNG\r\n\x1a\n" + bytes(2000),
+        np.random.default_rng(3).bytes(30_000),
+    ],
+)
+def test_not_audio(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "hum.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=r"'hum\.wav' is not audio that can be read.*; use WAV"):
+        load_audio(tmp_path / "hum.wav")
+
+
+def test_video_without_sound(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "mute.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
+        container.mux(stream.encode(None))
+    with pytest.raises(AudioError, match=r"'mute\.mp4' holds no sound, only video"):
+        load_audio(tmp_path / "mute.mp4")
+
+
+def test_unknown_codec(tmp_path: Path) -> None:
+    encode(str(tmp_path / "hum.webm"), tone(48000), 48000, "libopus")
+    content = (tmp_path / "hum.webm").read_bytes()
+    (tmp_path / "hum.webm").write_bytes(content.replace(b"A_OPUS", b"A_ZZZZ"))
+    with pytest.raises(AudioError, match="coded in a way that cannot be decoded"):
+        load_audio(tmp_path / "hum.webm")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile '{}'\n"),
+        ("list.m3u", "{}\n"),
+    ],
+)
+def test_playlists_are_not_followed(tmp_path: Path, name: str, text: str) -> None:
+    encode(str(tmp_path / "hum.aac"), tone(44100), 44100, "aac")
+    (tmp_path / name).write_text(text.format(tmp_path / "hum.aac"))
+    with pytest.raises(AudioError, match="not audio that can be read"):
+        load_audio(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9/hum.mp3", "https://example.org/hum.mp3", "ftp://x/y.wav", "file:///hum.wav"],
+)
+def test_addresses_are_not_opened(address: str) -> None:
+    for source in (address, Path(address)):
+        with pytest.raises(AudioError, match="addresses are not opened"):
+            load_audio(source)
+
+
+@pytest.mark.parametrize("prefix", ["concat:", "data:audio/wav;base64,", "subfile,,start,0,end,0,,:", "pipe:"])
+def test_protocols_of_ffmpeg_are_plain_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    soundfile.write(tmp_path / "hum.wav", tone(16000), 16000)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AudioError, match="there is no file|addresses are not opened"):
+        load_audio(f"{prefix}hum.wav")
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")  # opening it would wait for ever
+    for path in (tmp_path / "pipe.wav", Path(os.devnull)):
+        with pytest.raises(AudioError, match="not a regular file"):
+            load_audio(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "x" * 5000])
+def test_impossible_names(name: str) -> None:
+    with pytest.raises(AudioError, match="no possible file name|cannot be opened"):
+        load_audio(name)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "no recording"),
+        ("", "file name is empty"),
+        (3.5, "not as float"),
+        ((16000,), r"\(sample_rate_hz, NumPy array\)"),
+        ((16000, None), "NoneType"),
+        ((np.zeros(5), 16000), "not as \\(ndarray, int\\)"),
+        ((16000, np.zeros(0)), r"empty \(array of shape \(0,\)\)"),
+        ((16000, np.zeros((7, 0))), r"empty \(array of shape \(7, 0\)\)"),
+        ((16000, np.zeros((2, 3, 4))), r"got \(2, 3, 4\)"),
+        ((16000, np.array(1.0)), r"got \(\)"),
+        ((16000, np.zeros((2, 16000))), "16000 channels"),
+        ((16000, np.zeros(5, np.int64)), "type int64"),
+        ((16000, np.zeros(5, np.complex64)), "type complex64"),
+        ((16000, np.zeros(5, bool)), "type bool"),
+        ((16000, np.array(["a"])), "no known full scale"),
+        ((0, np.zeros(5)), "claims 0 samples per second"),
+        ((-44100, np.zeros(5)), "claims -44100 samples per second"),
+        ((3999, np.zeros(5)), "claims 3999 "),
+        ((10**9, np.zeros(5)), r"claims 1e\+09 "),
+        ((float("nan"), np.zeros(5)), "claims nan "),
+    ],
+)
+def test_arguments_that_are_no_recording(source: object, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        load_audio(source)
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "empty.wav", "words.wav", "long.wav", "folder"])
+def test_messages_name_the_file_but_not_its_folder(tmp_path: Path, name: str) -> None:
+    home = tmp_path / "private"
+    (home / "folder").mkdir(parents=True)
+    (home / "empty.wav").touch()
+    (home / "words.wav").write_text("words")
+    soundfile.write(home / "long.wav", np.zeros(3 * 16000), 16000)
+    with pytest.raises(AudioError) as refused:
+        load_audio(home / name, max_s=1.0)
+    assert name in str(refused.value) and "private" not in str(refused.value)

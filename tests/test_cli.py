@@ -1,0 +1,167 @@
+"""The command line as people run it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hmm2song.__main__ import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
+
+ROOT = Path(__file__).parent.parent
+RATE_HZ = 16000
+TUNES = {
+    "stairs": ("Folk", "CDEF|GABc|BAGF|EDC2|CEGE|FDB,2|"),
+    "leaps": ("March", "CGEc|GCcE|FcAf|cFA2|GdBg|dGB2|"),
+    "bells": ("Folk, March", "ccAA|ffcc|AFAF|G2E2|ccAA|d2G2|"),
+}
+STAIRS_MIDI = (60, 62, 64, 65, 67, 69, 71, 72, 71, 69, 67, 65, 64, 62, 60, 60)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    music = folder / "music"
+    music.mkdir()
+    for title, (genre, notes) in TUNES.items():
+        korean = "T:계단\n" if title == "stairs" else ""
+        (music / f"{title}.abc").write_text(
+            f"X:1\nT:{title}\n{korean}C:Trad.\nG:{genre}\nL:1/4\nQ:1/4=120\nK:C\n{notes}\n", encoding="utf-8"
+        )
+    (music / "bad\x1b[31m.mid").write_bytes(b"nonsense")
+    assert main(["index", str(music), "--out", str(folder / "catalog")]) == 0
+    return folder / "catalog"
+
+
+@pytest.fixture(scope="module")
+def hum(tmp_path_factory):
+    """Return a recording of the first tune, a fourth lower and a little faster."""
+    f0_hz = np.repeat(440.0 * 2 ** ((np.array(STAIRS_MIDI) - 5 - 69) / 12), int(0.45 * RATE_HZ))
+    phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
+    file = tmp_path_factory.mktemp("hum") / "hum.wav"
+    soundfile.write(file, 0.2 * sum(np.sin(k * phase) / k for k in (1, 2, 3)), RATE_HZ)
+    return file
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "hmm2song", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", [(), ("recognize",), ("index",), ("info",)])
+def test_help_has_examples(command):
+    done = run(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m hmm2song {' '.join(command)}" in done.stdout.partition("examples:")[2]
+
+
+def test_index_lists_what_it_skipped(catalog, tmp_path, capsys):
+    music = catalog.parent / "music"
+    assert main(["index", str(music), "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    output = capsys.readouterr().out
+    assert output == (
+        f"3 songs in {tmp_path / 'out'}, 1 skipped\n"
+        '  bad [31m.mid: it is not a MIDI file (it does not start with "MThd")\n'
+    )
+    assert main(["index", str(music), "--out", str(tmp_path / "out"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["indexed"], report["skipped"][0]["path"]) == (3, "bad\x1b[31m.mid")
+
+
+def test_info(catalog, capsys):
+    assert main(["info", str(catalog)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for expected in (["songs", "3"], ["Folk", "2"], ["March", "2"], ["unknown", "3"], ["checksums", "ok"]):
+        assert expected in lines
+    assert main(["info", str(catalog), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["songs"], about["genres"], about["checksums"]) == (3, {"Folk": 2, "March": 2}, "ok")
+    assert about["genders"][""] == 3
+    assert about["duration_s"] == pytest.approx(3 * 12.0, abs=1.0)
+
+
+def test_info_finds_damage(catalog, tmp_path, capsys):
+    damaged = tmp_path / "catalog"
+    damaged.mkdir()
+    for file in catalog.iterdir():
+        (damaged / file.name).write_bytes(file.read_bytes())
+    content = bytearray((damaged / "melodies.safetensors").read_bytes())
+    content[-1] ^= 1
+    (damaged / "melodies.safetensors").write_bytes(content)
+    assert main(["info", str(damaged)]) == EXIT_ERROR
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("hmm2song: melodies.safetensors of catalog 'catalog' differs")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("info", "nowhere"), "not a catalog"),
+        (("index", "nowhere", "--out", "x"), "no file or folder"),
+        (("index", ".", "--out", "x", "--workers", "0"), "at least 1"),
+        (("recognize", "nowhere.wav", "--catalog", "{catalog}"), "nowhere.wav"),
+        (("recognize", "{hum}", "--catalog", "{catalog}", "--genre", "Polka"), "Polka"),
+        (("recognize", "{hum}", "--catalog", "{catalog}", "--top-k", "0"), "top_k"),
+    ],
+)
+def test_errors_are_one_line(arguments, reason, catalog, hum, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([argument.format(catalog=catalog, hum=hum) for argument in arguments]) == EXIT_ERROR
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("hmm2song: ")
+    assert reason in errors
+    assert errors.count("\n") == 1
+
+
+def test_recognize(catalog, hum):
+    done = run("recognize", hum, "--catalog", catalog)
+    assert done.returncode == 0, done.stderr
+    header, first = [line.split() for line in done.stdout.splitlines()[1:3]]
+    assert header == ["sure", "title", "artist", "genre", "at", "key", "tempo"]
+    assert first[0] == "1"
+    assert first[2:7] == ["stairs", "(계단)", "Trad.", "Folk", "0:00"]
+    assert first[7:9] == ["-5", "st"]
+
+
+def test_recognize_json_and_filters(catalog, hum, capsys):
+    command = ["recognize", str(hum), "--catalog", str(catalog), "--json", "--top-k", "2"]
+    assert main(command) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [match["rank"] for match in result["matches"]] == [1, 2]
+    assert (result["matches"][0]["id"], result["n_searched"]) == ("stairs", 3)
+    assert result["matches"][0]["key_shift_st"] == pytest.approx(-5, abs=0.6)
+    assert main([*command, "--genre", "March"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {match["id"] for match in result["matches"]} == {"leaps", "bells"}
+    assert main([*command, "--gender", "male"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_unknown"] == 3
+    assert main([*command, "--gender", "male", "--only-known"]) == 0
+    assert json.loads(capsys.readouterr().out)["matches"] == []
+
+
+def test_interrupt_has_its_own_exit_code(catalog, monkeypatch, capsys, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hmm2song.indexing._collect", interrupt)
+    assert main(["index", str(catalog.parent / "music"), "--out", str(tmp_path / "out")]) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "hmm2song: stopped; run the same command again to go on where it stopped\n"
+
+
+def test_tables_line_up_with_hangul(capsys):
+    _print_table(("title", "n"), [("노래", "1"), ("cafe\u0301", "2"), ("long title", "3"), ("e\x1b[2J", "4")])
+    assert capsys.readouterr().out.splitlines() == [
+        "title       n", "노래        1", "cafe\u0301        2", "long title  3", "e [2J       4"
+    ]  # fmt: skip

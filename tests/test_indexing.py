@@ -1,0 +1,374 @@
+"""Folders and tables of small files made here -> catalogs, compared byte by byte where it matters."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hmm2song import indexing
+from hmm2song.catalog import Catalog
+from hmm2song.encoder import default_encoder
+from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
+from hmm2song.indexing import Skipped, index
+from hmm2song.workers import map_files
+
+ROOT = Path(__file__).parent.parent
+SCALE = "CDEFGABc"
+
+
+def tune(number, header=""):
+    """Return a tune of 6 s that no other number gives."""
+    rng = random.Random(number)
+    notes = "".join(rng.choice(SCALE) for _ in range(12))
+    return f"X:1\n{header}M:4/4\nL:1/4\nQ:1/4=120\nK:C\n{notes[:4]}|{notes[4:8]}|{notes[8:]}|\n"
+
+
+def sung(pitches, seconds=0.5, rate_hz=16000):
+    """Return a harmonic tone that sings MIDI pitches one after the other."""
+    f0_hz = np.repeat(440.0 * 2 ** ((np.array(pitches) - 69) / 12), int(seconds * rate_hz))
+    phase = 2 * np.pi * np.cumsum(f0_hz) / rate_hz
+    return 0.2 * sum(np.sin(harmonic * phase) / harmonic for harmonic in (1, 2, 3))
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def music(tmp_path):
+    folder = tmp_path / "music"
+    (folder / "sub" / "deep").mkdir(parents=True)
+    (folder / "b.abc").write_text(tune(1, "T:Bee\nG:Folk\n"))
+    (folder / "sub" / "a.abc").write_text(tune(2))
+    (folder / "sub" / "deep" / "노래.abc").write_text(tune(3))
+    soundfile.write(folder / "hum.wav", sung([60, 62, 64, 65, 67, 69]), 16000)
+    return folder
+
+
+def test_folder(music, tmp_path):
+    calls = []
+    report = index(music, tmp_path / "out", default_encoder(), progress=lambda *call: calls.append(call))
+    assert [song.id for song in report.catalog.songs] == ["b", "hum", "sub-a", "sub-deep-노래"]
+    assert [song.title for song in report.catalog.songs] == ["Bee", "hum", "a", "노래"]
+    assert [song.path for song in report.catalog.songs] == ["", "hum.wav", "", ""]
+    assert (report.indexed, report.skipped) == (4, ())
+    melody = report.catalog.melody("hum")
+    assert np.nanmedian(np.abs(melody.pitch_midi[5:10] - 60)) < 0.3
+    assert np.nanmedian(np.abs(melody.pitch_midi[68:73] - 69)) < 0.3
+    assert [call for call in calls if call[0] == "read"] == [("read", done, 4) for done in (1, 2, 3, 4)]
+    assert calls[-1] == ("embed", 4, 4)
+    assert not (tmp_path / "out.partial").exists()
+    assert "Bee (b): not stated" in (tmp_path / "out" / "credits.md").read_text()
+
+
+def test_broken_files_are_listed(music, tmp_path):
+    (music / "bad.mid").write_bytes(b"nonsense")
+    (music / "empty.wav").write_bytes(b"")
+    (music / "text.mp3").write_bytes(b"not sound at all, only words")
+    (music / "short.jsonl").write_text('{"id": "s", "notes": [[0, 0.2, 60]]}\n')
+    (music / "notes.txt").write_text("not for us")
+    (music / ".hidden.mid").write_bytes(b"nonsense")
+    soundfile.write(music / "silence.wav", np.zeros(32000), 16000)
+    report = index(music, tmp_path / "out", default_encoder())
+    assert report.indexed == 4
+    assert [entry.path for entry in report.skipped] == [
+        "bad.mid",
+        "empty.wav",
+        "short.jsonl",
+        "silence.wav",
+        "text.mp3",
+    ]
+    assert report.skipped[3].reason == "0.0 s of melody; at least 1 s needed"
+    with (tmp_path / "out" / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["path", "reason"], *([entry.path, entry.reason] for entry in report.skipped)]
+    assert report.to_dict()["skipped"][0] == {"path": "bad.mid", "reason": report.skipped[0].reason}
+
+
+def test_broken_row_does_not_hide_the_others(tmp_path):
+    source = tmp_path / "songs.jsonl"
+    notes = [[0.5 * beat, 0.5, 60 + beat] for beat in range(8)]
+    source.write_text("\n".join([json.dumps({"id": "one", "notes": notes}), "{", json.dumps({"notes": notes})]))
+    report = index(source, tmp_path / "out", default_encoder())
+    assert [(song.id, song.title) for song in report.catalog.songs] == [
+        ("one", "one"),
+        ("songs-3", "songs-3"),
+    ]
+    assert report.skipped == (Skipped("songs.jsonl", "line 2: not a JSON object"),)
+
+
+def test_info_table_of_a_folder(music, tmp_path):
+    decomposed = unicodedata.normalize("NFD", "sub/deep/노래.abc")
+    (music / "info.csv").write_text(
+        "id,Title,Singer,Lyric,genre,path,gender,year\n"
+        f'7,노래,가수,"la,\nla","Dance, Ballad,Dance",{decomposed},여성,2023\n'
+        "8,Hum,Someone,,Folk,hum.wav,MALE,\n"
+        "9,None,,,,nowhere.wav,,\n"
+        "10,Odd,,,,b.abc,robot,\n",
+        encoding="utf-8-sig",
+    )
+    report = index(music, tmp_path / "out", default_encoder())
+    song = report.catalog.song("7")
+    assert (song.title, song.singer, song.lyric, song.genres) == (
+        "노래",
+        "가수",
+        "la,\nla",
+        ("Dance", "Ballad"),
+    )
+    assert (song.gender, song.year) == ("female", "2023")
+    assert report.catalog.song("8").gender == "male"
+    assert [song.id for song in report.catalog.songs] == ["8", "sub-a", "7"]
+    assert [entry.path for entry in report.skipped] == ["nowhere.wav", "b.abc"]
+    assert "robot" in report.skipped[1].reason
+
+
+def test_table(music, tmp_path):
+    outside = tmp_path / "outside.abc"
+    outside.write_text(tune(9))
+    (music / "link.abc").symlink_to(outside)
+    table = music / "songs.csv"
+    rows = [
+        ("1", "One", "b.abc"), ("1", "Two", "sub\\a.abc"), ("1-2", "Three", "./hum.wav"),
+        ("4", "Up", "../outside.abc"),
+        ("5", "Absolute", str(outside)), ("6", "Drive", "C:\\outside.abc"), ("7", "Link", "link.abc"),
+        ("8", "Gone", "gone.abc"), ("9", "Empty", ""), ("10", "Null", "b.abc\0"), ("11", "Folder", "sub"),
+        ("12", "Inside out", "sub/../../outside.abc"),
+    ]  # fmt: skip
+    with table.open("w", newline="", encoding="cp949") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "Title", "Singer", "Lyric", "genre", "path", "gender"])
+        writer.writerows((song_id, title, "가수", "", "", path, "혼성") for song_id, title, path in rows)
+    report = index(table, tmp_path / "out", default_encoder())
+    assert [(song.id, song.title) for song in report.catalog.songs] == [
+        ("1", "One"),
+        ("1-3", "Two"),
+        ("1-2", "Three"),
+    ]
+    assert {song.singer for song in report.catalog.songs} == {"가수"}
+    assert {song.gender for song in report.catalog.songs} == {"mixed"}
+    reasons = [entry.reason for entry in report.skipped]
+    assert [reason.startswith(f"line {line}: ") for line, reason in enumerate(reasons, start=5)] == [True] * 9
+    leads_out = ["leads out" in reason for reason in reasons]
+    assert leads_out == [True, True, True, True, False, False, True, False, True]
+
+
+def test_folder_links_out_and_loops_are_not_followed(music, tmp_path):
+    (tmp_path / "secret.abc").write_text(tune(9))
+    (music / "link.abc").symlink_to(tmp_path / "secret.abc")
+    (music / "sub" / "loop").symlink_to(music)
+    os.mkfifo(music / "pipe.csv")
+    report = index(music, tmp_path / "out", default_encoder())
+    assert report.indexed == 4
+    assert report.skipped == (
+        Skipped("link.abc", "a link out of the folder is not followed"),
+        Skipped("pipe.csv", "not a regular file"),
+    )
+
+
+def test_catalog_inside_its_own_folder_is_left_out(music):
+    first = index(music, music / "catalog", default_encoder())
+    second = index(music, music / "catalog", default_encoder())
+    assert first.indexed == second.indexed == 4
+    assert first.skipped == second.skipped == ()
+
+
+def test_ids_that_clash(tmp_path):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for number, name in enumerate(("a b.abc", "a-b.abc", "a_b.abc", "a-b-2.abc", "a-b.f0.csv")):
+        text = tune(number)
+        if name.endswith(".csv"):
+            text = "time_s,f0_hz\n" + "".join(f"{0.04 * frame:.2f},{220 + frame}\n" for frame in range(100))
+        (folder / name).write_text(text)
+    report = index(folder, tmp_path / "out", default_encoder())
+    assert [song.id for song in report.catalog.songs] == ["a-b", "a-b-2", "a-b-3", "a-b-4", "a_b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [("missing", "there is no file or folder"), ("empty", "no melody found"), ("bad.csv", 'no column "path"'),
+     ("notes.txt", "neither a folder"), ("broken.mid", "MThd"), ("bytes.csv", "UTF-8")],
+)  # fmt: skip
+def test_unusable_sources(tmp_path, source, reason):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.csv").write_text("id,Title\n1,x\n")
+    (tmp_path / "bytes.csv").write_bytes(b"id,path\n\xff\xfe\xff,\n")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "broken.mid").write_bytes(b"x")
+    with pytest.raises(CatalogError, match=reason):
+        index(tmp_path / source, tmp_path / "out", default_encoder())
+    assert not (tmp_path / "out").exists()
+
+
+# What is already there --------------------------------------------------------------------------------------
+
+
+def test_other_folders_are_never_overwritten(music, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.doc").write_text("important")
+    with pytest.raises(CatalogError, match="not a catalog"):
+        index(music, out, default_encoder())
+    assert files_of(out) == {"thesis.doc": b"important"}
+    with pytest.raises(CatalogError, match="not a folder"):
+        index(music, out / "thesis.doc", default_encoder())
+
+
+def test_catalog_with_other_files_is_not_replaced(music, tmp_path):
+    out = tmp_path / "out"
+    index(music, out, default_encoder())
+    (out / "recording.wav").write_bytes(b"mine")
+    before = files_of(out)
+    with pytest.raises(CatalogError, match=r"recording\.wav"):
+        index(music, out, default_encoder())
+    assert files_of(out) == before
+
+
+def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    index(music, out, default_encoder())
+    before = files_of(out)
+    (music / "new.abc").write_text(tune(5))
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "save", fail)
+        with pytest.raises(KeyboardInterrupt):
+            index(music, out, default_encoder())
+    assert files_of(out) == before
+    assert index(music, out, default_encoder()).indexed == 5
+    assert len(Catalog.load(out, default_encoder())) == 5
+
+
+def test_catalog_comes_back_if_killed_between_the_renames(music, tmp_path):
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    index(music, out, default_encoder())
+    before = files_of(out)
+    partial.mkdir()
+    out.rename(partial / "previous")
+    with pytest.raises(CatalogError, match="no file or folder"):
+        index(tmp_path / "missing", out, default_encoder())
+    assert files_of(out) == before
+
+
+def test_torn_partial_result_is_made_again(music, tmp_path):
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    partial.mkdir()
+    for file in (music / "b.abc", music / "hum.wav"):
+        torn = indexing._content_key(file, file.name) + ".safetensors"
+        (partial / torn).write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    assert index(music, out, default_encoder()).indexed == 4
+
+
+def test_partial_results_are_used(music, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "build", classmethod(lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)))
+        with pytest.raises(KeyboardInterrupt):
+            index(music, tmp_path / "out", default_encoder())
+    monkeypatch.setattr(indexing, "_read", lambda file, name: pytest.fail(f"{name} was read twice"))
+    assert index(music, tmp_path / "out", default_encoder()).indexed == 4
+
+
+# Workers ----------------------------------------------------------------------------------------------------
+
+
+def shout(word):
+    if word == "bad":
+        raise ScoreError("bad word")
+    if word == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return word.upper()
+
+
+def test_worker_crash_costs_one_file_only():
+    words = [f"word {number}" for number in range(40)]
+    words[3], words[7] = "crash", "bad"
+    done = []
+    results = map_files(shout, [(word,) for word in words], workers=2, progress=done.append)
+    assert [str(results[3]), str(results[7])] == ["reading it crashed the process", "bad word"]
+    others = [result for position, result in enumerate(results) if position not in (3, 7)]
+    assert others == [word.upper() for position, word in enumerate(words) if position not in (3, 7)]
+    assert done == list(range(1, 41))
+
+
+def test_workers_that_cannot_run_at_all_are_an_error():
+    with pytest.raises(Hmm2SongError, match="workers=1"):
+        map_files(shout, [("crash",)] * 40, workers=2)
+
+
+# Being killed -----------------------------------------------------------------------------------------------
+
+N_FILES = 40
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Return a folder of 40 files that take a few seconds, one of them broken."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(N_FILES - 6):
+        soundfile.write(folder / f"{number:02d}.wav", sung(rng.integers(55, 70, 16), 0.3).astype(np.float32), 16000)
+    for number in range(N_FILES - 6, N_FILES - 1):
+        (folder / f"{number:02d}.abc").write_text(tune(number))
+    (folder / "broken.mid").write_bytes(b"MThd")
+    return folder
+
+
+def start(source, out):
+    command = [sys.executable, "-m", "hmm2song", "index", str(source), "--out", str(out), "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_items(process, partial, n_items):
+    """Wait until the run has stored so many melodies and is still at work."""
+    deadline = time.monotonic() + 60
+    while len(list(partial.glob("*.safetensors"))) < n_items:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_killed_run_goes_on_and_gives_the_same_bytes(recordings, tmp_path):
+    clean, killed = tmp_path / "clean", tmp_path / "killed"
+    partial = tmp_path / "killed.partial"
+    process = start(recordings, killed)
+    wait_for_items(process, partial, random.randint(1, 20))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not killed.exists()
+    stored = {path: path.stat().st_mtime_ns for path in partial.glob("*.safetensors")}
+    assert 0 < len(stored) < N_FILES
+
+    again = start(recordings, killed)
+    output, errors = again.communicate(timeout=120)
+    assert (again.returncode, errors) == (0, "")
+    assert output.startswith(f"{N_FILES - 1} songs in {killed}, 1 skipped\n  broken.mid: ")
+    assert not partial.exists()
+
+    index(recordings, clean, default_encoder(), workers=1)
+    assert files_of(killed) == files_of(clean)
+
+
+def test_interrupted_run_says_how_to_go_on(recordings, tmp_path):
+    process = start(recordings, tmp_path / "out")
+    wait_for_items(process, tmp_path / "out.partial", 1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "hmm2song: stopped; run the same command again to go on where it stopped\n"
+    assert output == ""

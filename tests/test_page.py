@@ -1,0 +1,262 @@
+"""The page's words, cards, plot and sound, without a browser."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import replace
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from hmm2song.melody import HOP_S, Melody, melody_from_notes
+from hmm2song.page import cards, overlay, playback, texts
+from hmm2song.results import Advice, Alignment, Match, SearchResult
+
+HOSTILE = "<script>alert('x')</script> ${alert(1)} {{7*7}} \" onload=x"
+SONG = melody_from_notes([(second, 1.0, 60 + 2 * (second % 4)) for second in range(30)])
+LANGUAGES = pytest.mark.parametrize("language", texts.LANGUAGES)
+
+
+def make_match(**changes: object) -> Match:
+    """Build a match whose hum is the song's seconds 10-18, an octave and 2 st lower, at twice the speed."""
+    hum_time_s = np.arange(0, 4.0, 0.04)
+    alignment = Alignment(hum_time_s, 10 + 2 * hum_time_s, key_shift_st=-14.0, tempo_ratio=2.0)
+    match = Match(1, "s1", "Arirang", "아리랑", "Trad. & Co", "Folk", "female", "1926", "", 0.934, 2.5, alignment)
+    return replace(match, **changes)
+
+
+def make_result(*matches: Match, **changes: object) -> SearchResult:
+    result = SearchResult(matches, no_match=False, advice=(), hum=hum(), n_searched=12, n_unknown=0, seconds=0.21)
+    return replace(result, **changes)
+
+
+def hum() -> Melody:
+    return Melody(SONG.pitch_midi[250:450:2] - 14)
+
+
+class Tags(HTMLParser):
+    """Collect the elements and the text a browser would see."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[dict] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def placeholders(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def test_both_languages_have_the_same_keys_and_placeholders() -> None:
+    assert set(texts.TEXTS) == set(texts.LANGUAGES) == {"en", "ko"}
+    english, korean = texts.TEXTS["en"], texts.TEXTS["ko"]
+    assert set(english) == set(korean)
+    differing = {key for key in english if placeholders(english[key]) != placeholders(korean[key])}
+    assert not differing
+
+
+def test_korean_texts_are_korean() -> None:
+    untranslated = {key for key, words in texts.TEXTS["ko"].items() if not re.search("[가-힣]", words)}
+    assert untranslated == {"sure", "and"}
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("ko-KR,ko;q=0.9,en-US;q=0.8", "ko"),
+        ("en-US,en;q=0.9,ko;q=0.8", "en"),
+        ("fr-FR, ko;q=0.5, en;q=0.4", "ko"),
+        ("ko;q=0, en;q=0.1", "en"),
+        ("de", "en"),
+        ("ko;q=much", "en"),
+        ("", "en"),
+        (None, "en"),
+    ],
+)
+def test_the_visitors_language_is_chosen(header: str | None, language: str) -> None:
+    assert texts.preferred_language(header) == language
+
+
+@pytest.mark.parametrize(
+    ("key_shift_st", "words"),
+    [
+        (0.4, "in the same key as the catalog"),
+        (1.2, "1 semitone higher than the catalog"),
+        (-2.6, "3 semitones lower than the catalog"),
+        (12.1, "1 octave higher than the catalog"),
+        (-14, "1 octave and 2 semitones lower than the catalog"),
+        (24.6, "2 octaves and 1 semitone higher than the catalog"),
+    ],
+)
+def test_the_key_shift_in_words(key_shift_st: float, words: str) -> None:
+    assert texts.key_words(key_shift_st, "en") == words
+
+
+@pytest.mark.parametrize(("ratio", "words"), [(1.01, "at the same speed"), (1.2, "20 % faster"), (0.75, "25 % slower")])
+def test_the_tempo_in_words(ratio: float, words: str) -> None:
+    assert texts.tempo_words(ratio, "en") == words
+
+
+@LANGUAGES
+def test_advice_names_the_measured_value(language: str) -> None:
+    words = texts.advice_words(Advice("too_short", "library's sentence", 2.14), language)
+    assert "2.1" in words
+    assert texts.advice_words(Advice("of_tomorrow", "library's sentence", 1.0), language) == "library's sentence"
+
+
+@LANGUAGES
+def test_what_was_searched_is_said(language: str) -> None:
+    words = texts.searched_words(make_result(make_match(), n_searched=1234, n_unknown=56), language)
+    assert "1,234" in words and "56" in words
+    assert "56" not in texts.searched_words(make_result(make_match(), n_searched=1234), language)
+
+
+@LANGUAGES
+def test_nothing_from_a_catalog_becomes_html(language: str) -> None:
+    hostile = make_match(
+        title=HOSTILE, title_ko=HOSTILE + "2", artist=HOSTILE, genre=HOSTILE, year=HOSTILE, lyric=HOSTILE
+    )
+    result = make_result(
+        hostile,
+        elsewhere=hostile,
+        advice=(Advice("x", HOSTILE, 1.0),),
+        notices=(HOSTILE,),
+        no_match=True,
+    )
+    song = SimpleNamespace(title=HOSTILE, title_ko="", artist=HOSTILE, genre=HOSTILE, year=HOSTILE)
+    pages = [
+        cards.ranking_html(result, language),
+        cards.verdict_html(result, language),
+        cards.found_html(replace(result, no_match=False), language),
+        cards.error_html(HOSTILE, language),
+        cards.description_html(HOSTILE, language),
+        cards.songs_html([song], HOSTILE, language, is_cut=True),
+        cards.songs_html([], HOSTILE, language, is_cut=False),
+    ]
+    for page in pages:
+        seen = Tags(page)
+        assert "script" not in seen.tags
+        assert not any("onload" in attributes for attributes in seen.attributes)
+        assert HOSTILE in seen.text
+
+
+def test_links_search_for_the_song_and_are_encoded() -> None:
+    match = make_match(title="Rock & Roll: 100%?", title_ko="", artist="A/B #1")
+    links = cards.search_links(match)
+    assert set(links) == {"YouTube", "Spotify", "Apple Music", "Melon"}
+    for address in links.values():
+        assert urlsplit(address).scheme == "https"
+        assert not urlsplit(address).fragment
+    assert parse_qs(urlsplit(links["YouTube"]).query) == {"search_query": ["Rock & Roll: 100%? A/B #1"]}
+    assert unquote(urlsplit(links["Spotify"]).path) == "/search/Rock & Roll: 100%? A/B #1"
+    assert parse_qs(urlsplit(cards.search_links(make_match())["Melon"]).query) == {"q": ["아리랑 Trad. & Co"]}
+
+
+def test_a_card_says_everything_about_its_match() -> None:
+    seen = Tags(cards.ranking_html(make_result(make_match(lyric="la\nla"), make_match(rank=2)), "en"))
+    for words in ("Arirang", "아리랑", "Trad. & Co", "Folk", "female singer", "1926", "93 %", "at 0:10–0:17"):
+        assert words in seen.text
+    assert "1 octave and 2 semitones lower" in seen.text and "100 % faster" in seen.text
+    cards_open = ["open" in a for tag, a in zip(seen.tags, seen.attributes, strict=True) if a.get("class") == "card"]
+    assert cards_open == [True, False]
+    lyrics = [a for tag, a in zip(seen.tags, seen.attributes, strict=True) if tag == "details" and not a]
+    assert len(lyrics) == 1  # collapsed, and only where there are lyrics
+
+
+@pytest.mark.parametrize(("probability", "shown"), [(0.9999, "99 %"), (0.5, "50 %"), (0.001, "<1 %")])
+def test_nothing_is_certain_or_impossible(probability: float, shown: str) -> None:
+    seen = Tags(cards.ranking_html(make_result(make_match(probability=probability)), "en"))
+    assert shown in seen.text
+
+
+def test_no_match_is_admitted_and_the_guesses_are_dimmed() -> None:
+    result = make_result(make_match(probability=0.2), no_match=True, advice=(Advice("too_quiet", "", -52.0),))
+    verdict = cards.verdict_html(result, "en")
+    assert "No convincing match" in verdict and "-52 dB" in verdict
+    assert 'class="dim"' in cards.ranking_html(result, "en")
+    assert 'class="dim"' not in cards.ranking_html(replace(result, no_match=False), "en")
+
+
+def test_an_empty_search_says_that_the_filter_left_nothing_and_offers_the_match_elsewhere() -> None:
+    result = make_result(no_match=True, n_searched=0, elsewhere=make_match())
+    verdict = cards.verdict_html(result, "en")
+    assert "Nothing left to search" in verdict and "Arirang (아리랑) (93 %)" in verdict
+    assert "No song passes the filter." in cards.ranking_html(result, "en")
+    assert "<details" not in cards.ranking_html(result, "en")
+
+
+def test_the_hum_is_drawn_where_it_lies_on_the_song() -> None:
+    match = make_match()
+    contour = overlay.hum_contour(hum(), match.alignment)
+    assert contour.time_s[0] == pytest.approx(10.0)
+    assert contour.time_s[-1] == pytest.approx(match.alignment.end_s)
+    frames = np.round(contour.time_s / HOP_S).astype(int)
+    np.testing.assert_allclose(contour.pitch_midi, SONG.pitch_midi[frames])
+    assert overlay.distance_st(hum(), SONG, match.alignment) == pytest.approx(0.0)
+
+
+def test_the_song_is_drawn_with_context() -> None:
+    contour = overlay.song_contour(SONG, make_match().alignment)
+    assert contour.time_s[0] == pytest.approx(10 - overlay.CONTEXT_S)
+    assert contour.time_s[-1] == pytest.approx(17.92 + overlay.CONTEXT_S, abs=2 * HOP_S)
+
+
+def test_the_figure_holds_both_lines_and_is_json() -> None:
+    figure = overlay.overlay_figure(make_match(), hum(), SONG, "ko")
+    song, drawn_hum = figure.data
+    assert (song.name, drawn_hum.name) == ("노래", "나의 허밍")
+    assert None in song.y  # notes stand apart
+    assert list(figure.layout.xaxis.range) == [pytest.approx(7.0), pytest.approx(20.88, abs=0.1)]
+    assert "0:10" in figure.layout.xaxis.ticktext
+    low, high = figure.layout.yaxis.range
+    assert low < 60 and high > 66
+    assert "NaN" not in figure.to_json()
+
+
+def test_a_hum_without_pitch_is_drawn_and_described() -> None:
+    silent = Melody(np.full(100, np.nan))
+    assert overlay.overlay_figure(make_match(), silent, SONG, "en").data[0].y
+    assert "no pitch" in overlay.overlay_words(make_match(), silent, SONG, "en")
+
+
+@LANGUAGES
+def test_the_plot_is_described_in_words(language: str) -> None:
+    words = overlay.overlay_words(make_match(), Melody(hum().pitch_midi + 0.5), SONG, language)
+    for part in ("Arirang", "0:10", "0:17", "0.5"):
+        assert part in words
+
+
+def spectrum_peak_hz(tone: np.ndarray) -> float:
+    magnitude = np.abs(np.fft.rfft(tone * np.hanning(len(tone))))
+    return float(np.argmax(magnitude) * playback.SAMPLE_RATE_HZ / len(tone))
+
+
+def test_the_tone_has_the_melodys_pitch_and_pauses() -> None:
+    song = melody_from_notes([(0.0, 1.0, 69), (2.0, 1.0, 57)])
+    tone = playback.melody_tone(song, 0.0, 3.0)
+    rate = playback.SAMPLE_RATE_HZ
+    assert tone.dtype == np.int16 and len(tone) == 3 * rate
+    assert spectrum_peak_hz(tone[rate // 10 : rate * 9 // 10]) == pytest.approx(440, abs=2)
+    assert spectrum_peak_hz(tone[rate * 21 // 10 : rate * 29 // 10]) == pytest.approx(220, abs=2)
+    assert np.abs(tone[rate * 11 // 10 : rate * 19 // 10]).max() == 0
+    assert abs(int(tone[0])) < 50 and abs(int(tone[-1])) < 50  # no click
+    assert np.abs(tone.astype(int)).max() == pytest.approx(playback.PEAK * 32767, abs=2)
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(-5.0, 0.5), (29.5, 99.0), (200.0, 201.0), (3.0, 3.0)])
+def test_the_tone_is_clipped_to_the_song(start_s: float, end_s: float) -> None:
+    tone = playback.melody_tone(SONG, start_s, end_s)
+    assert 1 <= len(tone) <= 0.5 * playback.SAMPLE_RATE_HZ

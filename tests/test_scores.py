@@ -1,0 +1,568 @@
+"""Scores written here by hand, whose notes and times are known."""
+
+import gzip
+import io
+import json
+import random
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from hmm2song import scores
+from hmm2song.errors import ScoreError
+from hmm2song.melody import FRAME_RATE_HZ
+from hmm2song.notation import abc, midi, musicxml
+from hmm2song.notation.bars import Bar, parse_endings, play_order
+from hmm2song.notation.lines import Part, melody_line, skyline
+from hmm2song.scores import read_scores
+
+ABC_HEADER = "X:1\nT:Test\nM:4/4\nL:1/4\nQ:1/4=60\nK:G\n"
+
+
+def notes_of(found):
+    return [(pytest.approx(onset_s), pytest.approx(duration_s), midi) for onset_s, duration_s, midi in found]
+
+
+def one_per_second(*pitches):
+    return [(float(second), 1.0, float(pitch)) for second, pitch in enumerate(pitches) if pitch]
+
+
+# Repeats ----------------------------------------------------------------------------------------------------
+
+
+def bars(text):
+    """Bars from words such as ``|:A``, ``B:|``, ``1B:|``, ``2C``, ``A!fine``, ``B!dacapo``."""
+    made = []
+    for word in text.split():
+        name, _, mark = word.partition("!")
+        bar = Bar(starts_repeat=name.startswith("|:"), times=2 if name.endswith(":|") else 0)
+        bar.endings = parse_endings("".join(letter for letter in name if letter in "123,"))
+        if mark in ("dacapo", "dalsegno"):
+            bar.jump = mark
+        elif mark:
+            setattr(bar, mark, True)
+        made.append(bar)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("written", "played"),
+    [
+        ("A B C", "012"),
+        ("A B:| C", "01012"),
+        ("A |:B C:| D", "012123"),
+        ("|:A B:| |:C D:|", "01012323"),
+        ("A:| B:| C", "00112"),
+        ("|:A 1B:| 2C D", "01023"),
+        ("|:A 1B 1C:| 2D 2E F", "0120345"),
+        ("|:A 1,2B:| 3C", "0101 02"),
+        ("|:A 1B:| 2C:| 3D E", "01 02 034"),
+        ("|:A 1B:| C D", "01 0 23"),
+        ("|:A 1B:| 2C D 1E:| 2F", "01 023 4 3 5"),
+        ("A B!fine C!dacapo", "01201"),
+        ("|:A 1B:| 2C!fine D!dacapo", "01 023 02"),
+        ("A B!segno C!fine D!dalsegno", "0123 12"),
+        ("A B!to_coda C!dacapo D!coda E", "012 01 34"),
+        ("A B!coda C!dacapo D!coda E", "012 01 34"),
+        ("A!segno B!dalsegno", "0101"),
+    ],
+)
+def test_play_order(written, played):
+    assert "".join(map(str, play_order(bars(written)))) == played.replace(" ", "")
+
+
+def test_repeat_bomb_is_refused():
+    bomb = [Bar(times=10**9)]
+    with pytest.raises(ScoreError, match="unfold to more than"):
+        play_order(bomb)
+
+
+def test_endings_are_bounded():
+    assert parse_endings("1-3, 5") == {1, 2, 3, 5}
+    assert max(parse_endings("1-9999")) == 99
+
+
+# Lines ------------------------------------------------------------------------------------------------------
+
+
+def test_part_by_name_then_by_pitch():
+    high, low = Part("Flute", ((0.0, 1.0, 80.0),) * 4), Part("Lead Vocal", ((0.0, 1.0, 60.0),) * 4)
+    backing = Part("Backing vocals", ((0.0, 1.0, 90.0),))
+    assert melody_line([high, low, backing])[0][2] == 60
+    assert melody_line([high, Part("Organ", low.notes)])[0][2] == 80
+    assert melody_line([low, Part("Melody", ((0.0, 1.0, 50.0),))])[0][2] == 50
+
+
+def test_few_high_notes_are_decoration():
+    tune = Part("", tuple((float(second), 1.0, 60.0) for second in range(20)))
+    assert melody_line([tune, Part("", ((0.0, 1.0, 100.0),) * 4)])[0][2] == 60
+
+
+def test_skyline_keeps_the_top_and_moves_on():
+    chord = [(0.0, 1.0, 60.0), (0.0, 1.0, 67.0), (0.5, 0.5, 55.0), (1.0, 1.0, 62.0)]
+    assert skyline(chord) == [(0.0, 1.0, 67.0), (1.0, 1.0, 62.0)]
+    held_below = [(0.0, 4.0, 48.0), (1.0, 1.0, 60.0)]
+    assert skyline(held_below) == [(0.0, 1.0, 48.0), (1.0, 1.0, 60.0)]
+    legato_down = [(0.0, 1.1, 67.0), (1.0, 1.0, 62.0)]
+    assert skyline(legato_down) == [(0.0, 1.0, 67.0), (1.0, 1.0, 62.0)]
+
+
+# ABC --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("GABc|", one_per_second(67, 69, 71, 72)),
+        ("G,,A,c'd''|", one_per_second(43, 57, 84, 98)),
+        ("FfCc|", one_per_second(66, 78, 60, 72)),
+        ("^GG=GG|G^c'cc|", one_per_second(68, 68, 67, 67, 67, 85, 73, 73)),
+        ("_B__B^^c=f|", one_per_second(70, 69, 74, 77)),
+        ("D|GABc|d3:|", [*one_per_second(62, 67, 69, 71, 72), (5.0, 3.0, 74.0),
+                         *one_per_second(*[None] * 8, 62, 67, 69, 71, 72), (13.0, 3.0, 74.0)]),
+        ("|:GA|1 Bc:|2 dd||", one_per_second(67, 69, 71, 72, 67, 69, 74, 74)),
+        ("GA::Bc:|", one_per_second(67, 69, 67, 69, 71, 72, 71, 72)),
+        ("|:GA [1 Bc:|[2 dd|]", one_per_second(67, 69, 71, 72, 67, 69, 74, 74)),
+        ("|::GA::|", one_per_second(67, 69, 67, 69, 67, 69)),
+        ("GA!fine!|Bc!D.C.!|", one_per_second(67, 69, 71, 72, 67, 69)),
+        ("G4-|G2A2-|A4|", [(0.0, 6.0, 67.0), (6.0, 6.0, 69.0)]),
+        ("^c4-|c2c2|", [(0.0, 6.0, 73.0), (6.0, 2.0, 72.0)]),
+        ("A>BA<B|(A)>B|", [(0.0, 1.5, 69.0), (1.5, 0.5, 71.0), (2.0, 0.5, 69.0), (2.5, 1.5, 71.0),
+                           (4.0, 1.5, 69.0), (5.5, 0.5, 71.0)]),
+        ("A2/2B/c//d3/4|", [(0.0, 1.0, 69.0), (1.0, 0.5, 71.0), (1.5, 0.25, 72.0), (1.75, 0.75, 74.0)]),
+        ("(3GAB c2|", [(0.0, 2 / 3, 67.0), (2 / 3, 2 / 3, 69.0), (4 / 3, 2 / 3, 71.0), (2.0, 2.0, 72.0)]),
+        ("(3:2:2G2A d|", [(0.0, 4 / 3, 67.0), (4 / 3, 2 / 3, 69.0), (2.0, 1.0, 74.0)]),
+        ("{ga}G{/b}A!trill!B~c|", one_per_second(67, 69, 71, 72)),
+        ('"Am"G"^text"A "D7"B.c|', one_per_second(67, 69, 71, 72)),
+        ("[GB][CE]z[G2B2]|", [(0.0, 1.0, 71.0), (1.0, 1.0, 64.0), (3.0, 2.0, 71.0)]),
+        ("GzxA|", [(0.0, 1.0, 67.0), (3.0, 1.0, 69.0)]),
+        ("G4|Z2|A4|", [(0.0, 4.0, 67.0), (12.0, 4.0, 69.0)]),
+        ("G4&c4|A4|", [(0.0, 4.0, 67.0), (4.0, 4.0, 69.0)]),
+        ("FF[K:C]FF|[L:1/8]G2A2|", one_per_second(66, 66, 65, 65, 67, 69)),
+        ("GA\nQ:1/4=120\nBc|", [(0.0, 1.0, 67.0), (1.0, 1.0, 69.0), (2.0, 0.5, 71.0), (2.5, 0.5, 72.0)]),
+        ("GA[Q:3/8=20]BB|", [(0.0, 1.0, 67.0), (1.0, 1.0, 69.0), (2.0, 2.0, 71.0), (4.0, 2.0, 71.0)]),
+        ("GA % a comment |\nw:la la\nBc|\n\nnot music", one_per_second(67, 69, 71, 72)),
+        ("V:1\nG4|\nV:2 name=\"Vocal\"\nC4|\n", [(0.0, 4.0, 60.0)]),
+        ("V:1\nC4|\nV:2\nG4|\n", [(0.0, 4.0, 67.0)]),
+    ],
+)  # fmt: skip
+def test_abc_notes(body, expected):
+    assert melody_line(abc.parse_tune(ABC_HEADER + body).parts) == notes_of(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "pitches"),
+    [
+        ("C", (65, 71)), ("F", (65, 70)), ("Bb", (65, 70)), ("A", (66, 71)), ("Am", (65, 71)),
+        ("Gm", (65, 70)),
+        ("E minor", (66, 71)), ("Ddor", (65, 71)), ("D Mixolydian", (66, 71)), ("F lydian", (65, 71)),
+        ("Ephr", (65, 71)), ("HP", (66, 71)), ("none", (65, 71)), ("D =f", (65, 71)),
+        ("C exp ^f _b", (66, 70)), ("C clef=bass", (65, 71)), ("", (65, 71)),
+    ],
+)  # fmt: skip
+def test_abc_keys(key, pitches):
+    tune = abc.parse_tune(f"X:1\nL:1/4\nQ:1/4=60\nK:{key}\nFB|")
+    assert tuple(pitch for _, _, pitch in tune.parts[0].notes) == pitches
+
+
+@pytest.mark.parametrize(
+    ("fields", "duration_s"),
+    [("M:4/4", 0.25), ("M:2/4", 0.125), ("M:3/4", 0.25), ("M:C|", 0.25), ("L:1/16", 0.125), ("Q:1/4=60", 0.5),
+     ("Q:1/8=60", 1.0), ("L:1/4\nQ:60", 1.0), ('Q:"Slow" 1/2=60', 0.25), ('Q:"Andante"', 0.25)],
+)  # fmt: skip
+def test_abc_unit_length_and_tempo(fields, duration_s):
+    tune = abc.parse_tune(f"X:1\n{fields}\nK:C\nC")
+    assert tune.parts[0].notes[0][1] == pytest.approx(duration_s)
+
+
+def test_abc_metadata(tmp_path):
+    file = tmp_path / "tunes.abc"
+    file.write_text(
+        "%abc-2.1\nZ:public domain\n\nX:1\nT:First\nT:첫째 곡\nC:A. Nonymous\nO:Korea\n"
+        "G:Folk, Children,Folk\nD:1902\nZ:Someone\nK:C\nCDEF GABc|\n\nX:2\nT:Second\nK:C\ncBAG FEDC|\n",
+        encoding="utf-8",
+    )
+    first, second = read_scores(file).melodies
+    assert (first.song.title, first.song.title_ko, first.song.author) == ("First", "첫째 곡", "A. Nonymous")
+    assert (first.song.genre, first.song.year, first.song.source) == ("Folk, Children", "1902", "Korea")
+    assert (first.song.licence, first.song.credit) == ("public domain", "public domain; Someone")
+    assert (second.song.title, second.song.id) == ("Second", "tunes-2")
+    frames = first.melody.pitch_midi[:: int(0.25 * FRAME_RATE_HZ) + 1]
+    assert list(np.unique(frames)) == [60, 62, 64, 65, 67, 69, 71, 72]
+
+
+def test_abc_broken_tune_does_not_hide_the_good_one(tmp_path):
+    file = tmp_path / "tunes.abc"
+    file.write_text("X:1\nT:No key\nCDEF|\n\nX:2\nK:C\nCDEF|\n")
+    found = read_scores(file)
+    assert len(found.melodies) == 1
+    assert found.broken == ('tune 1: there is no "K:" line, which every ABC tune needs at the end of its header',)
+
+
+# MusicXML ---------------------------------------------------------------------------------------------------
+
+DIVISIONS = "<attributes><divisions>4</divisions></attributes>"
+QUARTER_60 = '<sound tempo="60"/>'
+
+
+def xml_note(pitch, quarters=1, extra="", before=""):
+    step, octave = pitch[0], pitch[-1]
+    alter = {"#": "<alter>1</alter>", "b": "<alter>-1</alter>"}.get(pitch[1:-1], "")
+    return (
+        f"<note>{before}<pitch><step>{step}</step>{alter}<octave>{octave}</octave></pitch>"
+        f"<duration>{int(4 * quarters)}</duration>{extra}</note>"
+    )
+
+
+def xml_score(*parts, names=()):
+    """Write a score of parts, each a list of the contents of its measures."""
+    listed = "".join(
+        f'<score-part id="P{number}"><part-name>{name}</part-name></score-part>' for number, name in enumerate(names)
+    )
+    content = "".join(
+        f'<part id="P{number}">' + "".join(f"<measure>{measure}</measure>" for measure in measures) + "</part>"
+        for number, measures in enumerate(parts)
+    )
+    return (
+        '<?xml version="1.0"?><!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 3.1 Partwise//EN" '
+        '"http://www.musicxml.org/dtds/partwise.dtd">'
+        "<score-partwise><work><work-title>A Song</work-title></work>"
+        '<identification><creator type="composer">A. Nonymous</creator><rights>CC0</rights></identification>'
+        f"<part-list>{listed}</part-list>{content}</score-partwise>"
+    )
+
+
+def xml_line(*parts, names=()):
+    return melody_line(musicxml.parse_document(xml_score(*parts, names=names).encode()).parts)
+
+
+REPEAT = '<barline location="right"><repeat direction="backward"/></barline>'
+FORWARD = '<barline location="left"><repeat direction="forward"/></barline>'
+
+
+def ending(number, kind, sign=""):
+    side = "left" if kind == "start" else "right"
+    return f'<barline location="{side}"><ending number="{number}" type="{kind}"/>{sign}</barline>'
+
+
+def words(text):
+    return f"<direction><direction-type><words>{text}</words></direction-type></direction>"
+
+
+START = DIVISIONS + QUARTER_60
+BACK_4 = "<backup><duration>16</duration></backup>"
+
+
+@pytest.mark.parametrize(
+    ("measures", "expected"),
+    [
+        ([START + xml_note("G4"), xml_note("F#4") + xml_note("Bb4", 2)],
+         [(0.0, 1.0, 67.0), (1.0, 1.0, 66.0), (2.0, 2.0, 70.0)]),
+        ([START + xml_note("C4", 2, '<tie type="start"/>'),
+          xml_note("C4", 1, '<tie type="stop"/>') + xml_note("C4")],
+         [(0.0, 3.0, 60.0), (3.0, 1.0, 60.0)]),
+        ([START + xml_note("D4", before="<grace/>").replace("<duration>4</duration>", "") + xml_note("C4")],
+         [(0.0, 1.0, 60.0)]),
+        ([START + xml_note("C4") + xml_note("E4", before="<chord/>") + xml_note("D4")],
+         [(0.0, 1.0, 64.0), (1.0, 1.0, 62.0)]),
+        ([START + xml_note("C5", 4) + BACK_4 + xml_note("C4", 4), xml_note("D5", 4)],
+         [(0.0, 4.0, 72.0), (4.0, 4.0, 74.0)]),
+        ([START + xml_note("C4") + "<note><rest/><duration>8</duration></note>" + xml_note("D4")],
+         [(0.0, 1.0, 60.0), (3.0, 1.0, 62.0)]),
+        ([START + xml_note("C4", 2) + '<direction><sound tempo="120"/></direction>' + xml_note("D4", 2)],
+         [(0.0, 2.0, 60.0), (2.0, 1.0, 62.0)]),
+        ([START + '<direction><offset>4</offset><sound tempo="120"/></direction>' + xml_note("C4", 2)],
+         [(0.0, 1.5, 60.0)]),
+        ([DIVISIONS + "<direction><direction-type><metronome><beat-unit>quarter</beat-unit><beat-unit-dot/>"
+          "<per-minute>40</per-minute></metronome></direction-type></direction>" + xml_note("C4")],
+         [(0.0, 1.0, 60.0)]),
+        ([DIVISIONS + xml_note("C4")], [(0.0, 0.5, 60.0)]),
+        ([START + xml_note("G3"), FORWARD + xml_note("C4") + REPEAT, xml_note("E4")],
+         one_per_second(55, 60, 60, 64)),
+        ([START + xml_note("C4"), ending(1, "start") + xml_note("D4"),
+          xml_note("E4") + ending(1, "stop", "<repeat/>"),
+          ending(2, "start") + xml_note("F4") + ending(2, "discontinue"), xml_note("G4")],
+         one_per_second(60, 62, 64, 60, 65, 67)),
+        ([START + xml_note("C4") + '<sound fine="yes"/>', xml_note("D4") + '<sound dacapo="yes"/>'],
+         one_per_second(60, 62, 60)),
+        ([START + "<direction><direction-type><segno/></direction-type></direction>" + xml_note("C4"),
+          xml_note("D4") + words("To Coda"), xml_note("E4") + words("D.S. al Coda"),
+          "<direction><direction-type><coda/></direction-type></direction>" + xml_note("F4")],
+         one_per_second(60, 62, 64, 60, 62, 65)),
+        ([START + "<attributes><transpose><chromatic>-2</chromatic></transpose></attributes>"
+          + xml_note("D4")],
+         [(0.0, 1.0, 60.0)]),
+        ([START + "<attributes><time><beats>3</beats><beat-type>4</beat-type></time></attributes>",
+          xml_note("C4")],
+         [(3.0, 1.0, 60.0)]),
+        ([START + xml_note("C4") + "<note><unpitched/><duration>4</duration></note>" + xml_note("D4")],
+         [(0.0, 1.0, 60.0), (2.0, 1.0, 62.0)]),
+    ],
+)  # fmt: skip
+def test_musicxml_notes(measures, expected):
+    assert xml_line(measures) == notes_of(expected)
+
+
+def test_musicxml_tempo_and_repeats_of_the_first_part_hold_for_all():
+    organ = [START + xml_note("C3", 2), xml_note("C3", 2) + REPEAT]
+    voice = [DIVISIONS + xml_note("C4", 2), xml_note("D4", 2)]
+    expected = [(0.0, 2.0, 60.0), (2.0, 2.0, 62.0), (4.0, 2.0, 60.0), (6.0, 2.0, 62.0)]
+    assert xml_line(organ, voice, names=("Organ", "Voice")) == notes_of(expected)
+
+
+def test_musicxml_file(tmp_path):
+    text = xml_score([START + xml_note("C4", 4)], names=("Voice",))
+    plain, packed = tmp_path / "song.musicxml", tmp_path / "song.mxl"
+    plain.write_text(text)
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "META-INF/container.xml",
+            '<container><rootfiles><rootfile full-path="a/s.xml"/></rootfiles></container>',
+        )
+        archive.writestr("a/s.xml", text)
+    for file in (plain, packed):
+        (found,) = read_scores(file).melodies
+        assert (found.song.title, found.song.author, found.song.licence) == ("A Song", "A. Nonymous", "CC0")
+        assert found.melody.voiced_s == pytest.approx(4.0)
+        assert set(found.melody.pitch_midi) == {60.0}
+
+
+BILLION_LAUGHS = (
+    '<?xml version="1.0"?><!DOCTYPE score-partwise [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+    "<score-partwise><work><work-title>&b;</work-title></work></score-partwise>"
+)
+EXTERNAL = (
+    '<?xml version="1.0"?><!DOCTYPE s [<!ENTITY a SYSTEM "file:///etc/hostname">]><score-partwise>&a;</score-partwise>'
+)
+
+
+@pytest.mark.parametrize("text", [BILLION_LAUGHS, EXTERNAL, BILLION_LAUGHS.replace("?>", ' encoding="utf-16"?>', 1)])
+def test_entities_are_refused(text):
+    data = text.encode("utf-16" if "utf-16" in text else "utf-8")
+    with pytest.raises(ScoreError, match="entity"):
+        musicxml.parse_document(data)
+
+
+def test_zip_bomb_is_refused(monkeypatch):
+    monkeypatch.setattr(musicxml, "MAX_XML_BYTES", 10_000)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("META-INF/container.xml", '<container><rootfile full-path="s.xml"/></container>')
+        archive.writestr("s.xml", "<score-partwise>" + " " * 1_000_000 + "</score-partwise>")
+    honest = packed.getvalue()
+    lying = honest.replace(struct.pack("<I", 1_000_033), struct.pack("<I", 5_000))
+    assert lying != honest
+    for data in (honest, lying):
+        with pytest.raises(ScoreError, match=r"more than 10000 bytes|damaged"):
+            musicxml.unpack(data)
+
+
+# MIDI -------------------------------------------------------------------------------------------------------
+
+
+def length(value):
+    return bytes([value >> 7 | 0x80, value & 0x7F]) if value > 127 else bytes([value])
+
+
+def midi_track(*events):
+    """Events are (delta ticks, bytes)."""
+    content = b"".join(length(delta) + data for delta, data in events) + b"\x00\xff\x2f\x00"
+    return b"MTrk" + struct.pack(">I", len(content)) + content
+
+
+def midi_file(*tracks, division=480):
+    return b"MThd" + struct.pack(">IHHH", 6, 1 if len(tracks) > 1 else 0, len(tracks), division) + b"".join(tracks)
+
+
+def tempo(quarter_bpm):
+    return b"\xff\x51\x03" + round(60e6 / quarter_bpm).to_bytes(3, "big")
+
+
+def name(text):
+    return b"\xff\x03" + length(len(text)) + text
+
+
+def on(pitch, channel=0):
+    return bytes([0x90 | channel, pitch, 80])
+
+
+def off(pitch, channel=0):
+    return bytes([0x80 | channel, pitch, 0])
+
+
+def test_midi_tempo_map():
+    conductor = midi_track((0, tempo(60)), (720, tempo(120)))
+    tune = midi_track((0, on(60)), (480, off(60)), (0, on(62)), (480, off(62)), (480, on(64)), (480, off(64)))
+    (part,) = midi.parse_midi(midi_file(conductor, tune))
+    assert list(part.notes) == notes_of([(0.0, 1.0, 60.0), (1.0, 0.75, 62.0), (2.25, 0.5, 64.0)])
+
+
+def test_midi_running_status_and_velocity_zero():
+    track = midi_track((0, bytes([0x90, 60, 80])), (480, bytes([60, 0])), (0, bytes([62, 80])), (240, bytes([62, 0])))
+    (part,) = midi.parse_midi(midi_file(track))
+    assert list(part.notes) == notes_of([(0.0, 0.5, 60.0), (0.5, 0.25, 62.0)])
+
+
+def test_midi_frames_per_second():
+    division = struct.unpack(">H", struct.pack(">bB", -25, 40))[0]  # 25 frames of 40 ticks: 1 ms
+    (part,) = midi.parse_midi(midi_file(midi_track((500, on(60)), (250, off(60))), division=division))
+    assert list(part.notes) == notes_of([(0.5, 0.25, 60.0)])
+
+
+def test_midi_parts_drums_and_unreleased_notes():
+    drums = midi_track((0, on(90, 9)), (480, off(90, 9)))
+    song = midi_track((0, name(b"Vocal")), (0, on(60)), (480, b"\xb0\x07\x40"))
+    flute = midi_track((0, name(b"Flute")), (0, on(84)), (480, off(84)))
+    parts = midi.parse_midi(b"RIFF????RMIDdata????" + midi_file(drums, song, flute))
+    assert [part.name for part in parts] == ["Vocal", "Flute"]
+    assert melody_line(parts) == notes_of([(0.0, 0.5, 60.0)])
+
+
+def test_midi_channels_of_one_track_are_parts():
+    track = midi_track((0, on(72)), (0, on(48, 1)), (480, off(72)), (0, off(48, 1)))
+    assert melody_line(midi.parse_midi(midi_file(track))) == notes_of([(0.0, 0.5, 72.0)])
+
+
+# Tables of notes and f0 -------------------------------------------------------------------------------------
+
+
+def test_jsonl(tmp_path):
+    rows = [
+        {"id": 7, "title": "Seven", "artist": "Trad.", "genre": "Folk, March", "gender": "여성", "year": 1900,
+         "licence": "CC0", "notes": [[0.0, 1.0, 60], [1.0, 1.0, 62.5]]},
+        {"id": "bad", "notes": [[0.0, "1", 60]]},
+        {"id": "far", "notes": [[0.0, 1.0, 200]]},
+        {"id": "none"},
+        {"id": "odd", "gender": "robot", "notes": [[0, 1, 60]]},
+        {"id": "duet", "gender": "female + male", "notes": [[0, 1, 60]]},
+    ]  # fmt: skip
+    text = "\n".join(map(json.dumps, rows)) + "\nnot json\n\n" + "[" * 100_000 + "\n"
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "a.jsonl.gz"
+    plain.write_text(text)
+    packed.write_bytes(gzip.compress(text.encode()))
+    for file in (plain, packed):
+        found = read_scores(file)
+        seven, duet = found.melodies
+        assert duet.song.gender == "mixed"
+        assert (seven.song.id, seven.song.title, seven.song.author, seven.song.gender) == (
+            "7",
+            "Seven",
+            "Trad.",
+            "female",
+        )
+        assert (seven.song.genre, seven.song.year, seven.song.licence) == ("Folk, March", "1900", "CC0")
+        assert list(seven.melody.pitch_midi[[0, 24, 25, 49]]) == [60, 60, 62.5, 62.5]
+        assert [entry.split(":")[0] for entry in found.broken] == [f"line {line}" for line in (2, 3, 4, 5, 7, 9)]
+
+
+def test_f0_table(tmp_path):
+    file = tmp_path / "hum.f0.csv"
+    rows = [f"{0.01 * frame:.2f},{440.0 if frame < 100 else 0}" for frame in range(200)]
+    file.write_text("time_s,f0_hz\n" + "\n".join(rows) + "\n")
+    (found,) = read_scores(file).melodies
+    assert found.melody.voiced_s == pytest.approx(1.0, abs=0.05)
+    assert np.allclose(found.melody.pitch_midi[found.melody.voiced], 69.0)
+    (tmp_path / "same.csv").write_bytes(file.read_bytes())
+    (tmp_path / "other.csv").write_text("id,title\n1,x\n")
+    assert [scores.is_score(tmp_path / name) for name in ("hum.f0.csv", "same.csv", "other.csv")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+# Untrusted files --------------------------------------------------------------------------------------------
+
+GOOD = {
+    "a.abc": (ABC_HEADER + "|:G[AC]{g}Bc-|1 c2^d'2:|2 (3GAB [K:F]B,2|]\nV:2\nZ2|").encode(),
+    "a.musicxml": xml_score([START + xml_note("C4") + REPEAT], [xml_note("E4", 2)], names=("a", "b")).encode(),
+    "a.mid": midi_file(midi_track((0, name(b"x")), (0, tempo(90)), (0, on(60)), (200, off(60)))),
+    "a.jsonl": b'{"id": "1", "title": "x", "notes": [[0, 1, 60], [1, 1, 62]]}\n',
+    "a.jsonl.gz": gzip.compress(b'{"id": "1", "title": "x", "notes": [[0, 1, 60], [1, 1, 62]]}\n'),
+    "a.f0.csv": b"time_s,f0_hz\n0.0,220\n0.04,221\n0.08,0\n",
+}
+
+
+@pytest.mark.parametrize("file_name", GOOD)
+def test_damaged_files_raise_score_errors_only(tmp_path, file_name):
+    rng = random.Random(file_name)
+    file = tmp_path / file_name
+    file.write_bytes(GOOD[file_name])
+    assert read_scores(file).melodies
+    n_refused = 0
+    for _ in range(300):
+        data = bytearray(GOOD[file_name])
+        for _ in range(rng.randint(1, 4)):
+            position = rng.randrange(len(data))
+            data[position : position + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
+        file.write_bytes(data[: rng.randrange(len(data) + 1)] if rng.random() < 0.3 else data)
+        try:
+            read_scores(file)
+        except ScoreError as error:
+            assert file_name in str(error)
+            n_refused += 1
+    assert n_refused > 0
+
+
+@pytest.mark.parametrize(
+    ("file_name", "content", "reason"),
+    [
+        ("a.mid", b"", "empty"),
+        ("a.mid", midi_file(midi_track((0, on(60, 9)), (9, off(60, 9)))), "no pitched notes"),
+        ("a.mid", midi_file(midi_track((0, on(60)), (9, off(60))))[:-6], "cut short"),
+        ("a.xml", b"<html/>", "partwise"),
+        ("a.xml", b"<a>", "well-formed"),
+        ("a.mxl", b"PK\x03\x04nonsense", "damaged"),
+        ("a.abc", b"no music at all", "K:"),
+        ("a.abc", (ABC_HEADER + "C,,,,,,,|").encode(), "range"),
+        ("a.abc", (ABC_HEADER + "z4|").encode(), "no pitched notes"),
+        ("a.csv", b"time,f0\n", "first line"),
+        ("a.csv", b"\xef\xbb\xbf", "first line"),
+        ("a.abc", b"X:1\n" * 20_001, "more than 20000 tunes"),
+        ("a.xml", b"<a>" * 200_000, "well-formed"),
+        (
+            "a.xml",
+            b"<score-partwise>" + b"<a>" * 200_000 + b"</a>" * 200_000 + b"</score-partwise>",
+            "no pitched",
+        ),
+        ("a.csv", b"time_s,f0_hz\n0.0,220\nx,3\n", "line 3"),
+        ("a.csv", b"time_s,f0_hz\n1,220\n0,220\n", "increasing"),
+        ("a.jsonl.gz", b"\x1f\x8bnonsense", "compression"),
+        ("a.jsonl", b"{}\n", "line 1"),
+        ("a.txt", b"x", "not a score"),
+    ],
+)
+def test_broken_files_say_why(tmp_path, file_name, content, reason):
+    file = tmp_path / file_name
+    file.write_bytes(content)
+    with pytest.raises(ScoreError, match=reason) as error:
+        read_scores(file)
+    assert str(error.value).startswith(f"{file_name}: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["[K:" * 200_000, ": " * 250_000, "A" + ")" * 500_000, "[A" * 300_000, "((3" * 200_000]
+)
+def test_long_nonsense_takes_no_longer_than_it_is_long(text):
+    assert abc.parse_tune(ABC_HEADER + text + "\nGABc|").parts[0].notes[-1][2] == 72
+
+
+def test_size_limits(tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "MAX_SCORE_BYTES", 1000)
+    monkeypatch.setattr(scores, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(scores, "MAX_TABLE_BYTES", 5000)
+    for file_name, content in (
+        ("a.abc", b"x" * 1001),
+        ("a.jsonl.gz", gzip.compress(b"x" * 10_000_000)),
+        ("b.jsonl.gz", gzip.compress((b"x" * 900 + b"\n") * 100_000)),
+    ):
+        (tmp_path / file_name).write_bytes(content)
+        with pytest.raises(ScoreError, match="larger than"):
+            read_scores(tmp_path / file_name)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ScoreError, match="cannot be opened"):
+        read_scores(tmp_path / "none.mid")
