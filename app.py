@@ -21,13 +21,13 @@ import gradio as gr
 
 from hmm2song import Recognizer
 from hmm2song.audio import MAX_FILE_BYTES
-from hmm2song.catalog import ANY_GENDER, GENDERS
 from hmm2song.errors import AudioError, Hmm2SongError, QueryError
 from hmm2song.page import browser, cards
 from hmm2song.page.overlay import overlay_figure, overlay_words
 from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, preferred_language, text
 from hmm2song.results import Match, SearchResult
+from hmm2song.song import ANY_GENDER, GENDERS
 
 EXAMPLES = sorted((Path(__file__).parent / "assets" / "examples").glob("*.flac"))
 TOP_K = 10
@@ -85,7 +85,7 @@ class Page:
         self.status = gr.HTML()
         with gr.Row(visible=bool(EXAMPLES), elem_id="examples"):
             self.examples_words = gr.HTML()
-            names = [path.stem.replace("_", " ").capitalize() for path in EXAMPLES]
+            names = [path.stem.replace("-", " ").capitalize() for path in EXAMPLES]
             self.examples = [gr.Button(name, size="sm", scale=0, min_width=120) for name in names]
         with gr.Accordion(open=False) as self.filters, gr.Row():
             genres = [(f"{genre} ({count})", genre) for genre, count in self.catalog.genre_counts().items()]
@@ -158,9 +158,9 @@ class Page:
         self.language.change(None, self.language, None, js=browser.TELL_LANGUAGE_JS, **QUICK)
 
     def search(self, path: str | None, genres: list, gender: str, only_known: bool, language: str) -> dict:
-        """Answer a recording; without one (a filter was chosen before the first) only say what to do."""
-        if path is None:
-            return {self.status: cards.status_html("ready", language)}
+        """Answer a recording; where a filter was chosen before the first or long after it, say what to do."""
+        if path is None or not os.path.exists(path):
+            return {self.status: cards.status_html("gone" if path else "ready", language)}
         try:
             result = self.recognizer.recognize(path, genres, gender, TOP_K, only_known)
         except Hmm2SongError as error:

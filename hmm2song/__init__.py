@@ -2,7 +2,7 @@
 
 >>> from hmm2song import Recognizer
 >>> recognizer = Recognizer.from_pretrained()
->>> result = recognizer.recognize("assets/examples/twinkle.flac", top_k=5)
+>>> result = recognizer.recognize("assets/examples/arirang.flac", top_k=5)
 """
 
 from hmm2song.errors import Hmm2SongError

@@ -65,11 +65,10 @@ def sample_contour(contour: FilledContour, rate_hz: float, speed: float = 1.0) -
 class Stretches:
     """Where to look: song stretches, each with the keys to try.
 
-    All arrays have shape (n_stretches,). ``song`` is the position of the song; ``start`` and ``stop`` are frames of a
-    :class:`PackedContours`; ``lowest_key_st`` to ``highest_key_st`` are the offsets hum minus song to try.
+    All arrays have shape (n_stretches,). ``start`` and ``stop`` are frames of a :class:`PackedContours`;
+    ``lowest_key_st`` to ``highest_key_st`` are the offsets hum minus song to try.
     """
 
-    song: np.ndarray
     start: np.ndarray
     stop: np.ndarray
     lowest_key_st: np.ndarray
@@ -80,8 +79,8 @@ class Stretches:
 class Placements:
     """The best placement of a hum on each stretch; all arrays have shape (n_stretches,).
 
-    ``cost_st`` is the mean cost per hum frame (:data:`INFINITE_COST` where the stretch is too short), ``end`` the packed
-    frame after the placement's last, ``key_st`` the offset hum minus song, ``speed`` the tempo hypothesis.
+    ``cost_st`` is the mean cost per hum frame (:data:`INFINITE_COST` where the stretch is too short), ``end`` the
+    packed frame after the placement's last, ``key_st`` the offset hum minus song, ``speed`` the tempo hypothesis.
     """
 
     cost_st: np.ndarray

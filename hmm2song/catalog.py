@@ -15,7 +15,6 @@ Everything in it may come from a stranger: it is checked against the manifest an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,107 +22,34 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+from hmm2song.catalog_files import (
+    CREDITS_FILE,
+    DATA_FILES,
+    EMBEDDINGS_FILE,
+    MANIFEST_FILE,
+    MELODIES_FILE,
+    SONGS_FILE,
+    check_file,
+    read_manifest,
+    replace_folder,
+    write_manifest,
+)
 from hmm2song.encoder import MelodyEncoder
-from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
+from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.melody import Melody
+from hmm2song.song import ANY_GENDER, GENDERS, Song
 from hmm2song.windows import cut_windows, fill_rests
 
-FORMAT_VERSION = 1
-MANIFEST_FILE = "manifest.json"
-SONGS_FILE = "songs.json"
-MELODIES_FILE = "melodies.safetensors"
-EMBEDDINGS_FILE = "embeddings.safetensors"
-CREDITS_FILE = "credits.md"
-DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
-
-GENDERS = ("female", "male", "mixed")
-ANY_GENDER = "any"
-KOREAN_GENDERS = {"여성": "female", "남성": "male", "혼성": "mixed"}
 UNVOICED_CENTS = -32768
 CENTS_PER_ST = 100.0
-MAX_FIELD_CHARS = 100_000
-"""Longest text of one field: lyrics of any song fit, a hostile catalog's do not."""
-
-SOURCE_COLUMNS = {
-    "id": "id",
-    "title": "Title",
-    "singer": "Singer",
-    "lyric": "Lyric",
-    "genre": "genre",
-    "path": "path",
-}
-"""Our field names to the source system's column names (``gender`` is the same in both)."""
-
-
-@dataclass(frozen=True)
-class Song:
-    """One catalog entry; every field is text, empty when unknown.
-
-    ``singer`` is who sings the recording that made the song known, ``author`` who wrote the melody; ``genre`` holds one
-    or several genres, comma-separated; ``gender`` is that of the singer; ``path`` a recording relative to the catalog;
-    ``tune`` is shared by entries that are versions of one melody, which no hum can tell apart.
-    """
-
-    id: str
-    title: str
-    singer: str = ""
-    lyric: str = ""
-    genre: str = ""
-    path: str = ""
-    gender: str = ""
-    title_ko: str = ""
-    author: str = ""
-    year: str = ""
-    source: str = ""
-    licence: str = ""
-    credit: str = ""
-    tune: str = ""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, str) or len(value) > MAX_FIELD_CHARS:
-                raise CatalogError(
-                    f"song {self.id!r:.80}: field {field.name!r} must be text of at most {MAX_FIELD_CHARS} characters"
-                )
-        if not self.id:
-            raise CatalogError(f"a song needs an id (title {self.title!r:.80})")
-        if self.gender not in ("", *GENDERS):
-            raise CatalogError(
-                f"song {self.id!r:.80}: gender {self.gender!r:.40} is not one of {', '.join(GENDERS)} or empty"
-            )
-
-    @property
-    def artist(self) -> str:
-        """The singer if known, else the author."""
-        return self.singer or self.author
-
-    @property
-    def genres(self) -> tuple[str, ...]:
-        """The song's genres, in the order given."""
-        return tuple(part.strip() for part in self.genre.split(",") if part.strip())
-
-    def to_row(self) -> dict[str, str]:
-        """Return the row as stored, under the source system's column names."""
-        return {SOURCE_COLUMNS.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_row(cls, row: dict[str, str]) -> Song:
-        """Read a row with the source system's columns; further columns are ours or ignored, missing ones empty."""
-        values = {}
-        for field in fields(cls):
-            value = row.get(SOURCE_COLUMNS.get(field.name, field.name), "")
-            values[field.name] = "" if value is None else value
-        values["gender"] = KOREAN_GENDERS.get(values["gender"], values["gender"])
-        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +105,9 @@ class Catalog:
             )
         if (self.n_windows < 1).any() or int(self.n_windows.sum()) != len(self.embeddings):
             raise CatalogError(f"window counts add up to {int(self.n_windows.sum())}, not {len(self.embeddings)}")
+        silent = [song.id for song, melody in zip(self.songs, self.melodies, strict=True) if not melody.voiced.any()]
+        if silent:
+            raise CatalogError(f"song {silent[0]!r:.80} has no melody: no frame of it is voiced")
         repeated = [song_id for song_id, count in Counter(song.id for song in self.songs).items() if count > 1]
         if repeated:
             raise CatalogError(f"song id {repeated[0]!r:.80} occurs more than once; ids must be unique")
@@ -340,7 +269,7 @@ class Catalog:
         try:
             self._write_files(staging)
             staging.chmod(0o755)  # mkdtemp makes it private, a catalog is not
-            _replace_folder(staging, folder)
+            replace_folder(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -350,20 +279,14 @@ class Catalog:
         (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
         contours = [_to_cents(melody) for melody in self.melodies]
         n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
-        save_file({"pitch_cents": np.concatenate(contours), "n_frames": n_frames}, folder / MELODIES_FILE)
-        save_file(
-            {"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows},
-            folder / EMBEDDINGS_FILE,
+        # not save_file: it makes files that only their owner can read, whatever the umask
+        (folder / MELODIES_FILE).write_bytes(
+            save({"pitch_cents": np.concatenate(contours), "n_frames": n_frames})
         )
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "encoder_fingerprint": self.encoder_fingerprint,
-            "n_songs": len(self.songs),
-            "files": {
-                name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in DATA_FILES
-            },
-        }
-        (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / EMBEDDINGS_FILE).write_bytes(
+            save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
+        )
+        write_manifest(folder, self.encoder_fingerprint, len(self.songs))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder) -> Catalog:
@@ -377,14 +300,14 @@ class Catalog:
             A file is missing, truncated, or differs from its checksum.
         """
         folder = Path(folder)
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         if manifest.get("encoder_fingerprint") != encoder.fingerprint:
             raise CatalogError(
                 f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
                 f"this program has {encoder.fingerprint!r}; build the catalog again"
             )
         for name in DATA_FILES:
-            _check_file(folder / name, manifest["files"].get(name))
+            check_file(folder / name, manifest["files"].get(name))
         try:
             rows = json.loads((folder / SONGS_FILE).read_text(encoding="utf-8"))
             contours = load_file(folder / MELODIES_FILE)
@@ -424,12 +347,6 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", bare).strip()
 
 
-def safe_relative_path(path: str) -> bool:
-    """Tell whether a catalog's path stays inside the catalog as written (no ``..``, not absolute, no drive)."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
-
-
 def _to_cents(melody: Melody) -> np.ndarray:
     cents = np.round(np.nan_to_num(melody.pitch_midi) * CENTS_PER_ST)
     return np.where(melody.voiced, cents, UNVOICED_CENTS).astype(np.int16)
@@ -440,56 +357,3 @@ def _split_melodies(pitch_cents: np.ndarray, n_frames: np.ndarray) -> tuple[Melo
         raise ValueError(f"melody lengths add up to {int(n_frames.sum())}, not {len(pitch_cents)}")
     pitch_midi = np.where(pitch_cents == UNVOICED_CENTS, np.nan, pitch_cents / CENTS_PER_ST).astype(np.float32)
     return tuple(Melody(part) for part in np.split(pitch_midi, np.cumsum(n_frames)[:-1]))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_manifest(folder: Path) -> dict:
-    if not (folder / MANIFEST_FILE).is_file():
-        raise CatalogError(f"{folder.name!r} is not a catalog: it has no {MANIFEST_FILE}")
-    try:
-        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        version = manifest["format_version"]
-        manifest["files"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(
-            f"{MANIFEST_FILE} of catalog {folder.name!r} is damaged: {error!r:.200}; fetch it again"
-        ) from error
-    if version != FORMAT_VERSION:
-        raise CatalogError(
-            f"catalog {folder.name!r} has format version {version!r:.20}, this program reads {FORMAT_VERSION}"
-        )
-    return manifest
-
-
-def _check_file(path: Path, recorded: dict | None) -> None:
-    if not isinstance(recorded, dict) or not path.is_file():
-        raise IntegrityError(
-            f"{path.name} of catalog {path.parent.name!r} is missing; fetch or build the catalog again"
-        )
-    size = path.stat().st_size
-    if size != recorded.get("bytes"):
-        raise IntegrityError(
-            f"{path.name} of catalog {path.parent.name!r} has {size} bytes instead of "
-            f"{recorded.get('bytes')}: truncated or changed; fetch or build the catalog again"
-        )
-    if _sha256(path) != recorded.get("sha256"):
-        raise IntegrityError(
-            f"{path.name} of catalog {path.parent.name!r} differs from its recorded checksum: "
-            "damaged or tampered with; fetch or build the catalog again"
-        )
-
-
-def _replace_folder(staging: Path, folder: Path) -> None:
-    """Put a complete folder in place of an old one; a crash in between leaves one of the two, aside or in place."""
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    retired = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(retired, ignore_errors=True)
-    folder.rename(retired)
-    staging.rename(folder)
-    shutil.rmtree(retired)

@@ -4,9 +4,9 @@ A conditional logit (McFadden 1974) over the ranked songs and one outside option
 
     P(song i) = exp(b s_i) / (exp(b s_0) + sum_j exp(b s_j)),      b = sharpness * (voiced_s / 6)^exponent
 
-where ``s`` are match scores in semitones (higher is better) and ``s_0`` is the score at which "not in the catalog" is as
-likely as the song; it rises with the number of songs searched, because among more songs a better chance resemblance is
-to be expected. The constants are fitted by ``scripts/fit_confidence.py``.
+where ``s`` are match scores in semitones (higher is better) and ``s_0`` is the score at which "not in the catalog" is
+as likely as the song; it rises with the number of songs searched, because among more songs a better chance resemblance
+is to be expected. The constants are fitted by ``scripts/fit_confidence.py``.
 """
 
 from __future__ import annotations

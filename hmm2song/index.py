@@ -1,7 +1,7 @@
 """Window votes: how well the windows of a hum agree with the windows of a song, in order and in time.
 
-Every window of the hum (cut once a song hop, at several tempi and two phases) is compared with every window of a song by
-the inner product of their embeddings; a *time-consistent path* then walks through the song's windows, advancing by
+Every window of the hum (cut once a song hop, at several tempi and two phases) is compared with every window of a song
+by the inner product of their embeddings; a *time-consistent path* then walks through the song's windows, advancing by
 nought to two per hum window, and its mean similarity is the song's vote. :class:`ExactIndex` filters first, then
 multiplies; it holds the whole catalog in memory.
 """

@@ -38,7 +38,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hmm2song.audio import load_audio
-from hmm2song.catalog import DATA_FILES, MANIFEST_FILE, Catalog, Song, safe_relative_path
+from hmm2song.catalog import Catalog
+from hmm2song.catalog_files import DATA_FILES, MANIFEST_FILE
 from hmm2song.encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
 from hmm2song.melody import MAX_SONG_S, Melody
@@ -53,6 +54,7 @@ from hmm2song.scores import (
     read_scores,
     song_of,
 )
+from hmm2song.song import Song, safe_relative_path
 from hmm2song.workers import map_files
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm"})

@@ -9,21 +9,23 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.catalog import ANY_GENDER, Catalog, Selection
+from hmm2song.catalog import Catalog, Selection
 from hmm2song.confidence import probabilities
 from hmm2song.encoder import MelodyEncoder, default_encoder
 from hmm2song.errors import QueryError
 from hmm2song.hub import resolve_catalog
 from hmm2song.index import ExactIndex
-from hmm2song.melody import Melody
+from hmm2song.melody import HOP_S, Melody
 from hmm2song.pitch import track_pitch
 from hmm2song.quality import assess
-from hmm2song.results import Advice, Match, SearchResult
+from hmm2song.results import Advice, Alignment, Match, SearchResult
 from hmm2song.search import MelodySearch, Ranking
+from hmm2song.song import ANY_GENDER
 from hmm2song.windows import FilledContour, fill_rests
 
 DEFAULT_TOP_K = 10
@@ -35,15 +37,27 @@ MIN_VOICED_S = 1.0
 GOOD_PROBABILITY = 0.5
 """A match this sure outside the filter is worth offering when the filter's own best is not."""
 
+MAX_PIECE_S = 15.0
+"""Longer hums are cut: they may repeat a verse or wander, where no single stretch of the song fits them all."""
+
 AudioSource = str | os.PathLike | tuple[int, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class _Ranked:
-    """Songs in order of score (st, higher is better), each with its probability; ``ranking`` is in another order."""
+class _Piece:
+    """One piece of a hum with its answer; ``scores_st`` (n_ranked,) is in the order of ``ranking``."""
 
+    hum: FilledContour
     ranking: Ranking
-    order: np.ndarray
+    scores_st: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """Songs best first: positions in the catalog, scores in st and probabilities, all of shape (n,)."""
+
+    pieces: tuple[_Piece, ...]
+    songs: np.ndarray
     scores_st: np.ndarray
     probability: np.ndarray
     none_probability: float
@@ -174,7 +188,7 @@ class Recognizer:
         no_match, elsewhere = True, None
         if melody.voiced_s >= MIN_VOICED_S:
             ranked = self._rank(hum, melody.voiced_s, selection.mask)
-            matches = self._matches(hum, ranked, top_k)
+            matches = self._matches(ranked, top_k)
             no_match = not matches or ranked.none_probability > 0.5
             elsewhere = self._elsewhere(hum, melody.voiced_s, selection, matches)
         return SearchResult(
@@ -190,12 +204,14 @@ class Recognizer:
         )
 
     def _rank(self, hum: FilledContour, voiced_s: float, mask: np.ndarray) -> _Ranked:
+        pieces = tuple(self._rank_piece(piece, mask) for piece in _cut_pieces(hum))
+        songs, scores_st = _join_pieces(pieces)
+        confidence = probabilities(scores_st, voiced_s, int(np.count_nonzero(mask)))
+        return _Ranked(pieces, songs, scores_st, self._sum_per_tune(songs, confidence.song), confidence.none)
+
+    def _rank_piece(self, hum: FilledContour, mask: np.ndarray) -> _Piece:
         ranking = self._search.rank(hum, mask)
-        scores_st = VOTE_WEIGHT_ST * self._index.votes(hum, ranking.song) - ranking.cost_st
-        order = np.argsort(-scores_st, kind="stable")
-        confidence = probabilities(scores_st[order], voiced_s, int(np.count_nonzero(mask)))
-        per_tune = self._sum_per_tune(ranking.song[order], confidence.song)
-        return _Ranked(ranking, order, scores_st[order], per_tune, confidence.none)
+        return _Piece(hum, ranking, VOTE_WEIGHT_ST * self._index.votes(hum, ranking.song) - ranking.cost_st)
 
     def _sum_per_tune(self, songs: np.ndarray, probability: np.ndarray) -> np.ndarray:
         """Give every version of a tune the probability of the tune; arrays of shape (n,)."""
@@ -203,12 +219,11 @@ class Recognizer:
         tune_index = np.unique(tunes, return_inverse=True)[1]
         return np.bincount(tune_index, weights=probability)[tune_index] if len(tunes) else probability
 
-    def _matches(self, hum: FilledContour, ranked: _Ranked, top_k: int) -> tuple[Match, ...]:
-        return tuple(self._match(hum, ranked, position) for position in range(min(top_k, len(ranked.order))))
+    def _matches(self, ranked: _Ranked, top_k: int) -> tuple[Match, ...]:
+        return tuple(self._match(ranked, position) for position in range(min(top_k, len(ranked.songs))))
 
-    def _match(self, hum: FilledContour, ranked: _Ranked, position: int) -> Match:
-        place_index = int(ranked.order[position])
-        song = self.catalog.songs[int(ranked.ranking.song[place_index])]
+    def _match(self, ranked: _Ranked, position: int) -> Match:
+        song = self.catalog.songs[int(ranked.songs[position])]
         return Match(
             rank=position + 1,
             id=song.id,
@@ -222,8 +237,18 @@ class Recognizer:
             tune=song.tune,
             probability=float(ranked.probability[position]),
             score=float(ranked.scores_st[position]),
-            alignment=self._search.align(hum, ranked.ranking, place_index),
+            alignment=self._align(ranked.pieces, int(ranked.songs[position])),
         )
+
+    def _align(self, pieces: tuple[_Piece, ...], song: int) -> Alignment:
+        """Trace the piece of the hum that fits the song best."""
+        found = [
+            (piece.scores_st[index], number, index)
+            for number, piece in enumerate(pieces)
+            for index in np.flatnonzero(piece.ranking.song == song)
+        ]
+        _, number, index = max(found)
+        return self._search.align(pieces[number].hum, pieces[number].ranking, int(index))
 
     def _elsewhere(
         self, hum: FilledContour, voiced_s: float, selection: Selection, matches: tuple[Match, ...]
@@ -232,7 +257,26 @@ class Recognizer:
         if selection.n_songs == len(self.catalog) or (matches and matches[0].probability >= GOOD_PROBABILITY):
             return None
         ranked = self._rank(hum, voiced_s, np.ones(len(self.catalog), dtype=bool))
-        if len(ranked.order) == 0 or ranked.probability[0] < GOOD_PROBABILITY:
+        if len(ranked.songs) == 0 or ranked.probability[0] < GOOD_PROBABILITY:
             return None
-        best = self._match(hum, ranked, 0)
+        best = self._match(ranked, 0)
         return None if selection.mask[self.catalog.position(best.id)] else best
+
+
+def _cut_pieces(hum: FilledContour) -> list[FilledContour]:
+    """Cut a long hum into equally long pieces."""
+    n_pieces = max(1, int(np.ceil(hum.duration_s / MAX_PIECE_S)))
+    edges = np.linspace(0, len(hum.pitch_midi), n_pieces + 1).round().astype(int)
+    return [FilledContour(hum.pitch_midi[start:stop], hum.offset_s + start * HOP_S) for start, stop in pairwise(edges)]
+
+
+def _join_pieces(pieces: tuple[_Piece, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the songs, best first, and their mean scores; a piece that missed a song gives it its worst score."""
+    songs = np.unique(np.concatenate([piece.ranking.song for piece in pieces]))
+    total_st = np.zeros(len(songs))
+    for piece in pieces:
+        piece_st = np.full(len(songs), piece.scores_st.min(initial=0.0))
+        piece_st[np.searchsorted(songs, piece.ranking.song)] = piece.scores_st
+        total_st += piece_st
+    order = np.argsort(-total_st, kind="stable")
+    return songs[order], total_st[order] / len(pieces)

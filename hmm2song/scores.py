@@ -34,12 +34,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hmm2song.catalog import GENDERS, KOREAN_GENDERS, Song
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.notation import abc, midi, musicxml
 from hmm2song.notation.bars import MAX_NOTES, Note
 from hmm2song.notation.lines import melody_line
+from hmm2song.song import GENDERS, KOREAN_GENDERS, Song
 
 MAX_SCORE_BYTES = 16 * 2**20
 """Largest score file: long orchestral MusicXML stays below."""

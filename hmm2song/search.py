@@ -1,9 +1,10 @@
-"""Exact melody search: where in which song could this hum be?
+"""Melody search: in which songs, and where in them, a hum could be.
 
-Two passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours. The coarse one visits *every* position
-of *every* song that passed the filter, at 8 Hz and in semitone key steps, so nothing is lost to an approximate index.
-The fine one looks again at the best few hundred songs, around the place found, at 12.5 Hz, half-semitone keys and more
-tempi.
+Passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours, each finer than the one before. The
+coarse pass visits *every* position of *every* song that passed the filter, at 8 Hz and in semitone key steps, so
+nothing is lost to an approximate index; only when the songs together are longer than :data:`COARSE_BUDGET_S`, a scan at
+4 Hz chooses which of them get it. The fine pass looks again at the best few hundred songs, around the place found, at
+12.5 Hz, half-semitone keys and more tempi.
 
 Keys: hum and song are compared at the offsets that bring the hum's median pitch near the median of some few seconds of
 the song. An octave between a low voice and a high melody, or a song that modulates, is thereby searched as well.
@@ -31,6 +32,10 @@ from hmm2song.melody import Melody
 from hmm2song.results import Alignment
 from hmm2song.windows import FilledContour, fill_rests
 
+SCAN_RATE_HZ = 4.0
+SCAN_SPEEDS = (0.84, 1.19)
+COARSE_BUDGET_S = 60_000.0
+"""Seconds of song that get the coarse pass: a quarter of a second on two cores, for a hum of eight seconds."""
 COARSE_RATE_HZ = 8.0
 COARSE_KEY_STEP_ST = 1.0
 COARSE_SPEEDS = (0.75, 1.0, 1.33)
@@ -53,8 +58,8 @@ REGION_SLACK_S = 1.5
 class Ranking:
     """Songs in order of alignment cost; all arrays have shape (n_ranked,).
 
-    ``song`` is the position in the catalog, ``cost_st`` the mean cost per hum frame in semitones, ``end``, ``key_st`` and
-    ``speed`` describe the placement on the fine grid.
+    ``song`` is the position in the catalog, ``cost_st`` the mean cost per hum frame in semitones, ``end``, ``key_st``
+    and ``speed`` describe the placement on the fine grid.
     """
 
     song: np.ndarray
@@ -78,14 +83,15 @@ class MelodySearch:
     def __init__(self, melodies: Sequence[Melody], n_threads: int | None = None) -> None:
         self.n_threads = n_threads or os.cpu_count() or 1
         self._contours = [fill_rests(melody) for melody in melodies]
+        self._scan = pack_contours(self._contours, SCAN_RATE_HZ)
         self._coarse = pack_contours(self._contours, COARSE_RATE_HZ)
         self._fine = pack_contours(self._contours, FINE_RATE_HZ)
         self._median_range_st = _local_median_ranges(self._coarse)
 
     def rank(self, hum: FilledContour, mask: np.ndarray) -> Ranking:
         """Rank the songs under ``mask`` (n_songs,) for a hum that is not empty; best first, too short ones left out."""
-        songs = np.flatnonzero(mask)
-        coarse = self._place_coarse(hum, songs)
+        songs = self._within_budget(hum, np.flatnonzero(mask))
+        coarse = self._place_all(hum, songs, self._coarse, COARSE_SPEEDS)
         order = np.argsort(coarse.cost_st, kind="stable")
         order = order[coarse.cost_st[order] < INFINITE_COST]
         kept = order[:N_REFINED]
@@ -107,17 +113,28 @@ class MelodySearch:
         song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
         return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
 
-    def _place_coarse(self, hum: FilledContour, songs: np.ndarray) -> Placements:
+    def _within_budget(self, hum: FilledContour, songs: np.ndarray) -> np.ndarray:
+        """Return the songs that get the coarse pass: all, or as many of the scan's best as the budget allows."""
+        length_s = np.diff(self._scan.first_frame)[songs] / SCAN_RATE_HZ
+        if length_s.sum() <= COARSE_BUDGET_S:
+            return songs
+        scanned = self._place_all(hum, songs, self._scan, SCAN_SPEEDS)
+        order = np.argsort(scanned.cost_st, kind="stable")
+        return songs[np.sort(order[np.cumsum(length_s[order]) <= COARSE_BUDGET_S])]
+
+    def _place_all(
+        self, hum: FilledContour, songs: np.ndarray, contours: PackedContours, speeds: tuple[float, ...]
+    ) -> Placements:
+        """Place the hum anywhere in whole songs."""
         hum_median = float(np.median(hum.pitch_midi))
         lowest, highest = self._median_range_st[songs].T
         stretches = Stretches(
-            song=songs,
-            start=self._coarse.first_frame[songs],
-            stop=self._coarse.first_frame[songs + 1],
+            start=contours.first_frame[songs],
+            stop=contours.first_frame[songs + 1],
             lowest_key_st=(hum_median - highest - KEY_MARGIN_ST).astype(np.float32),
             highest_key_st=(hum_median - lowest + KEY_MARGIN_ST).astype(np.float32),
         )
-        return place(hum, self._coarse, stretches, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads)
+        return place(hum, contours, stretches, speeds, COARSE_KEY_STEP_ST, self.n_threads)
 
     def _regions(self, hum: FilledContour, songs: np.ndarray, coarse: Placements, kept: np.ndarray) -> Stretches:
         """Surround the coarse placements on the fine grid."""
@@ -128,7 +145,6 @@ class MelodySearch:
         stop = first + np.ceil((end_s + REGION_SLACK_S) * FINE_RATE_HZ).astype(np.int64)
         key_st = coarse.key_st[kept]
         return Stretches(
-            song=songs,
             start=np.minimum(start, after - 1),
             stop=np.minimum(stop, after),
             lowest_key_st=key_st - np.float32(FINE_KEY_REACH_ST),

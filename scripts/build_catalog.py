@@ -24,11 +24,12 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.catalog import Catalog, Song
+from hmm2song.catalog import Catalog
 from hmm2song.encoder import default_encoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.melody import Melody, melody_from_notes
 from hmm2song.scores import read_scores
+from hmm2song.song import Song
 from hmm2song.tunes import group_versions
 
 FREE_SCOPES = ("US + life+70", "CC0 edition", "public domain as stated by the source")
@@ -53,6 +54,11 @@ SOURCES = {
     "christmas_carols": "Christmas carols in LilyPond",
     "foster": "Stephen Foster songs in Humdrum **kern",
 }
+EXCLUDED = {
+    "openhymnal_Complete_Jesus_Loves_Me": "the row holds the alto line, and our songbook has the tune",
+    "openhymnal_Complete_Away_In_A_Manger": "the row holds the alto line, and our songbook has the tune",
+}
+"""Beginnings of the ids of rows that are not the melody they are named for."""
 MAX_CREDIT_CHARS = 300
 
 Entry = tuple[Song, Melody]
@@ -96,9 +102,8 @@ def read_songbook(folder: Path) -> list[Entry]:
     entries = []
     for path in sorted(folder.glob("*.abc")):
         scored = read_scores(path).melodies[0]
-        slug = path.stem.replace("-", "_")
         song = dataclasses.replace(
-            scored.song, id=f"songbook_{slug}", source="Hmm2Song songbook", licence="CC0",
+            scored.song, id=f"songbook_{path.stem}", source="Hmm2Song songbook", licence="CC0",
             credit="transcribed for this project",
         )  # fmt: skip
         entries.append((song, scored.melody))
@@ -111,7 +116,7 @@ def read_public_domain(path: Path) -> list[Entry]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            if row["pd_scope"].startswith(FREE_SCOPES):
+            if row["pd_scope"].startswith(FREE_SCOPES) and not row["id"].startswith(tuple(EXCLUDED)):
                 entries.append((song_of_row(row), melody_from_notes(row["notes"])))
     return entries
 
@@ -155,12 +160,11 @@ def tidy_author(artist: str) -> str:
 def add_performers(entries: list[Entry], table: Path) -> list[Entry]:
     """Add who sang the recording that made a song known."""
     with table.open(newline="", encoding="utf-8") as file:
-        performers = {short_id(row["id"]).replace("-", "_"): row for row in csv.DictReader(file)}
-    by_id = {song.id.replace("-", "_"): song.id for song, _ in entries}
-    unknown = sorted(set(performers) - set(by_id))
+        performers = {short_id(row["id"]): row for row in csv.DictReader(file)}
+    unknown = sorted(set(performers) - {song.id for song, _ in entries})
     if unknown:
         raise Hmm2SongError(f"{table.name} names {len(unknown)} songs that are not in the catalog, e.g. {unknown[0]!r}")
-    return [(performed(song, performers.get(song.id.replace("-", "_"))), melody) for song, melody in entries]
+    return [(performed(song, performers.get(song.id)), melody) for song, melody in entries]
 
 
 def performed(song: Song, row: dict[str, str] | None) -> Song:

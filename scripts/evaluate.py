@@ -31,13 +31,14 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
-from hmm2song.catalog import Catalog, Song
+from hmm2song.catalog import Catalog
 from hmm2song.encoder import default_encoder
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
 from hmm2song.inference import MAX_TOP_K, Recognizer
 from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
 from hmm2song.pitch import track_pitch
+from hmm2song.song import Song
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -273,7 +274,7 @@ def print_report(report: dict, outcomes: list[Outcome]) -> None:
     if report["unreadable"]:
         first = next(outcome for outcome in outcomes if not outcome.found)
         print(
-            f"{report['unreadable']} hums gave no ranking (counted as not found), e.g. {first.query.name}: {first.problem}"
+            f"{report['unreadable']} hums gave no ranking (counted as missed), e.g. {first.query.name}: {first.problem}"
         )
 
 

@@ -3,8 +3,8 @@
 
     python scripts/fit_confidence.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
 
-The files are those of scripts/evaluate.py; a column `singer` in Q.csv keeps each singer's hums in one fold. Every hum is
-asked in catalogs of several sizes (random subsets), once with its song and once with its song removed. Five folds by
+The files are those of scripts/evaluate.py; a column `singer` in Q.csv keeps each singer's hums in one fold. Every hum
+is asked in catalogs of several sizes (random subsets), once with its song and once with its song removed. Five folds by
 singer give the calibration figures; the constants printed are fitted on everything.
 """
 
@@ -23,12 +23,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.catalog import Catalog, Song
+from hmm2song.catalog import Catalog
 from hmm2song.confidence import LogitConstants, probabilities
 from hmm2song.encoder import default_encoder
 from hmm2song.errors import AudioError
 from hmm2song.inference import MAX_TOP_K, Recognizer
 from hmm2song.scores import read_scores
+from hmm2song.song import Song
 
 CATALOG_SHARES = (1.0, 0.5, 0.1)
 """Sizes of the catalogs asked, as shares of the songs given."""

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Make the example hums of the page: tunes of the bundled songbook, sung by the simulated singer.
 
 Writes ``<slug>.flac`` (16 kHz mono, 16 bit) per example and ``examples.json``, a list of
@@ -11,18 +12,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.notation import abc
 from hmm2song.notation.lines import melody_line
 from hmm2song.singer import FEMALE, WHISTLER, Singer, hum_audio
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = ROOT / "assets"
 SONG_ID_PREFIX = "songbook_"
 DURATION_S = 9.0
 # an example should sound like a quiet room, and begin soon after it is played
@@ -71,6 +76,7 @@ def make_example(example: Example, songbook: Path, out: Path, seed: int) -> dict
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=2024, help="seed of the first example (default: %(default)s)")
     parser.add_argument("--songbook", type=Path, default=ASSETS / "songbook", help="folder of ABC tunes")

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from hmm2song.catalog import Catalog, Song
+from hmm2song.catalog import Catalog
 from hmm2song.encoder import default_encoder
 from hmm2song.melody import Melody, melody_from_notes
 from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.song import Song
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE_TITLE = "<script>alert('x')</script> ${alert(1)} {{7*7}}"

@@ -148,7 +148,7 @@ def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     visit.see(".status", "녹음")
     page.locator("#recorder input[type=file], #recorder .source-selection button").first.click()
     page.locator("#recorder input[type=file]").first.set_input_files(catalog.hum_path)
-    visit.see(".status", "찾았습니다: Song 0 (첫 노래)")
+    visit.see(".status", "찾았습니다: 첫 노래 (Song 0)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.documentElement.lang") == "ko"
     page.get_by_label("English").check(force=True)

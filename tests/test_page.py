@@ -25,7 +25,21 @@ def make_match(**changes: object) -> Match:
     """Build a match whose hum is the song's seconds 10-18, an octave and 2 st lower, at twice the speed."""
     hum_time_s = np.arange(0, 4.0, 0.04)
     alignment = Alignment(hum_time_s, 10 + 2 * hum_time_s, key_shift_st=-14.0, tempo_ratio=2.0)
-    match = Match(1, "s1", "Arirang", "아리랑", "Trad. & Co", "Folk", "female", "1926", "", 0.934, 2.5, alignment)
+    match = Match(
+        rank=1,
+        id="s1",
+        title="Arirang",
+        title_ko="아리랑",
+        artist="Trad. & Co",
+        genre="Folk",
+        gender="female",
+        year="1926",
+        lyric="",
+        tune="",
+        probability=0.934,
+        score=2.5,
+        alignment=alignment,
+    )
     return replace(match, **changes)
 
 
@@ -105,7 +119,7 @@ def test_the_key_shift_in_words(key_shift_st: float, words: str) -> None:
     assert texts.key_words(key_shift_st, "en") == words
 
 
-@pytest.mark.parametrize(("ratio", "words"), [(1.01, "at the same speed"), (1.2, "20 % faster"), (0.75, "25 % slower")])
+@pytest.mark.parametrize(("ratio", "words"), [(1.01, "at the same speed"), (1.2, "20% faster"), (0.75, "25% slower")])
 def test_the_tempo_in_words(ratio: float, words: str) -> None:
     assert texts.tempo_words(ratio, "en") == words
 
@@ -167,16 +181,33 @@ def test_links_search_for_the_song_and_are_encoded() -> None:
 
 def test_a_card_says_everything_about_its_match() -> None:
     seen = Tags(cards.ranking_html(make_result(make_match(lyric="la\nla"), make_match(rank=2)), "en"))
-    for words in ("Arirang", "아리랑", "Trad. & Co", "Folk", "female singer", "1926", "93 %", "at 0:10–0:17"):
+    for words in ("Arirang", "아리랑", "Trad. & Co", "Folk", "female singer", "1926", "93%", "at 0:10–0:17"):
         assert words in seen.text
-    assert "1 octave and 2 semitones lower" in seen.text and "100 % faster" in seen.text
+    assert "1 octave and 2 semitones lower" in seen.text and "100% faster" in seen.text
     cards_open = ["open" in a for tag, a in zip(seen.tags, seen.attributes, strict=True) if a.get("class") == "card"]
     assert cards_open == [True, False]
     lyrics = [a for tag, a in zip(seen.tags, seen.attributes, strict=True) if tag == "details" and not a]
     assert len(lyrics) == 1  # collapsed, and only where there are lyrics
 
 
-@pytest.mark.parametrize(("probability", "shown"), [(0.9999, "99 %"), (0.5, "50 %"), (0.001, "<1 %")])
+def test_the_title_in_the_readers_language_comes_first() -> None:
+    assert texts.full_title(make_match(), "en") == "Arirang (아리랑)"
+    assert texts.full_title(make_match(), "ko") == "아리랑 (Arirang)"
+    assert texts.full_title(make_match(title_ko=""), "ko") == "Arirang"
+    assert texts.full_title(make_match(title_ko="Arirang"), "en") == "Arirang"
+    assert texts.full_title(make_match(title="", title_ko=""), "en") == "s1"
+
+
+@LANGUAGES
+def test_versions_of_one_melody_are_told_apart_from_other_songs(language: str) -> None:
+    tunes = ("ode", "", "ode", "")
+    matches = [make_match(rank=rank, id=f"s{rank}", tune=tune) for rank, tune in enumerate(tunes, start=1)]
+    page = cards.ranking_html(make_result(*matches), language)
+    assert page.count(texts.text(language, "same_tune", rank=1)) == 1
+    assert texts.text(language, "same_tune", rank=2) not in page
+
+
+@pytest.mark.parametrize(("probability", "shown"), [(0.9999, "99%"), (0.5, "50%"), (0.001, "<1%")])
 def test_nothing_is_certain_or_impossible(probability: float, shown: str) -> None:
     seen = Tags(cards.ranking_html(make_result(make_match(probability=probability)), "en"))
     assert shown in seen.text
@@ -193,7 +224,7 @@ def test_no_match_is_admitted_and_the_guesses_are_dimmed() -> None:
 def test_an_empty_search_says_that_the_filter_left_nothing_and_offers_the_match_elsewhere() -> None:
     result = make_result(no_match=True, n_searched=0, elsewhere=make_match())
     verdict = cards.verdict_html(result, "en")
-    assert "Nothing left to search" in verdict and "Arirang (아리랑) (93 %)" in verdict
+    assert "Nothing left to search" in verdict and "Arirang (아리랑) (93%)" in verdict
     assert "No song passes the filter." in cards.ranking_html(result, "en")
     assert "<details" not in cards.ranking_html(result, "en")
 

@@ -24,11 +24,12 @@ from hmm2song.page.texts import (
     searched_words,
     tempo_words,
     text,
+    titles,
 )
 from hmm2song.results import Match, SearchResult
 
 if TYPE_CHECKING:
-    from hmm2song.catalog import Song
+    from hmm2song.song import Song
 
 SEARCH_SITES = {
     "YouTube": "https://www.youtube.com/results?search_query={query}",
@@ -50,7 +51,7 @@ def header_html(language: str) -> str:
 
 
 def status_html(key: str, language: str) -> str:
-    """Return the status line for a state of the page: ``ready``, ``listening``, ``searching`` or ``busy``."""
+    """Return the status line for a state: ``ready``, ``listening``, ``searching``, ``busy`` or ``gone``."""
     return _status(text(language, key), is_moving=key in MOVING_STATES)
 
 
@@ -59,7 +60,7 @@ def found_html(result: SearchResult, language: str) -> str:
     if result.no_match:
         return _status(text(language, "no_match" if result.n_searched else "nothing_left"))
     best = result.matches[0]
-    return _status(text(language, "found", title=full_title(best), percent=_percent(best)))
+    return _status(text(language, "found", title=full_title(best, language), percent=_percent(best)))
 
 
 def description_html(words: str, language: str) -> str:
@@ -95,7 +96,7 @@ def ranking_html(result: SearchResult, language: str) -> str:
 
 def songs_html(songs: Iterable[Song], query: str, language: str, is_cut: bool) -> str:
     """Return the list of catalog songs that ``query`` found; ``is_cut`` tells that there are more."""
-    rows = [_song_row(song) for song in songs]
+    rows = [_song_row(song, language) for song in songs]
     if not rows:
         return f"<p>{_text(language, 'catalog_none', query=query)}</p>"
     more = f'<p class="quiet">{_text(language, "catalog_more", shown=len(rows))}</p>' if is_cut else ""
@@ -139,36 +140,43 @@ def _advice(result: SearchResult, language: str) -> str:
 def _elsewhere(result: SearchResult, language: str) -> str:
     if result.elsewhere is None:
         return ""
-    title = f"{full_title(result.elsewhere)} ({_percent(result.elsewhere)} %)"
+    title = f"{full_title(result.elsewhere, language)} ({_percent(result.elsewhere)}%)"
     return f'<div class="note">{_text(language, "elsewhere", title=title)}</div>'
 
 
 def _ranking(result: SearchResult, language: str) -> str:
     if not result.matches:
         return ""
-    cards = "".join(_card(index, match, language) for index, match in enumerate(result.matches))
+    first_ranks: dict[str, int] = {}
+    for match in result.matches:
+        first_ranks.setdefault(match.tune or match.id, match.rank)
+    cards = "".join(
+        _card(index, match, first_ranks[match.tune or match.id], language) for index, match in enumerate(result.matches)
+    )
     heading = _text(language, "guesses" if result.no_match else "results")
     dim = ' class="dim"' if result.no_match else ""
     return f"<h2>{heading}</h2><div{dim}>{cards}</div>"
 
 
-def _card(index: int, match: Match, language: str) -> str:
+def _card(index: int, match: Match, first_rank: int, language: str) -> str:
+    """Return a card; ``first_rank`` is that of the best version of the same melody."""
     percent = _percent(match)
-    korean = f'<span lang="ko">{escape(match.title_ko)}</span>' if _has_korean_title(match) else ""
+    first, *others = titles(match.title, match.title_ko, language) or (match.id,)
+    names = [f"<b>{escape(first)}</b>", *(f"<span>{escape(other)}</span>" for other in others)]
     return (
         f'<details class="card" name="match"{" open" if index == 0 else ""}>'
         f'<summary data-index="{index}"><span style="min-width:1.2em">{match.rank}</span>'
-        f'<span class="names"><b>{escape(match.title)}</b>{korean}'
+        f'<span class="names">{"".join(names)}'
         f'<span class="quiet">{escape(match.artist)}</span></span>'
         f'<b class="sure" style="--sure:{match.probability:.0%}">'
         f"{_text(language, 'sure', percent=percent)}</b></summary>"
-        f'<div class="body">{_facts(match, language)}{_links(match, language)}'
+        f'<div class="body">{_facts(match, first_rank, language)}{_links(match, language)}'
         f'<button type="button" class="narrow" data-index="{index}">{_text(language, "show")}</button>'
         f"{_lyrics(match, language)}</div></details>"
     )
 
 
-def _facts(match: Match, language: str) -> str:
+def _facts(match: Match, first_rank: int, language: str) -> str:
     how = [
         position_words(match, language),
         key_words(match.alignment.key_shift_st, language),
@@ -177,6 +185,8 @@ def _facts(match: Match, language: str) -> str:
     what = [match.genre or text(language, "genre_unknown"), match.year]
     if match.gender:
         what.append(text(language, f"singer_{match.gender}"))
+    if first_rank < match.rank:
+        what.append(text(language, "same_tune", rank=first_rank))
     return _chips(how) + _chips(what)
 
 
@@ -201,14 +211,11 @@ def _lyrics(match: Match, language: str) -> str:
     )
 
 
-def _song_row(song: Song) -> str:
-    korean = f" ({escape(song.title_ko)})" if _has_korean_title(song) else ""
+def _song_row(song: Song, language: str) -> str:
+    first, *others = titles(song.title, song.title_ko, language) or (song.id,)
+    other = f" ({escape(others[0])})" if others else ""
     rest = " · ".join(escape(word) for word in (song.artist, song.year, song.genre) if word)
-    return f'<li><b>{escape(song.title)}</b>{korean} <span class="quiet">{rest}</span></li>'
-
-
-def _has_korean_title(song: Match | Song) -> bool:
-    return song.title_ko not in ("", song.title)
+    return f'<li><b>{escape(first)}</b>{other} <span class="quiet">{rest}</span></li>'
 
 
 def _percent(match: Match) -> str:

@@ -71,7 +71,7 @@ def overlay_words(match: Match, hum: Melody, song: Melody, language: str) -> str
     return text(
         language,
         "overlay_no_voice" if np.isnan(apart_st) else "overlay_words",
-        title=full_title(match),
+        title=full_title(match, language),
         start=clock(match.alignment.start_s),
         end=clock(match.alignment.end_s),
         key=key_words(match.alignment.key_shift_st, language),
@@ -159,7 +159,7 @@ def _pitch_axis(*contours: Contour) -> dict:
         return {"showticklabels": False}
     low, high = int(np.floor(pitch_midi.min())) - MARGIN_ST, int(np.ceil(pitch_midi.max())) + MARGIN_ST
     step_st = max(1, -(-(high - low) // MAX_PITCH_TICKS))
-    ticks = list(range(low, high + 1, step_st))
+    ticks = list(range(low + 1, high, step_st))
     return {"range": [low, high], "tickvals": ticks, "ticktext": [_note_name(tick) for tick in ticks]}
 
 

@@ -28,6 +28,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "ready": "Press Record and start humming. The search begins when you stop.",
         "listening": "Listening… hum at least eight seconds, then press Stop.",
         "searching": "Searching…",
+        "gone": "Your recording has been deleted meanwhile. Please record it again.",
         "busy": "The search did not go through; too many people may be humming right now. Please try again.",
         "insecure": (
             "This page was opened over plain http, so your browser blocks the microphone. "
@@ -51,7 +52,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "searched_1": "Searched 1 song in {seconds:.1f} s.",
         "searched_n": "Searched {n:,} songs in {seconds:.1f} s.",
         "unknown": "{n:,} of them have no genre or singer on record for your filter.",
-        "found": "Found: {title}, {percent} % sure",
+        "found": "Found: {title}, {percent}% sure",
         "no_match": "No convincing match",
         "no_match_hint": (
             "The song may not be in the catalog, or the hum was hard to follow. Hum the best-known line, "
@@ -64,15 +65,15 @@ TEXTS: dict[str, dict[str, str]] = {
         "advice": "What would help",
         "advice_too_short": "Hum longer: only {value:.1f} s of melody could be heard.",
         "advice_too_quiet": "Hum louder or closer to the microphone: the recording is at {value:.0f} dB.",
-        "advice_clipped": "Hum more softly or farther away: {value:.0f} % of the recording is overloaded.",
-        "advice_mostly_unvoiced": "Sing “la la la”, not a whisper: only {value:.0f} % of it has a pitch.",
+        "advice_clipped": "Hum more softly or farther away: {value:.0f}% of the recording is overloaded.",
+        "advice_mostly_unvoiced": "Sing “la la la”, not a whisper: only {value:.0f}% of it has a pitch.",
         "advice_noisy": "Find a quieter place or come closer: you are only {value:.1f} dB above the noise.",
         "advice_not_one_voice": (
-            "Hum alone, without music or talking: only {value:.0f} % of the sound belongs to one melody."
+            "Hum alone, without music or talking: only {value:.0f}% of the sound belongs to one melody."
         ),
         "elsewhere": "Outside your filter there is a good match: {title}",
         "drop_filter": "Drop the filter and show it",
-        "sure": "{percent} %",
+        "sure": "{percent}%",
         "position": "at {start}–{end}",
         "same_key": "in the same key as the catalog",
         "higher": "{interval} higher than the catalog",
@@ -83,8 +84,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "octave_n": "{n} octaves",
         "and": "{first} and {second}",
         "same_tempo": "at the same speed",
-        "faster": "{percent} % faster",
-        "slower": "{percent} % slower",
+        "faster": "{percent}% faster",
+        "slower": "{percent}% slower",
+        "same_tune": "same melody as no. {rank}",
         "genre_unknown": "genre unknown",
         "singer_female": "female singer",
         "singer_male": "male singer",
@@ -117,6 +119,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "ready": "녹음 버튼을 누르고 흥얼거려 보세요. 멈추면 바로 검색합니다.",
         "listening": "듣고 있습니다… 8초 이상 흥얼거린 뒤 멈춰 주세요.",
         "searching": "찾는 중…",
+        "gone": "녹음이 그사이 지워졌습니다. 다시 녹음해 주세요.",
         "busy": "검색하지 못했습니다. 지금 이용자가 많을 수 있으니 다시 시도해 주세요.",
         "insecure": (
             "이 페이지는 암호화되지 않은 http로 열려 브라우저가 마이크를 차단합니다. "
@@ -140,7 +143,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "searched_1": "1곡을 {seconds:.1f}초 만에 검색했습니다.",
         "searched_n": "{n:,}곡을 {seconds:.1f}초 만에 검색했습니다.",
         "unknown": "그중 {n:,}곡은 조건에 필요한 장르나 가수 정보가 없습니다.",
-        "found": "찾았습니다: {title}, 확신도 {percent} %",
+        "found": "찾았습니다: {title}, 확신도 {percent}%",
         "no_match": "확실한 곡을 찾지 못했습니다",
         "no_match_hint": (
             "카탈로그에 없는 곡이거나 허밍을 알아듣기 어려웠을 수 있습니다. "
@@ -153,13 +156,13 @@ TEXTS: dict[str, dict[str, str]] = {
         "advice": "이렇게 하면 더 잘 찾습니다",
         "advice_too_short": "더 길게 불러 주세요. 들린 멜로디가 {value:.1f}초뿐입니다.",
         "advice_too_quiet": "더 크게, 또는 마이크에 더 가까이 불러 주세요. 소리가 {value:.0f} dB입니다.",
-        "advice_clipped": "조금 작게, 또는 마이크에서 떨어져 불러 주세요. {value:.0f} %가 찌그러졌습니다.",
-        "advice_mostly_unvoiced": "속삭이지 말고 ‘라라라’로 불러 주세요. 음은 {value:.0f} %뿐입니다.",
+        "advice_clipped": "조금 작게, 또는 마이크에서 떨어져 불러 주세요. {value:.0f}%가 찌그러졌습니다.",
+        "advice_mostly_unvoiced": "속삭이지 말고 ‘라라라’로 불러 주세요. 음은 {value:.0f}%뿐입니다.",
         "advice_noisy": "더 조용한 곳에서 가까이 불러 주세요. 목소리가 소음보다 {value:.1f} dB 클 뿐입니다.",
-        "advice_not_one_voice": "음악이나 말소리 없이 불러 주세요. 한 멜로디인 소리가 {value:.0f} %뿐입니다.",
+        "advice_not_one_voice": "음악이나 말소리 없이 불러 주세요. 한 멜로디인 소리가 {value:.0f}%뿐입니다.",
         "elsewhere": "조건 밖에 잘 맞는 곡이 있습니다: {title}",
         "drop_filter": "조건을 지우고 보기",
-        "sure": "{percent} %",
+        "sure": "{percent}%",
         "position": "{start}–{end} 부분",
         "same_key": "카탈로그와 같은 조로",
         "higher": "카탈로그보다 {interval} 높게",
@@ -170,8 +173,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "octave_n": "{n}옥타브",
         "and": "{first} {second}",
         "same_tempo": "같은 빠르기로",
-        "faster": "{percent} % 빠르게",
-        "slower": "{percent} % 느리게",
+        "faster": "{percent}% 빠르게",
+        "slower": "{percent}% 느리게",
+        "same_tune": "{rank}번과 같은 멜로디",
         "genre_unknown": "장르 정보 없음",
         "singer_female": "여성 가수",
         "singer_male": "남성 가수",
@@ -276,6 +280,13 @@ def searched_words(result: SearchResult, language: str) -> str:
     return f"{words} {text(language, 'unknown', n=result.n_unknown)}" if result.n_unknown else words
 
 
-def full_title(match: Match) -> str:
-    """Return the title with the Korean one beside it where it differs."""
-    return f"{match.title} ({match.title_ko})" if match.title_ko not in ("", match.title) else match.title
+def titles(title: str, title_ko: str, language: str) -> tuple[str, ...]:
+    """Return a song's one or two different titles, the one in the reader's language first."""
+    ordered = (title_ko, title) if language == "ko" else (title, title_ko)
+    return tuple(dict.fromkeys(name for name in ordered if name))
+
+
+def full_title(match: Match, language: str) -> str:
+    """Return the title, with the one in the other language in brackets."""
+    first, *others = titles(match.title, match.title_ko, language) or (match.id,)
+    return f"{first} ({others[0]})" if others else first

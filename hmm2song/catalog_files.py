@@ -1,0 +1,86 @@
+"""The files of a catalog folder: manifest, checksums, and replacing a folder as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from hmm2song.errors import CatalogError, IntegrityError
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+SONGS_FILE = "songs.json"
+MELODIES_FILE = "melodies.safetensors"
+EMBEDDINGS_FILE = "embeddings.safetensors"
+CREDITS_FILE = "credits.md"
+DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
+
+
+def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
+    """Record size and checksum of every data file in ``folder``."""
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "encoder_fingerprint": encoder_fingerprint,
+        "n_songs": n_songs,
+        "files": {
+            name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in DATA_FILES
+        },
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> dict:
+    """Read and check the manifest, or raise CatalogError or IntegrityError."""
+    if not (folder / MANIFEST_FILE).is_file():
+        raise CatalogError(f"{folder.name!r} is not a catalog: it has no {MANIFEST_FILE}")
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        version = manifest["format_version"]
+        manifest["files"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"{MANIFEST_FILE} of catalog {folder.name!r} is damaged: {error!r:.200}; fetch it again"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise CatalogError(
+            f"catalog {folder.name!r} has format version {version!r:.20}, this program reads {FORMAT_VERSION}"
+        )
+    return manifest
+
+
+def check_file(path: Path, recorded: dict | None) -> None:
+    """Compare a file with its record in the manifest, or raise IntegrityError."""
+    if not isinstance(recorded, dict) or not path.is_file():
+        raise IntegrityError(
+            f"{path.name} of catalog {path.parent.name!r} is missing; fetch or build the catalog again"
+        )
+    size = path.stat().st_size
+    if size != recorded.get("bytes"):
+        raise IntegrityError(
+            f"{path.name} of catalog {path.parent.name!r} has {size} bytes instead of "
+            f"{recorded.get('bytes')}: truncated or changed; fetch or build the catalog again"
+        )
+    if _sha256(path) != recorded.get("sha256"):
+        raise IntegrityError(
+            f"{path.name} of catalog {path.parent.name!r} differs from its recorded checksum: "
+            "damaged or tampered with; fetch or build the catalog again"
+        )
+
+
+def replace_folder(staging: Path, folder: Path) -> None:
+    """Put a complete folder in place of an old one; a crash in between leaves one of the two, aside or in place."""
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    retired = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    folder.rename(retired)
+    staging.rename(folder)
+    shutil.rmtree(retired)
