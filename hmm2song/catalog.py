@@ -280,9 +280,7 @@ class Catalog:
         contours = [_to_cents(melody) for melody in self.melodies]
         n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
         # not save_file: it makes files that only their owner can read, whatever the umask
-        (folder / MELODIES_FILE).write_bytes(
-            save({"pitch_cents": np.concatenate(contours), "n_frames": n_frames})
-        )
+        (folder / MELODIES_FILE).write_bytes(save({"pitch_cents": np.concatenate(contours), "n_frames": n_frames}))
         (folder / EMBEDDINGS_FILE).write_bytes(
             save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
         )

@@ -27,6 +27,8 @@ SILENCE_PEAK = 1e-4
 """Below this peak (-80 dBFS) there is nothing to scale up."""
 WHISTLE_ABOVE_HZ = 650.0
 """Median pitch above which a track is a whistle; hums and songs by untrained voices stay below."""
+MOSTLY_VOICED = 0.3
+"""A track with a smaller voiced share than this may have missed a whistle."""
 MIN_VOICED_RUN_S = 0.06
 """Shorter voiced islands are clicks and breath."""
 
@@ -72,13 +74,24 @@ def track_pitch(samples: np.ndarray) -> PitchTrack:
     gain = TARGET_PEAK / peak if peak > SILENCE_PEAK else 1.0
     scaled = (samples * gain).astype(np.float32)
     track = _detect(scaled, SAMPLE_RATE_HZ)
-    voiced_hz = track.f0_hz[track.f0_hz > 0]
-    if len(voiced_hz) and np.median(voiced_hz) > WHISTLE_ABOVE_HZ:
-        track = _detect(scaled, SAMPLE_RATE_HZ // 2)
+    if _n_voiced(track) < MOSTLY_VOICED * len(track.f0_hz) or _is_high(track):
+        # A pure whistle may lie above what the network hears as a voice at all: try it an octave lower.
+        lowered = _detect(scaled, SAMPLE_RATE_HZ // 2)
+        if _is_high(lowered) and _n_voiced(lowered) >= _n_voiced(track) / 2:  # two of its frames last as long as one
+            track = lowered
     level_offset_db = 20 * np.log10(gain)
     return PitchTrack(
         track.time_s, track.f0_hz, track.confidence, track.loudness_db - level_offset_db, track.is_whistle
     )
+
+
+def _n_voiced(track: PitchTrack) -> int:
+    return int(np.count_nonzero(track.f0_hz))
+
+
+def _is_high(track: PitchTrack) -> bool:
+    voiced_hz = track.f0_hz[track.f0_hz > 0]
+    return len(voiced_hz) > 0 and float(np.median(voiced_hz)) > WHISTLE_ABOVE_HZ
 
 
 def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:

@@ -88,6 +88,11 @@ class MelodySearch:
         self._fine = pack_contours(self._contours, FINE_RATE_HZ)
         self._median_range_st = _local_median_ranges(self._coarse)
 
+    @property
+    def n_songs(self) -> int:
+        """How many melodies there are."""
+        return len(self._contours)
+
     def rank(self, hum: FilledContour, mask: np.ndarray) -> Ranking:
         """Rank the songs under ``mask`` (n_songs,) for a hum that is not empty; best first, too short ones left out."""
         songs = self._within_budget(hum, np.flatnonzero(mask))

@@ -1,7 +1,7 @@
 """Which catalog entries are versions of the same tune.
 
 Hymns share tunes under other words, a carol stands in three books: a hum cannot tell such entries apart, so they share
-one probability. Two entries are versions when the opening of one lies, nearly note for note, somewhere in the other.
+one probability. Two entries are versions when the shorter one, piece by piece, lies nearly note for note in the longer.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from hmm2song.melody import FRAME_RATE_HZ, Melody
 from hmm2song.search import MelodySearch
 from hmm2song.windows import FilledContour, fill_rests
 
-OPENING_S = 10.0
-"""Stretch compared: two phrases, enough to tell tunes apart that begin alike."""
+PIECE_S = 10.0
+"""Length of a piece: two phrases."""
+MAX_PIECES = 4
+"""Pieces compared: further ones are other verses."""
 SAME_TUNE_COST_ST = 0.25
-"""Mean alignment cost below which two openings are the same tune, in semitones: some passing notes may differ."""
+"""Mean alignment cost of the pieces, in semitones, below which it is the same tune: some passing notes may differ."""
+SAME_PIECE_COST_ST = 0.4
+"""No piece may cost more: tunes that only begin alike are different."""
 
 
 def group_versions(melodies: Sequence[Melody], progress: Callable[[int, int], None] | None = None) -> tuple[int, ...]:
@@ -30,16 +34,37 @@ def group_versions(melodies: Sequence[Melody], progress: Callable[[int, int], No
         Called with (melodies done, melodies in all).
     """
     search = MelodySearch(melodies)
+    contours = [fill_rests(melody) for melody in melodies]
+    pieces = [_cut(contour) for contour in contours]
     group = np.arange(len(melodies))
-    for position, melody in enumerate(melodies):
-        contour = fill_rests(melody)
-        opening = FilledContour(contour.pitch_midi[: round(OPENING_S * FRAME_RATE_HZ)], contour.offset_s)
+    for position in range(len(melodies)):
         mask = np.ones(len(melodies), dtype=bool)
         mask[position] = False
-        ranking = search.rank(opening, mask)
-        for other in ranking.song[ranking.cost_st < SAME_TUNE_COST_ST]:
-            merged = {group[position], group[other]}
-            group[np.isin(group, list(merged))] = min(merged)
+        opening = search.rank(pieces[position][0], mask)
+        for other in opening.song[opening.cost_st < SAME_PIECE_COST_ST]:
+            shorter, longer = sorted((position, int(other)), key=lambda index: contours[index].duration_s)
+            if group[position] != group[other] and _lies_in(search, pieces[shorter], longer):
+                merged = (group[position], group[other])
+                group[np.isin(group, merged)] = min(merged)
         if progress:
             progress(position + 1, len(melodies))
     return tuple(int(first) for first in group)
+
+
+def _cut(contour: FilledContour) -> list[FilledContour]:
+    """Cut the beginning of a contour into whole pieces; one shorter than a piece is one piece."""
+    length = round(PIECE_S * FRAME_RATE_HZ)
+    n_pieces = min(MAX_PIECES, max(1, len(contour.pitch_midi) // length))
+    starts = [number * length for number in range(n_pieces)]
+    return [FilledContour(contour.pitch_midi[start : start + length], 0.0) for start in starts]
+
+
+def _lies_in(search: MelodySearch, pieces: list[FilledContour], song: int) -> bool:
+    """Tell whether every piece lies in one song."""
+    mask = np.zeros(search.n_songs, dtype=bool)
+    mask[song] = True
+    costs_st = [search.rank(piece, mask).cost_st for piece in pieces]
+    if not all(len(cost_st) for cost_st in costs_st):
+        return False
+    worst_st, mean_st = np.max(costs_st), np.mean(costs_st)
+    return bool(worst_st < SAME_PIECE_COST_ST and mean_st < SAME_TUNE_COST_ST)

@@ -4,7 +4,7 @@
     python scripts/check_songbook.py --references pool.jsonl.gz [--references songs.jsonl ...]
 
 For every songbook tune, each reference with the same title (or one listed in ALIASES) is asked, ten seconds from
-its start and ten from its middle, in the bundled catalog. A tune passes when some reference finds it, or an entry that is
+its start and ten from its middle, in the bundled catalog. A tune passes when some reference finds it, or
 a version of it, first. Tunes without a reference are listed. References from the catalog's own sources count too:
 they are not our transcription.
 """

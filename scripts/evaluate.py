@@ -21,6 +21,7 @@ import resource
 import statistics
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ from hmm2song.song import Song
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
 MAX_RECORDING_BYTES = 20 * MAX_FILE_BYTES
+SONG_ROW = "a song has an id and one of notes, audio, f0"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def main() -> int:
         songs = [song for path in options.songs for song in tqdm(read_songs(path), desc=path.name, unit=" songs")]
         check_answerable(queries, {song_id for song_id, _ in songs})
         if options.medley > 1:
-            fillers = [melody for path in options.fillers for _, melody in read_songs(path)]
+            fillers = read_fillers(options.fillers, queries)
             songs = hide_in_medleys(songs, fillers, options.medley, options.seed)
         recognizer = build(songs)
         build_seconds = time.perf_counter() - started_s
@@ -85,7 +87,7 @@ def main() -> int:
     chosen = sample(queries, options.limit, options.seed)
     recognizer.warm_up()
     outcomes = [ask(recognizer, query, options.skip_start) for query in tqdm(chosen, desc="hums", unit=" hums")]
-    report = summarise(outcomes, len(songs), build_seconds, options.seed)
+    report = summarise(outcomes, len(recognizer.catalog), build_seconds, options.seed)
     print_report(report, outcomes)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -119,6 +121,9 @@ def parse_options() -> argparse.Namespace:
         parser.error("--medley needs --fillers")
     if options.medley < 1 or options.skip_start < 0 or (options.limit is not None and options.limit < 1):
         parser.error("--medley and --limit must be at least 1, --skip-start not negative")
+    for path in (options.json, options.misses):
+        if path and not path.parent.is_dir():
+            parser.error(f"there is no folder {path.parent} to write {path.name} to")
     return options
 
 
@@ -129,37 +134,51 @@ def read_queries(path: Path) -> list[Query]:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Hmm2SongError(f"{path} is not a CSV in UTF-8 ({error})") from error
     if not rows or not {"file", "song_id"} <= rows[0].keys():
         raise Hmm2SongError(f"{path} needs the columns file,song_id and at least one row")
-    return [Query(path.parent / row["file"], row["file"], tuple(row["song_id"].split("|"))) for row in rows]
+    return [read_query(row, path, number) for number, row in enumerate(rows, start=1)]
+
+
+def read_query(row: dict, path: Path, number: int) -> Query:
+    """Read one row of the query table."""
+    name = (row["file"] or "").strip()
+    acceptable = tuple(filter(None, map(str.strip, (row["song_id"] or "").split("|"))))
+    if not name or not acceptable:
+        raise Hmm2SongError(f"{path}, row {number}: file or song_id is empty; fill it in or drop the row")
+    return Query(path.parent / name, name, acceptable)
 
 
 def read_songs(path: Path) -> Iterator[tuple[str, Melody]]:
     """Yield (id, melody) for every row of a song file."""
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield read_song(json.loads(line), path, number)
-    except (OSError, json.JSONDecodeError) as error:
+                    yield read_song(line, path, number)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise Hmm2SongError(f"{path}: {error}; give songs as JSON lines") from error
 
 
-def read_song(row: dict, path: Path, number: int) -> tuple[str, Melody]:
+def read_song(line: str, path: Path, number: int) -> tuple[str, Melody]:
     """Read one song row."""
     try:
-        if "notes" in row:
-            return str(row["id"]), melody_from_notes(row["notes"])
-        if "f0" in row:
-            return str(row["id"]), read_f0(path.parent / row["f0"])
+        row = json.loads(line)
+        song_id = str(row["id"])
+        if row.get("notes"):
+            return song_id, melody_from_notes(row["notes"])
+        if row.get("f0"):
+            return song_id, read_f0(path.parent / row["f0"])
         samples = load_audio(path.parent / row["audio"], max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES)
-        return str(row["id"]), track_pitch(samples).melody
+        return song_id, track_pitch(samples).melody
     except KeyError as error:
-        raise Hmm2SongError(
-            f"{path}, line {number}: no {error}; a song has an id and one of notes, audio, f0"
-        ) from error
-    except (MelodyError, AudioError) as error:
-        raise Hmm2SongError(f"{path}, line {number}: {error}") from error
+        raise Hmm2SongError(f"{path}, line {number}: no {error}; {SONG_ROW}") from error
+    except json.JSONDecodeError as error:
+        raise Hmm2SongError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
+    except (TypeError, ValueError, AudioError) as error:  # a MelodyError is a ValueError
+        raise Hmm2SongError(f"{path}, line {number}: {error}; {SONG_ROW}") from error
 
 
 def read_f0(path: Path) -> Melody:
@@ -181,6 +200,12 @@ def check_answerable(queries: list[Query], song_ids: set[str]) -> None:
             f"{len(lost)} queries name a song that is in no song file, the first {lost[0].name!r} "
             f"-> {'|'.join(lost[0].acceptable)!r}; add the file with --songs or drop the rows"
         )
+
+
+def read_fillers(paths: list[Path], queries: list[Query]) -> list[Melody]:
+    """Read the fillers, without those that answer a query: in the track of another song they would be found too."""
+    asked_for = {song_id for query in queries for song_id in query.acceptable}
+    return [melody for path in paths for song_id, melody in read_songs(path) if song_id not in asked_for]
 
 
 def hide_in_medleys(

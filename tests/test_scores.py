@@ -425,6 +425,28 @@ def test_midi_channels_of_one_track_are_parts():
     assert melody_line(midi.parse_midi(midi_file(track))) == notes_of([(0.0, 0.5, 72.0)])
 
 
+@pytest.mark.parametrize("type_byte", [0x08, 0x4B, 0x90])
+def test_midi_unknown_meta_messages_keep_their_time(type_byte):
+    track = midi_track((480, bytes([0xFF, type_byte, 1, 65])), (0, on(60)), (480, off(60)))
+    (part,) = midi.parse_midi(midi_file(track))
+    assert list(part.notes) == notes_of([(0.5, 0.5, 60.0)])
+
+
+def test_midi_impossible_key_signature_is_ignored():
+    track = midi_track((0, b"\xff\x59\x02\x80\x00"), (0, on(60)), (480, off(60)))
+    assert len(midi.parse_midi(midi_file(track))) == 1
+
+
+def test_midi_limits(monkeypatch):
+    with pytest.raises(ScoreError, match="thousands of bytes"):
+        midi.parse_midi(midi_file(midi_track((0, b"\xff" * 5000))))
+    with pytest.raises(ScoreError, match="more than four bytes"):
+        midi.parse_midi(midi_file(midi_track((0, b"\x90\x3c\x40\xff\xff\xff\xff\x7f\x3c\x00"))))
+    monkeypatch.setattr(midi, "MAX_MIDI_BYTES", 20)
+    with pytest.raises(ScoreError, match="larger than"):
+        midi.parse_midi(midi_file(midi_track((0, on(60)), (9, off(60)))))
+
+
 # Tables of notes and f0 -------------------------------------------------------------------------------------
 
 

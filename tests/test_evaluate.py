@@ -1,0 +1,247 @@
+"""scripts/evaluate.py, run as people run it, on a dataset small enough to know every rank beforehand."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import runpy
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.melody import melody_from_notes, midi_to_hz
+from hmm2song.singer import FLAWLESS, Singer, hum_audio, hum_contour
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "scripts" / "evaluate.py"
+N_NOTES = 60
+HUM_S = 8.0
+FIRST_TUNE_S, SECOND_TUNE_S = 12.0, 7.0
+"""One hum goes on with another song: as a whole it is the first, without its start it is the second."""
+QUERIES = (
+    # file, acceptable ids, rank expected (0: not found; None: found, but not first)
+    ("hums/notes.flac", "nobody|s1", 1),
+    ("hums/of audio.flac", "s2", 1),
+    ("hums/of f0.flac", "s3", 1),
+    ("hums/track.csv", "7", 1),
+    ("hums/two.flac", "s0", 1),
+    ("hums/two.flac", "s4", None),
+    ("hums/gone.flac", "s1", 0),
+)
+N_FOUND_FIRST = sum(rank == 1 for _, _, rank in QUERIES)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Folder with songs.jsonl, more.jsonl.gz, fillers.jsonl.gz and queries.csv."""
+
+    folder: Path
+
+    @property
+    def options(self) -> list[str]:
+        """The options that name its files."""
+        songs = ("--songs", str(self.folder / "songs.jsonl"), "--songs", str(self.folder / "more.jsonl.gz"))
+        return ["--queries", str(self.folder / "queries.csv"), *songs]
+
+
+def tune(seed: int) -> list[list[float]]:
+    """A random walk over a major scale, about 25 s."""
+    rng = np.random.default_rng(seed)
+    degrees = 7 + np.clip(np.cumsum(rng.integers(-2, 3, N_NOTES)), -7, 7)
+    lengths_s = rng.choice([0.3, 0.45, 0.6], N_NOTES)
+    pitches_midi = 50 + 12 * (degrees // 7) + np.array([0, 2, 4, 5, 7, 9, 11])[degrees % 7]
+    return np.column_stack((np.cumsum(lengths_s) - lengths_s, 0.95 * lengths_s, pitches_midi)).tolist()
+
+
+def write_f0(path: Path, pitch_midi: np.ndarray) -> None:
+    rows = "".join(f"{frame / 25:.2f},{f0_hz:.3f}\n" for frame, f0_hz in enumerate(midi_to_hz(pitch_midi)))
+    path.write_text("time_s,f0_hz\n" + rows, encoding="utf-8")
+
+
+def write_hum(path: Path, *parts: tuple[int, float], seed: int = 0) -> None:
+    """Hum the starts of tunes, each (seed of the tune, seconds), one after the other."""
+    rng = np.random.default_rng(seed)
+    samples = [
+        hum_audio(tune(number), Singer(), rng, start_s=2.0, duration_s=length_s)[1] for number, length_s in parts
+    ]
+    soundfile.write(path, np.concatenate(samples), SAMPLE_RATE_HZ)
+
+
+def json_lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("dataset")
+    (folder / "hums").mkdir()
+    sung = hum_audio(tune(2), FLAWLESS, np.random.default_rng(0), start_s=0.0, duration_s=25.0)[1]
+    soundfile.write(folder / "song.flac", sung, SAMPLE_RATE_HZ)
+    write_f0(folder / "song.f0.csv", melody_from_notes(tune(3)).pitch_midi)
+    rows = [
+        {"id": "s0", "title": "ignored", "notes": tune(0)},
+        {"id": "s1", "notes": tune(1)},
+        {"id": "s2", "audio": "song.flac"},
+        {"id": "s3", "f0": "song.f0.csv"},
+        {"id": "s4", "notes": tune(4)},
+        {"id": "s1", "notes": tune(99)},  # a repeated id keeps its first melody
+    ]
+    (folder / "songs.jsonl").write_text("\ufeff" + json_lines(rows) + "\n", encoding="utf-8")
+    with gzip.open(folder / "more.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(json_lines([{"id": 7, "notes": tune(7)}, {"id": 8, "notes": tune(8)}]))
+    with gzip.open(folder / "fillers.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(json_lines([{"id": f"filler{seed}", "notes": tune(seed)} for seed in range(20, 30)]))
+    write_hum(folder / "hums" / "notes.flac", (1, HUM_S))
+    write_hum(folder / "hums" / "of audio.flac", (2, HUM_S))
+    write_hum(folder / "hums" / "of f0.flac", (3, HUM_S))
+    write_hum(folder / "hums" / "two.flac", (0, FIRST_TUNE_S), (4, SECOND_TUNE_S))
+    contour = hum_contour(tune(7), Singer(), np.random.default_rng(0), start_s=4.0, duration_s=HUM_S).melody
+    write_f0(folder / "hums" / "track.csv", contour.pitch_midi)
+    table = ["singer,file,song_id,remark", *(f'x,{file},{ids},"a, b"' for file, ids, _ in QUERIES)]
+    (folder / "queries.csv").write_text("\ufeff" + "\n".join(table) + "\n", encoding="utf-8")
+    return Dataset(folder)
+
+
+def evaluate(*options: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(SCRIPT), *map(str, options)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, env=environment)
+
+
+def report_of(dataset: Dataset, out: Path, *options: object) -> tuple[dict, list[dict]]:
+    """The JSON report and the rows of the misses."""
+    done = evaluate(*dataset.options, "--json", out / "report.json", "--misses", out / "misses.csv", *options)
+    assert done.returncode == 0, done.stderr
+    with (out / "misses.csv").open(newline="", encoding="utf-8") as file:
+        return json.loads((out / "report.json").read_text(encoding="utf-8")), list(csv.DictReader(file))
+
+
+def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> None:
+    report, misses = report_of(dataset, tmp_path)
+    assert report["n"] == len(QUERIES) and report["n_songs"] == 7 and report["unreadable"] == 1
+    assert [(row["file"], row["song_id"]) for row in misses] == [row[:2] for row in QUERIES if row[2] != 1]
+    second_tune, gone = misses
+    assert second_tune["found_first"] == "s0" and float(second_tune["probability"]) > 0
+    assert (gone["rank"], gone["found_first"]) == ("", "") and "gone.flac" in gone["advice"]
+    rank = int(second_tune["rank"])
+    expected = {
+        "top1": N_FOUND_FIRST,
+        "top3": N_FOUND_FIRST + (rank <= 3),
+        "top10": N_FOUND_FIRST + 1,
+        "mrr": N_FOUND_FIRST + 1 / rank,
+    }
+    for name, hits in expected.items():
+        assert set(report[name]) == {"value", "low", "high"}
+        assert report[name]["value"] == pytest.approx(hits / len(QUERIES), abs=1e-4)
+        assert 0 <= report[name]["low"] < report[name]["value"] < report[name]["high"] <= 1
+    assert set(report["seconds_per_query"]) == {"median", "p95"}
+    assert 0 < report["seconds_per_query"]["median"] <= report["seconds_per_query"]["p95"]
+    assert report["build_seconds"] > 0 and report["peak_mb"] > 10
+
+
+def test_a_limited_sample_depends_on_the_seed_alone(dataset: Dataset, tmp_path: Path) -> None:
+    reports = []
+    for number, seed in enumerate((1, 1)):
+        (tmp_path / str(number)).mkdir()
+        report, misses = report_of(dataset, tmp_path / str(number), "--limit", 3, "--seed", seed)
+        figures = {name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")}
+        reports.append((figures, misses))
+    assert reports[0] == reports[1]
+    assert reports[0][0]["n"] == 3
+
+
+def test_sampling_draws_others_with_another_seed() -> None:
+    sample = runpy.run_path(str(SCRIPT))["sample"]
+    queries = list(range(100))
+    assert sample(queries, 10, seed=1) == sample(queries, 10, seed=1) != sample(queries, 10, seed=2)
+    assert sample(queries, None, seed=1) == sample(queries, 100, seed=1) == queries
+
+
+def test_the_start_of_hums_and_tracks_can_be_skipped(dataset: Dataset, tmp_path: Path) -> None:
+    report, misses = report_of(dataset, tmp_path, "--skip-start", FIRST_TUNE_S)
+    assert {(row["file"], row["song_id"]) for row in misses} == {row[:2] for row in QUERIES} - {("hums/two.flac", "s4")}
+    assert report["unreadable"] == len(QUERIES) - 2  # the others end before
+
+
+def test_songs_are_found_inside_medleys(dataset: Dataset, tmp_path: Path) -> None:
+    report, misses = report_of(dataset, tmp_path, "--medley", 3, "--fillers", dataset.folder / "fillers.jsonl.gz")
+    assert report["top1"]["value"] == pytest.approx(N_FOUND_FIRST / len(QUERIES), abs=1e-4)
+    assert len(misses) == len(QUERIES) - N_FOUND_FIRST
+
+
+def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(dataset: Dataset, tmp_path: Path) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    fillers = tmp_path / "fillers.jsonl"
+    fillers.write_text(json_lines([{"id": name, "notes": tune(seed)} for name, seed in (("s1", 1), ("x", 20))]))
+    melodies = script["read_fillers"]([fillers], script["read_queries"](dataset.folder / "queries.csv"))
+    assert [melody.duration_s for melody in melodies] == [melody_from_notes(tune(20)).duration_s]
+    song = melody_from_notes(tune(0))
+    ((song_id, track),) = script["hide_in_medleys"]([("s0", song)], melodies, 2, seed=0)
+    assert song_id == "s0"
+    whole_s = song.duration_s + melodies[0].duration_s + script["MEDLEY_GAP_S"]
+    assert track.duration_s == pytest.approx(whole_s)
+    start = (0, len(track.pitch_midi) - len(song.pitch_midi))
+    inside = [track.pitch_midi[first : first + len(song.pitch_midi)] for first in start]
+    assert any(np.array_equal(part, song.pitch_midi, equal_nan=True) for part in inside)
+
+
+NOTES = '"notes": [[0, 1, 60]]'
+
+
+@pytest.mark.parametrize(
+    ("queries", "songs", "message"),
+    [
+        (None, "{}", "queries.csv: No such file"),
+        ("file,song_id\na.wav,x\n", None, "songs.jsonl"),
+        ("file,title\na.wav,x\n", "{}", "file,song_id"),
+        ("file,song_id\n", "{}", "at least one row"),
+        ("file,song_id\na.wav\n", "{}", "row 1: file or song_id is empty"),
+        ("file,song_id\na.wav,x\n", f'{{"id": "y", {NOTES}}}', "'a.wav' -> 'x'"),
+        ("file,song_id\na.wav,x\n", f'{{"id": "x", {NOTES}}}\n\n{{"id": ', "songs.jsonl, line 3: not JSON"),
+        ("file,song_id\na.wav,x\n", "[1]", "line 1"),
+        ("file,song_id\na.wav,x\n", '{"id": "x"}', "no 'audio'; a song has an id and one of notes, audio, f0"),
+        ("file,song_id\na.wav,x\n", '{"id": "x", "notes": [[0, 1]]}', "line 1: notes must be"),
+        ("file,song_id\na.wav,x\n", '{"id": "x", "notes": [[0, 1, "C4"]]}', "line 1: "),
+        ("file,song_id\na.wav,x\n", '{"id": "x", "audio": "none.wav"}', "line 1: there is no file 'none.wav'"),
+        ("file,song_id\na.wav,x\n", '{"id": "x", "f0": "none.csv"}', "none.csv is not an f0 track"),
+    ],
+)
+def test_a_broken_dataset_is_explained(tmp_path: Path, queries: str | None, songs: str | None, message: str) -> None:
+    if queries is not None:
+        (tmp_path / "queries.csv").write_text(queries, encoding="utf-8")
+    if songs is not None:
+        (tmp_path / "songs.jsonl").write_text(songs, encoding="utf-8")
+    done = evaluate("--queries", tmp_path / "queries.csv", "--songs", tmp_path / "songs.jsonl")
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_truncated_archive_is_explained(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "cut.jsonl.gz").write_bytes((dataset.folder / "more.jsonl.gz").read_bytes()[:-40])
+    done = evaluate(*dataset.options, "--songs", tmp_path / "cut.jsonl.gz")
+    assert done.returncode == 2
+    assert "cut.jsonl.gz" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--medley", "3"], "--fillers"),
+        (["--medley", "0"], "at least 1"),
+        (["--limit", "0"], "at least 1"),
+        (["--skip-start", "-1"], "not negative"),
+        (["--json", "no-such-folder/report.json"], "no folder no-such-folder"),
+    ],
+)
+def test_impossible_options_are_refused(dataset: Dataset, options: list[str], message: str) -> None:
+    done = evaluate(*dataset.options, *options)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
