@@ -169,7 +169,7 @@ def _place_many(
         n_keys = int((highest[index] - lowest[index]) / key_step + np.float32(1.001))
         for hypothesis in range(len(version_start) - 1):
             hum = hums[version_start[hypothesis] : version_start[hypothesis + 1]]
-            if len(hum) > 2 * len(song):
+            if len(hum) >= 2 * len(song):  # out of reach, even at two hum frames a step
                 continue
             for key_index in range(n_keys):
                 tried_key = np.float32(lowest[index] + key_index * key_step)

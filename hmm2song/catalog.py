@@ -183,8 +183,11 @@ class Catalog:
         if not relative or self.folder is None:
             return None
         root = self.folder.resolve()
-        path = (root / relative).resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
+        try:
+            path = (root / relative).resolve()
+            return path if path.is_relative_to(root) and path.is_file() else None
+        except (OSError, ValueError, RuntimeError):  # too long a name, a null byte, links in a circle: no such file
+            return None
 
     def genre_counts(self) -> dict[str, int]:
         """Songs per genre, most frequent first; a song with two genres counts under both."""
@@ -224,12 +227,13 @@ class Catalog:
         return Selection(mask, int(np.count_nonzero(mask & unknown)))
 
     def _known_genres(self, genres: Iterable[str]) -> set[str]:
-        by_folded_name = {_fold(genre): genre for genre in self.genre_counts()}
+        known = tuple(self.genre_counts())
         wanted = set()
         for genre in genres:
-            if _fold(str(genre)) not in by_folded_name:
-                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(by_folded_name.values())}")
-            wanted.add(by_folded_name[_fold(str(genre))])
+            alike = {name for name in known if _fold(name) == _fold(str(genre))}
+            if not alike:
+                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
+            wanted |= alike
         return wanted
 
     def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
@@ -313,7 +317,8 @@ class Catalog:
             songs = tuple(Song.from_row(row) for row in rows)
             melodies = _split_melodies(contours["pitch_cents"], contours["n_frames"])
             embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
-        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            credits = (folder / CREDITS_FILE).read_text(encoding="utf-8")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
         if embeddings.ndim != 2 or embeddings.shape[1] != encoder.dim:
             raise CatalogError(
@@ -325,7 +330,7 @@ class Catalog:
             embeddings,
             n_windows,
             encoder.fingerprint,
-            (folder / CREDITS_FILE).read_text(encoding="utf-8"),
+            credits,
             folder,
         )
 

@@ -44,7 +44,7 @@ def read_manifest(folder: Path) -> dict:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         version = manifest["format_version"]
         manifest["files"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             f"{MANIFEST_FILE} of catalog {folder.name!r} is damaged: {error!r:.200}; fetch it again"
         ) from error
@@ -82,5 +82,9 @@ def replace_folder(staging: Path, folder: Path) -> None:
     retired = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(retired, ignore_errors=True)
     folder.rename(retired)
-    staging.rename(folder)
+    try:
+        staging.rename(folder)
+    except OSError:
+        retired.rename(folder)
+        raise
     shutil.rmtree(retired)

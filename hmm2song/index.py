@@ -79,8 +79,9 @@ class ExactIndex:
         encoder = self.encoder
         n_skipped = round(phase * encoder.song_hop_s / speed * FRAME_RATE_HZ)
         rest = FilledContour(hum.pitch_midi[n_skipped:], hum.offset_s)
-        if len(rest.pitch_midi) == 0:
-            return
+        first_sample_s = encoder.window_s / encoder.n_frames / 2
+        if rest.duration_s * speed <= first_sample_s:
+            return  # nothing is left to compare
         windows = cut_windows(rest, encoder.window_s, encoder.song_hop_s, encoder.n_frames, speed, MIN_HUM_FILL)
         filled_share = np.float32(np.count_nonzero(~np.isnan(windows.pitch_st)) / encoder.n_frames)
         hums = encoder.encode_hum(windows.pitch_st)

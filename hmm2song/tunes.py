@@ -18,9 +18,9 @@ PIECE_S = 10.0
 """Length of a piece: two phrases."""
 MAX_PIECES = 4
 """Pieces compared: further ones are other verses."""
-SAME_TUNE_COST_ST = 0.25
+SAME_TUNE_COST_ST = 0.2
 """Mean alignment cost of the pieces, in semitones, below which it is the same tune: some passing notes may differ."""
-SAME_PIECE_COST_ST = 0.4
+SAME_PIECE_COST_ST = 0.3
 """No piece may cost more: tunes that only begin alike are different."""
 
 
@@ -42,10 +42,13 @@ def group_versions(melodies: Sequence[Melody], progress: Callable[[int, int], No
         mask[position] = False
         opening = search.rank(pieces[position][0], mask)
         for other in opening.song[opening.cost_st < SAME_PIECE_COST_ST]:
-            shorter, longer = sorted((position, int(other)), key=lambda index: contours[index].duration_s)
-            if group[position] != group[other] and _lies_in(search, pieces[shorter], longer):
-                merged = (group[position], group[other])
-                group[np.isin(group, merged)] = min(merged)
+            # Only with the first of a group: chains of small resemblances would join half the catalog.
+            first, second = sorted((position, int(other)))
+            if group[first] != first or group[second] != second:
+                continue
+            shorter, longer = sorted((first, second), key=lambda index: contours[index].duration_s)
+            if _lies_in(search, pieces[shorter], longer):
+                group[group == second] = first
         if progress:
             progress(position + 1, len(melodies))
     return tuple(int(first) for first in group)

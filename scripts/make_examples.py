@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.notation import abc
 from hmm2song.notation.lines import melody_line
-from hmm2song.singer import FEMALE, WHISTLER, Singer, hum_audio
+from hmm2song.singer import FEMALE, WHISTLER, Singer
+from hmm2song.voice import hum_audio
 
 ASSETS = ROOT / "assets"
 SONG_ID_PREFIX = "songbook_"

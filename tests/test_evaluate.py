@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from humming import hum, tune
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody import melody_from_notes, midi_to_hz
-from hmm2song.singer import FLAWLESS, Singer, hum_audio, hum_contour
+from hmm2song.singer import FLAWLESS, Singer, hum_contour
+from hmm2song.voice import hum_audio
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "evaluate.py"
-N_NOTES = 60
 HUM_S = 8.0
 FIRST_TUNE_S, SECOND_TUNE_S = 12.0, 7.0
 """One hum goes on with another song: as a whole it is the first, without its start it is the second."""
@@ -52,27 +53,13 @@ class Dataset:
         return ["--queries", str(self.folder / "queries.csv"), *songs]
 
 
-def tune(seed: int) -> list[list[float]]:
-    """A random walk over a major scale, about 25 s."""
-    rng = np.random.default_rng(seed)
-    degrees = 7 + np.clip(np.cumsum(rng.integers(-2, 3, N_NOTES)), -7, 7)
-    lengths_s = rng.choice([0.3, 0.45, 0.6], N_NOTES)
-    pitches_midi = 50 + 12 * (degrees // 7) + np.array([0, 2, 4, 5, 7, 9, 11])[degrees % 7]
-    return np.column_stack((np.cumsum(lengths_s) - lengths_s, 0.95 * lengths_s, pitches_midi)).tolist()
-
-
 def write_f0(path: Path, pitch_midi: np.ndarray) -> None:
     rows = "".join(f"{frame / 25:.2f},{f0_hz:.3f}\n" for frame, f0_hz in enumerate(midi_to_hz(pitch_midi)))
     path.write_text("time_s,f0_hz\n" + rows, encoding="utf-8")
 
 
-def write_hum(path: Path, *parts: tuple[int, float], seed: int = 0) -> None:
-    """Hum the starts of tunes, each (seed of the tune, seconds), one after the other."""
-    rng = np.random.default_rng(seed)
-    samples = [
-        hum_audio(tune(number), Singer(), rng, start_s=2.0, duration_s=length_s)[1] for number, length_s in parts
-    ]
-    soundfile.write(path, np.concatenate(samples), SAMPLE_RATE_HZ)
+def write_hum(path: Path, singer: Singer, *parts: tuple[int, float]) -> None:
+    soundfile.write(path, hum(singer, *parts), SAMPLE_RATE_HZ)
 
 
 def json_lines(rows: list[dict]) -> str:
@@ -99,10 +86,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         file.write(json_lines([{"id": 7, "notes": tune(7)}, {"id": 8, "notes": tune(8)}]))
     with gzip.open(folder / "fillers.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write(json_lines([{"id": f"filler{seed}", "notes": tune(seed)} for seed in range(20, 30)]))
-    write_hum(folder / "hums" / "notes.flac", (1, HUM_S))
-    write_hum(folder / "hums" / "of audio.flac", (2, HUM_S))
-    write_hum(folder / "hums" / "of f0.flac", (3, HUM_S))
-    write_hum(folder / "hums" / "two.flac", (0, FIRST_TUNE_S), (4, SECOND_TUNE_S))
+    write_hum(folder / "hums" / "notes.flac", Singer(), (1, HUM_S))
+    write_hum(folder / "hums" / "of audio.flac", Singer(), (2, HUM_S))
+    write_hum(folder / "hums" / "of f0.flac", Singer(), (3, HUM_S))
+    write_hum(folder / "hums" / "two.flac", FLAWLESS, (0, FIRST_TUNE_S), (4, SECOND_TUNE_S))
     contour = hum_contour(tune(7), Singer(), np.random.default_rng(0), start_s=4.0, duration_s=HUM_S).melody
     write_f0(folder / "hums" / "track.csv", contour.pitch_midi)
     table = ["singer,file,song_id,remark", *(f'x,{file},{ids},"a, b"' for file, ids, _ in QUERIES)]
@@ -122,6 +109,12 @@ def report_of(dataset: Dataset, out: Path, *options: object) -> tuple[dict, list
     assert done.returncode == 0, done.stderr
     with (out / "misses.csv").open(newline="", encoding="utf-8") as file:
         return json.loads((out / "report.json").read_text(encoding="utf-8")), list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def script() -> dict:
+    """The names the script defines."""
+    return runpy.run_path(str(SCRIPT))
 
 
 def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> None:
@@ -148,19 +141,14 @@ def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> Non
 
 
 def test_a_limited_sample_depends_on_the_seed_alone(dataset: Dataset, tmp_path: Path) -> None:
-    reports = []
-    for number, seed in enumerate((1, 1)):
-        (tmp_path / str(number)).mkdir()
-        report, misses = report_of(dataset, tmp_path / str(number), "--limit", 3, "--seed", seed)
-        figures = {name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")}
-        reports.append((figures, misses))
-    assert reports[0] == reports[1]
-    assert reports[0][0]["n"] == 3
+    runs = [report_of(dataset, tmp_path, "--limit", 3, "--seed", 1) for _ in range(2)]
+    metrics = [{name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")} for report, _ in runs]
+    assert metrics[0] == metrics[1] and metrics[0]["n"] == 3
+    assert runs[0][1] == runs[1][1]  # the same hums were missed
 
 
-def test_sampling_draws_others_with_another_seed() -> None:
-    sample = runpy.run_path(str(SCRIPT))["sample"]
-    queries = list(range(100))
+def test_sampling_draws_others_with_another_seed(script: dict) -> None:
+    sample, queries = script["sample"], list(range(100))
     assert sample(queries, 10, seed=1) == sample(queries, 10, seed=1) != sample(queries, 10, seed=2)
     assert sample(queries, None, seed=1) == sample(queries, 100, seed=1) == queries
 
@@ -177,8 +165,9 @@ def test_songs_are_found_inside_medleys(dataset: Dataset, tmp_path: Path) -> Non
     assert len(misses) == len(QUERIES) - N_FOUND_FIRST
 
 
-def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(dataset: Dataset, tmp_path: Path) -> None:
-    script = runpy.run_path(str(SCRIPT))
+def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
+    script: dict, dataset: Dataset, tmp_path: Path
+) -> None:
     fillers = tmp_path / "fillers.jsonl"
     fillers.write_text(json_lines([{"id": name, "notes": tune(seed)} for name, seed in (("s1", 1), ("x", 20))]))
     melodies = script["read_fillers"]([fillers], script["read_queries"](dataset.folder / "queries.csv"))
@@ -214,21 +203,22 @@ NOTES = '"notes": [[0, 1, 60]]'
         ("file,song_id\na.wav,x\n", '{"id": "x", "f0": "none.csv"}', "none.csv is not an f0 track"),
     ],
 )
-def test_a_broken_dataset_is_explained(tmp_path: Path, queries: str | None, songs: str | None, message: str) -> None:
-    if queries is not None:
-        (tmp_path / "queries.csv").write_text(queries, encoding="utf-8")
-    if songs is not None:
-        (tmp_path / "songs.jsonl").write_text(songs, encoding="utf-8")
-    done = evaluate("--queries", tmp_path / "queries.csv", "--songs", tmp_path / "songs.jsonl")
-    assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
-
-
-def test_a_truncated_archive_is_explained(dataset: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "cut.jsonl.gz").write_bytes((dataset.folder / "more.jsonl.gz").read_bytes()[:-40])
-    done = evaluate(*dataset.options, "--songs", tmp_path / "cut.jsonl.gz")
-    assert done.returncode == 2
-    assert "cut.jsonl.gz" in done.stderr and "Traceback" not in done.stderr
+def test_a_broken_dataset_is_explained(
+    script: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    queries: str | None,
+    songs: str | None,
+    message: str,
+) -> None:
+    for name, content in (("queries.csv", queries), ("songs.jsonl", songs)):
+        if content is not None:
+            (tmp_path / name).write_text(content, encoding="utf-8")
+    options = ["--queries", str(tmp_path / "queries.csv"), "--songs", str(tmp_path / "songs.jsonl")]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *options])
+    assert script["main"]() == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -241,7 +231,22 @@ def test_a_truncated_archive_is_explained(dataset: Dataset, tmp_path: Path) -> N
         (["--json", "no-such-folder/report.json"], "no folder no-such-folder"),
     ],
 )
-def test_impossible_options_are_refused(dataset: Dataset, options: list[str], message: str) -> None:
-    done = evaluate(*dataset.options, *options)
+def test_impossible_options_are_refused(
+    script: dict,
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *dataset.options, *options])
+    with pytest.raises(SystemExit, match="2"):
+        script["main"]()
+    assert message in capsys.readouterr().err
+
+
+def test_an_error_ends_the_process_with_2_and_one_line(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "cut.jsonl.gz").write_bytes((dataset.folder / "more.jsonl.gz").read_bytes()[:-40])
+    done = evaluate(*dataset.options, "--songs", tmp_path / "cut.jsonl.gz")
     assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
+    assert "cut.jsonl.gz" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,219 @@
+"""The alignment kernel against a slow reference, and what it recovers of a known placement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hmm2song.align import (
+    COST_CAP_ST,
+    INFINITE_COST,
+    TEMPO_PENALTY_ST,
+    WARP_PENALTY_ST,
+    Placements,
+    Stretches,
+    describe_path,
+    pack_contours,
+    place,
+    sample_contour,
+    trace,
+)
+from hmm2song.melody import FRAME_RATE_HZ
+from hmm2song.windows import FilledContour
+
+AS_IT_IS = (1.0,)
+FINE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))
+
+
+def contour(pitch_midi, offset_s: float = 0.0) -> FilledContour:
+    return FilledContour(np.asarray(pitch_midi, np.float32), offset_s)
+
+
+def random_tune(seed: int, n_notes: int = 60, note_frames: tuple[int, int] = (5, 20)) -> np.ndarray:
+    """Return a random walk of held notes, shape (n_frames,), on the melody's grid."""
+    rng = np.random.default_rng(seed)
+    steps = rng.choice([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5], n_notes)
+    pitches = 60 + np.cumsum(steps) - np.linspace(0, steps.sum(), n_notes)
+    return np.repeat(pitches, rng.integers(*note_frames, n_notes)).astype(np.float32)
+
+
+def hummed(tune: np.ndarray, start_s: float, hum_s: float, speed: float, key_st: float) -> FilledContour:
+    """Return what somebody hums from ``start_s``, ``speed`` times as fast as written, ``key_st`` off."""
+    time_s = start_s + (np.arange(round(hum_s * FRAME_RATE_HZ)) + 0.5) / FRAME_RATE_HZ * speed
+    return contour(tune[np.floor(time_s * FRAME_RATE_HZ + 1e-6).astype(int)] + key_st)
+
+
+def place_in_one(
+    hum: FilledContour, song: FilledContour, keys_st: tuple[float, float], speeds=AS_IT_IS, rate_hz=FRAME_RATE_HZ
+) -> Placements:
+    """Place a hum in one whole song, trying keys every half semitone."""
+    songs = pack_contours([song], rate_hz)
+    lowest, highest = np.float32(keys_st)
+    whole = Stretches(songs.first_frame[:1], songs.first_frame[1:], np.array([lowest]), np.array([highest]))
+    return place(hum, songs, whole, speeds, 0.5, 1)
+
+
+def reference_cost(hum: np.ndarray, song: np.ndarray, key_st: float) -> float:
+    """Mean cost of the best path, by the recursion as one would write it on a blackboard."""
+    distance = np.minimum(np.abs(hum[:, None] - key_st - song[None, :]), COST_CAP_ST).astype(np.float64)
+    total = np.full(distance.shape, np.inf)
+    total[0] = distance[0]
+    for i in range(1, len(hum)):
+        for j in range(1, len(song)):
+            ways = [total[i - 1, j - 1]]
+            if j >= 2:
+                ways.append(total[i - 1, j - 2] + WARP_PENALTY_ST)
+            if i >= 2:
+                ways.append(total[i - 2, j - 1] + distance[i - 1, j] + WARP_PENALTY_ST)
+            total[i, j] = distance[i, j] + min(ways)
+    return float(total[-1].min()) / len(hum)
+
+
+def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a hum and a song that partly resemble each other."""
+    rng = np.random.default_rng(seed)
+    song = rng.normal(0.0, 2.0, rng.integers(25, 70)).astype(np.float32)
+    n_hum = int(rng.integers(2, 40))
+    frames = np.clip(np.cumsum(rng.choice([0, 1, 1, 2], n_hum)), 0, len(song) - 1)
+    return song[frames] + rng.normal(0.0, 0.7, n_hum).astype(np.float32), song
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_kernel_agrees_with_the_reference(seed):
+    hum, song = random_case(seed)
+    keys_st = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    by_key = [reference_cost(hum, song, key_st) for key_st in keys_st]
+    found = place_in_one(contour(hum), contour(song), (-1.0, 1.0))
+    assert found.cost_st[0] == pytest.approx(min(by_key), abs=1e-4)
+    assert found.key_st[0] == keys_st[int(np.argmin(by_key))]
+    # the path really ends where it is said to: nothing is lost without the frames after it
+    shortened = reference_cost(hum, song[: found.end[0]], float(found.key_st[0]))
+    assert shortened == pytest.approx(min(by_key), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_traced_path_keeps_the_slope_limits_and_has_the_cost_found(seed):
+    hum, song = random_case(seed)
+    found = place_in_one(contour(hum), contour(song), (0.0, 0.0))
+    hum_time_s, song_time_s = trace(contour(hum), song, 0.0, 1.0, FRAME_RATE_HZ)
+    hum_frame = np.round(hum_time_s * FRAME_RATE_HZ - 0.5).astype(int)
+    song_frame = np.round(song_time_s * FRAME_RATE_HZ - 0.5).astype(int)
+    np.testing.assert_array_equal(hum_frame, np.arange(len(hum)))
+    steps = np.diff(song_frame)
+    assert set(steps) <= {0, 1, 2}
+    held = np.flatnonzero(steps == 0)
+    assert (steps[held - 1] == 1).all()  # never two in a row, never at first
+    distance = np.minimum(np.abs(hum[hum_frame] - song[song_frame]), COST_CAP_ST)
+    cost_st = (distance.sum() + WARP_PENALTY_ST * np.count_nonzero(steps != 1)) / len(hum)
+    assert cost_st == pytest.approx(float(found.cost_st[0]), abs=1e-4)
+    assert song_frame[-1] + 1 == found.end[0]
+
+
+def test_a_song_of_half_the_hum_is_the_shortest_that_fits():
+    song = contour(random_tune(1)[:20])
+    for n_hum, fits in ((38, True), (39, True), (40, False), (41, False)):
+        found = place_in_one(contour(np.linspace(60, 66, n_hum)), song, (-3.0, 3.0))
+        assert (found.cost_st[0] < INFINITE_COST) == fits
+        assert (found.cost_st[0] <= COST_CAP_ST + WARP_PENALTY_ST) == fits
+
+
+@pytest.mark.parametrize("n_wrong", [1, 5])
+def test_a_wrong_note_costs_its_frames_and_no_more(n_wrong):
+    tune = random_tune(2)
+    hum = tune[100:200].copy()
+    hum[50 : 50 + n_wrong] += 40.0
+    found = place_in_one(contour(hum), contour(tune), (0.0, 0.0))
+    assert 0.0 < found.cost_st[0] <= n_wrong * COST_CAP_ST / len(hum) + 1e-5
+
+
+def test_a_tempo_far_from_the_known_one_costs_something():
+    tune = random_tune(3)
+    hum = hummed(tune, 4.0, 5.0, 2.0, 0.0)
+    found = place_in_one(hum, contour(tune), (0.0, 0.0), (2.0,))
+    assert found.cost_st[0] == pytest.approx(TEMPO_PENALTY_ST, abs=1e-5)
+    even = place_in_one(contour(tune[100:200]), contour(tune), (0.0, 0.0))
+    assert even.cost_st[0] == 0.0
+
+
+def test_a_changing_tempo_is_bridged():
+    tune = random_tune(4)
+    time_s = 8.0 + np.cumsum(np.linspace(0.7, 1.4, 200)) / FRAME_RATE_HZ
+    hum = contour(tune[(time_s * FRAME_RATE_HZ).astype(int)])
+    found = place_in_one(hum, contour(tune), (0.0, 0.0))
+    other = place_in_one(hum, contour(random_tune(5)), (0.0, 0.0))
+    assert found.cost_st[0] < 0.3 < other.cost_st[0]
+    assert found.end[0] == pytest.approx(time_s[-1] * FRAME_RATE_HZ, abs=3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("speed", [0.7, 1.0, 1.4])
+@pytest.mark.parametrize("key_st", [-13.5, 0.0, 5.0])
+def test_place_key_and_tempo_are_recovered(seed, speed, key_st):
+    tune = contour(random_tune(seed + 10))
+    start_s = 3.0 + 4.0 * seed
+    hum = hummed(tune.pitch_midi, start_s, 6.0, speed, key_st)
+    found = place_in_one(hum, tune, (key_st - 2.0, key_st + 2.0), FINE_SPEEDS, 12.5)
+    assert found.key_st[0] == key_st
+    song = pack_contours([tune], 12.5).pitch_midi[: found.end[0]]
+    path = trace(hum, song, float(found.key_st[0]), float(found.speed[0]), 12.5)
+    alignment = describe_path(hum, tune, *path)
+    assert alignment.start_s == pytest.approx(start_s, abs=0.3)
+    assert alignment.end_s == pytest.approx(start_s + 6.0 * speed, abs=0.3)
+    assert alignment.tempo_ratio == pytest.approx(speed, rel=0.06)
+    assert alignment.key_shift_st == pytest.approx(key_st, abs=1e-3)
+    assert (np.diff(alignment.hum_time_s) > 0).all()
+    assert (np.diff(alignment.song_time_s) >= 0).all()
+
+
+def test_offsets_turn_contour_times_into_recording_and_score_times():
+    hum, song = contour([60.0] * 25, offset_s=0.8), contour([48.0] * 50, offset_s=30.0)
+    path_s = np.array([0.1, 0.5, 0.9])
+    alignment = describe_path(hum, song, path_s, 2 * path_s)
+    np.testing.assert_allclose(alignment.hum_time_s, path_s + 0.8)
+    assert (alignment.start_s, alignment.end_s) == pytest.approx((30.2, 31.8))
+    assert (alignment.key_shift_st, alignment.tempo_ratio) == pytest.approx((12.0, 2.0))
+
+
+def test_a_stretch_confines_the_search():
+    tune = random_tune(6)
+    songs = pack_contours([contour(random_tune(7)), contour(tune)], FRAME_RATE_HZ)
+    hum = contour(tune[200:300])
+    offset = songs.first_frame[1]
+    stretches = Stretches(
+        start=offset + np.array([150, 0, 150]),
+        stop=offset + np.array([350, 250, 290]),
+        lowest_key_st=np.zeros(3, np.float32),
+        highest_key_st=np.zeros(3, np.float32),
+    )
+    found = place(hum, songs, stretches, AS_IT_IS, 0.5, 1)
+    assert found.cost_st[0] == 0.0
+    assert found.end[0] == offset + 300
+    assert (found.cost_st[1:] > 0.0).all()
+    assert found.end[1] <= offset + 250
+    assert found.end[2] <= offset + 290
+
+
+def test_threads_share_the_work_and_change_nothing():
+    songs = pack_contours([contour(random_tune(seed)) for seed in range(9)], 12.5)
+    everywhere = Stretches(
+        songs.first_frame[:-1], songs.first_frame[1:], np.full(9, -2.0, np.float32), np.full(9, 2.0, np.float32)
+    )
+    hum = hummed(random_tune(4), 3.0, 6.0, 1.1, 1.0)
+    alone, together = (place(hum, songs, everywhere, FINE_SPEEDS, 0.5, n_threads) for n_threads in (1, 4))
+    for name in ("cost_st", "end", "key_st", "speed"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(together, name))
+    assert np.argmin(alone.cost_st) == 4
+
+
+def test_sampling_keeps_notes_in_place():
+    tune = contour(np.repeat([60.0, 62.0, 64.0, 65.0], 25))
+    np.testing.assert_array_equal(sample_contour(tune, 2.0), [60, 60, 62, 62, 64, 64, 65, 65])
+    np.testing.assert_array_equal(sample_contour(tune, 2.0, speed=0.5), [60, 62, 64, 65])
+    assert len(sample_contour(tune, 0.01)) == 1
+    assert len(sample_contour(contour([]), 2.0)) == 0
+
+
+def test_packing_keeps_contours_apart():
+    packed = pack_contours([contour([60.0] * 50), contour([62.0] * 25), contour([64.0] * 100)], 12.5)
+    np.testing.assert_array_equal(packed.first_frame, [0, 25, 37, 87])
+    np.testing.assert_array_equal(np.repeat([60, 62, 64], [25, 12, 50]), packed.pitch_midi)

@@ -1,0 +1,122 @@
+"""Pitch tracking of tones that are known: hums, whistles, whispers, noise and silence."""
+
+import numpy as np
+import pytest
+
+from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.melody import hz_to_midi
+from hmm2song.pitch import GATE_BELOW_LOUD_DB, SILENCE_PEAK, WHISTLE_ABOVE_HZ, track_pitch
+
+EDGE_S = 0.1
+"""Left out at the ends of tones, where a tracker's window covers silence as well."""
+
+
+def hum(f0_hz: float, duration_s: float = 1.5, peak: float = 0.3) -> np.ndarray:
+    """Return a tone with the overtones of a voice, shape (n,), float32."""
+    time_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    tone = sum(np.sin(2 * np.pi * k * f0_hz * time_s) / k for k in range(1, 9))
+    return (peak * tone / np.abs(tone).max()).astype(np.float32)
+
+
+def whistle(f0_hz: float, duration_s: float = 1.5) -> np.ndarray:
+    """Return a sine, shape (n,), float32."""
+    time_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (0.3 * np.sin(2 * np.pi * f0_hz * time_s)).astype(np.float32)
+
+
+def silence(duration_s: float) -> np.ndarray:
+    return np.zeros(round(duration_s * SAMPLE_RATE_HZ), np.float32)
+
+
+def inner_pitch(samples: np.ndarray) -> np.ndarray:
+    """Return the pitch of all but the edges; every frame of it must be voiced."""
+    melody = track_pitch(samples).melody
+    inner = melody.slice_s(EDGE_S, melody.duration_s - EDGE_S).pitch_midi
+    assert not np.isnan(inner).any()
+    return inner
+
+
+@pytest.mark.parametrize("f0_hz", [82.4, 130.8, 220.0, 311.1, 523.3])
+def test_a_voice_is_heard_at_its_pitch(f0_hz):
+    assert np.abs(inner_pitch(hum(f0_hz)) - hz_to_midi(f0_hz)).max() < 0.2
+    assert not track_pitch(hum(f0_hz)).is_whistle
+
+
+@pytest.mark.parametrize("f0_hz", [700.0, 1046.5, 1800.0])
+def test_a_whistle_is_heard_at_its_pitch(f0_hz):
+    assert f0_hz > WHISTLE_ABOVE_HZ
+    assert np.abs(inner_pitch(whistle(f0_hz)) - hz_to_midi(f0_hz)).max() < 0.2
+    assert track_pitch(whistle(f0_hz)).is_whistle
+
+
+def test_notes_keep_their_time():
+    samples = np.concatenate([silence(0.5), hum(196.0, 1.0), silence(0.5), hum(246.9, 1.0), silence(0.5)])
+    melody = track_pitch(samples).melody
+    assert melody.duration_s == pytest.approx(3.5, abs=0.08)
+    edges_s = np.flatnonzero(np.diff(melody.voiced.astype(int))) * 0.04
+    np.testing.assert_allclose(edges_s, [0.5, 1.5, 2.0, 3.0], atol=0.08)
+    assert np.nanmedian(melody.slice_s(0.6, 1.4).pitch_midi) == pytest.approx(55.0, abs=0.1)
+    assert np.nanmedian(melody.slice_s(2.1, 2.9).pitch_midi) == pytest.approx(59.0, abs=0.1)
+
+
+def test_times_of_a_whistle_are_not_stretched():
+    samples = np.concatenate([silence(0.5), whistle(1318.5, 1.0), silence(0.5)])
+    track = track_pitch(samples)
+    assert track.time_s[-1] == pytest.approx(2.0, abs=0.1)
+    voiced_s = track.time_s[track.f0_hz > 0]
+    assert (voiced_s[0], voiced_s[-1]) == pytest.approx((0.5, 1.5), abs=0.1)
+
+
+@pytest.mark.parametrize("peak", [0.003, 0.0003])
+def test_quiet_voices_are_heard_and_their_level_is_told(peak):
+    loud, quiet = track_pitch(hum(196.0, peak=0.3)), track_pitch(hum(196.0, peak=peak))
+    np.testing.assert_allclose(quiet.melody.pitch_midi, loud.melody.pitch_midi, atol=0.05)
+    middle = len(loud.time_s) // 2
+    difference_db = loud.loudness_db[middle] - quiet.loudness_db[middle]
+    assert difference_db == pytest.approx(20 * np.log10(0.3 / peak), abs=0.1)
+
+
+def test_what_is_far_below_the_voice_is_room():
+    def heard(below_db: float) -> float:
+        quiet = hum(246.9, 1.0, peak=0.3 * 10 ** (-below_db / 20))
+        return track_pitch(np.concatenate([hum(196.0, 1.0), quiet])).melody.slice_s(1.2, 1.9).voiced_s
+
+    assert heard(GATE_BELOW_LOUD_DB - 10.0) > 0.6
+    assert heard(GATE_BELOW_LOUD_DB + 5.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        silence(1.0),
+        np.full(SAMPLE_RATE_HZ, SILENCE_PEAK / 2, np.float32),
+        np.random.default_rng(0).normal(0.0, 0.1, 2 * SAMPLE_RATE_HZ).astype(np.float32),
+    ],
+    ids=["silence", "offset", "noise"],
+)
+def test_what_has_no_pitch_is_unvoiced(samples):
+    track = track_pitch(samples)
+    assert not (track.f0_hz > 0).any()
+    assert track.melody.voiced_s == 0.0
+    assert not track.is_whistle
+
+
+def test_a_blip_is_no_note():
+    lengths_s = {0.02: False, 0.3: True}
+    for length_s, expected in lengths_s.items():
+        samples = np.concatenate([silence(0.5), hum(220.0, length_s), silence(0.5)])
+        assert track_pitch(samples).melody.voiced.any() == expected
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 100, 1000])
+def test_the_shortest_recordings(n_samples):
+    track = track_pitch(hum(220.0)[:n_samples])
+    assert len(track.time_s) == len(track.f0_hz) == len(track.confidence) == len(track.loudness_db) >= 1
+    assert track.melody.duration_s <= 0.2
+
+
+def test_the_samples_given_are_left_alone():
+    samples = hum(220.0)
+    before = samples.copy()
+    track_pitch(samples)
+    np.testing.assert_array_equal(samples, before)
