@@ -73,6 +73,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     options = parser.parse_args()
     hums = sorted(EXAMPLES.glob("*.flac"))
+    if not hums:
+        parser.error("assets/examples holds no hums; make them with scripts/make_examples.py")
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load before the run {load:.1f}, {len(hums)} hums")
     latencies = measure_latencies(options.sizes, hums, options.repeats, options.seed)
@@ -153,13 +155,16 @@ def measure_throughputs(clients: list[int], hums: list[Path], repeats: int) -> l
 
 def connect(client_class: type, url: str, app: subprocess.Popen):
     """Wait until the app answers."""
+    from httpx import TransportError
+
     deadline_s = time.perf_counter() + START_TIMEOUT_S
     while time.perf_counter() < deadline_s and app.poll() is None:
         try:
             return client_class(url, verbose=False)
-        except (OSError, ValueError):  # not listening yet
+        except (TransportError, ValueError):  # not listening yet
             time.sleep(0.2)
-    raise SystemExit(f"the app did not start within {START_TIMEOUT_S:.0f} s; run python app.py to see why")
+    reason = f"ended with code {app.poll()}" if app.poll() is not None else f"took over {START_TIMEOUT_S:.0f} s"
+    raise SystemExit(f"the app did not start ({reason}); run python app.py to see why")
 
 
 def ask(client, hum: Path) -> float:
@@ -174,6 +179,7 @@ def ask(client, hum: Path) -> float:
 def measure_clients(client_class: type, url: str, n_clients: int, hums: list[Path]) -> Throughput:
     """Let ``n_clients`` share the questions, each over its own connection."""
     from gradio_client.exceptions import AppError
+    from gradio_client.utils import QueueError
 
     connections = [client_class(url, verbose=False) for _ in range(n_clients)]
     questions = hums * max(1, n_clients // 4)
@@ -183,7 +189,7 @@ def measure_clients(client_class: type, url: str, n_clients: int, hums: list[Pat
         for hum in questions[share::n_clients]:
             try:
                 seconds.append(ask(connections[share], hum))
-            except AppError:  # refused: the queue is full
+            except (AppError, QueueError):  # most often refused because the queue is full
                 seconds.append(None)
         return seconds
 

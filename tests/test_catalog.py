@@ -1,0 +1,469 @@
+"""The catalog: what is saved comes back, what was changed is refused, filters and lookups say what they did."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmm2song import catalog as catalog_module
+from hmm2song.catalog import Catalog
+from hmm2song.catalog_files import DATA_FILES, MANIFEST_FILE
+from hmm2song.encoder import PhaseEncoder
+from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
+from hmm2song.melody import Melody
+from hmm2song.song import Song
+
+ENCODER = PhaseEncoder()
+SOURCE_COLUMNS = ["id", "Title", "Singer", "Lyric", "genre", "path", "gender"]
+SONGS = (
+    Song(
+        "one",
+        "Été à Séoul",
+        singer="Zoé",
+        genre="Ballad, Folk",
+        gender="female",
+        lyric="la\nla",
+        title_ko="서울의 여름",
+    ),
+    Song("two", "<script>alert(1)</script>", author="Nobody", genre="Folk", gender="male", path="two.flac"),
+    Song("three", "Straße", genre="Dance", gender="mixed", year="1999", licence="CC0", credit="us", tune="t"),
+    Song("four", "Unknown Soldier"),
+)
+
+
+def make_melodies(n_songs: int) -> list[Melody]:
+    """Return random melodies with rests, in whole cents, as they are stored."""
+    rng = np.random.default_rng(0)
+    contours = [np.round(rng.uniform(48, 72, 200 + 50 * number), 2) for number in range(n_songs)]
+    for contour in contours:
+        contour[rng.random(len(contour)) < 0.2] = np.nan
+    return [Melody(contour) for contour in contours]
+
+
+def build(songs=SONGS) -> Catalog:
+    return Catalog.build(songs, make_melodies(len(songs)), ENCODER, credits="# Credits\nKim Ŭn-ha\n")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Return a saved catalog."""
+    build().save(tmp_path / "catalog")
+    return tmp_path / "catalog"
+
+
+def ids(catalog: Catalog, **filters) -> set[str]:
+    mask = catalog.select(**filters).mask
+    return {song.id for song, passes in zip(catalog.songs, mask, strict=True) if passes}
+
+
+def sign_again(folder: Path) -> None:
+    """Record the files as they are now, as somebody who means harm would."""
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    for name in DATA_FILES:
+        content = (folder / name).read_bytes()
+        manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
+def change_rows(folder: Path, **fields: object) -> None:
+    """Change the first row of the songs and sign again."""
+    rows = json.loads((folder / "songs.json").read_text(encoding="utf-8"))
+    rows[0].update(fields)
+    (folder / "songs.json").write_text(json.dumps(rows), encoding="utf-8")
+    sign_again(folder)
+
+
+# Round trip ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_saved_comes_back_exactly(folder):
+    before, after = build(), Catalog.load(folder, ENCODER)
+    assert after.songs == before.songs == SONGS
+    assert (after.credits, after.encoder_fingerprint) == (before.credits, ENCODER.fingerprint)
+    assert after.folder == folder
+    for saved, loaded in zip(before.melodies, after.melodies, strict=True):
+        np.testing.assert_array_equal(saved.pitch_midi, loaded.pitch_midi)
+    for name in ("embeddings", "n_windows"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+        assert getattr(before, name).dtype == getattr(after, name).dtype
+
+
+def test_the_same_catalog_is_the_same_bytes(folder, tmp_path):
+    Catalog.load(folder, ENCODER).save(tmp_path / "again")
+    for name in (*DATA_FILES, MANIFEST_FILE):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_rows_begin_with_the_columns_of_the_source_system(folder):
+    rows = json.loads((folder / "songs.json").read_text(encoding="utf-8"))
+    for row, song in zip(rows, SONGS, strict=True):
+        assert list(row)[:7] == SOURCE_COLUMNS
+        assert [row[name] for name in SOURCE_COLUMNS] == [
+            song.id, song.title, song.singer, song.lyric, song.genre, song.path, song.gender
+        ]  # fmt: skip
+
+
+def test_a_table_of_the_source_system_is_read():
+    row = dict(zip(SOURCE_COLUMNS, ["7", "제목", "가수", "가사", "발라드, 댄스", "7.mp3", "여성"], strict=True))
+    song = Song.from_row({**row, "popularity": "ignored"})
+    assert song == Song("7", "제목", singer="가수", lyric="가사", genre="발라드, 댄스", path="7.mp3", gender="female")
+    assert song.genres == ("발라드", "댄스")
+    assert Song.from_row({"id": "8", "Title": "t", "Singer": None}).singer == ""
+
+
+@pytest.mark.parametrize(
+    ("korean", "gender"), [("여성", "female"), ("남성", "male"), ("혼성", "mixed"), ("male", "male"), ("", "")]
+)
+def test_korean_genders(korean, gender):
+    assert Song.from_row({"id": "1", "Title": "t", "gender": korean}).gender == gender
+
+
+def test_markup_in_a_title_is_text_like_any_other(folder):
+    assert Catalog.load(folder, ENCODER).song("two").title == "<script>alert(1)</script>"
+
+
+def test_progress_is_told():
+    told = []
+    Catalog.build(SONGS, make_melodies(4), ENCODER, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+# What is refused ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("songs", "melodies", "words"),
+    [
+        ((), [], "no songs"),
+        ((SONGS[0], replace(SONGS[1], id="one")), make_melodies(2), "'one' occurs more than once"),
+        (SONGS[:1], [Melody([np.nan] * 50)], "'one' has no melody"),
+        (SONGS[:1], [Melody([])], "'one' has no melody"),
+    ],
+)
+def test_impossible_catalogs_are_not_built(songs, melodies, words):
+    with pytest.raises(CatalogError, match=words):
+        Catalog.build(songs, melodies, ENCODER)
+
+
+def test_parts_of_different_length_are_refused():
+    whole = build()
+    with pytest.raises(CatalogError, match="4 songs but 3 melodies"):
+        replace(whole, melodies=whole.melodies[:3])
+    with pytest.raises(CatalogError, match="window counts add up to"):
+        replace(whole, embeddings=whole.embeddings[:-1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"id": ""}, "needs an id"),
+        ({"id": "x", "gender": "femail"}, "'femail' is not one of female, male, mixed"),
+        ({"id": "x", "year": 1999}, "'year' must be text"),
+        ({"id": "x", "lyric": "l" * 100_001}, "'lyric' must be text of at most 100000"),
+    ],
+)
+def test_impossible_songs_are_refused(fields, words):
+    with pytest.raises(CatalogError, match=words):
+        Song(**{"title": "t", **fields})
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_a_changed_byte_is_noticed(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' differs from its recorded checksum"):
+        Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_a_truncated_file_is_noticed(folder, name):
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match=rf"{name} of catalog 'catalog' has \d+ bytes instead of \d+"):
+        Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_a_missing_file_is_noticed(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' is missing"):
+        Catalog.load(folder, ENCODER)
+
+
+def test_a_folder_without_manifest_is_no_catalog(folder):
+    (folder / MANIFEST_FILE).unlink()
+    with pytest.raises(CatalogError, match="'catalog' is not a catalog"):
+        Catalog.load(folder, ENCODER)
+    with pytest.raises(CatalogError, match="'nowhere' is not a catalog"):
+        Catalog.load(folder / "nowhere", ENCODER)
+
+
+def test_another_encoder_is_refused(folder):
+    with pytest.raises(CatalogError, match="build the catalog again") as refused:
+        Catalog.load(folder, PhaseEncoder(n_frames=20))
+    assert ENCODER.fingerprint in str(refused.value)
+
+
+@pytest.mark.parametrize("version", [2, "1", None])
+def test_another_format_version_is_refused(folder, version):
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    (folder / MANIFEST_FILE).write_text(json.dumps({**manifest, "format_version": version}))
+    with pytest.raises(CatalogError, match=f"has format version {version!r}, this program reads 1"):
+        Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"format_version": 1, "files": []}', b"\xff\xfe", b"[" * 200_000]
+)
+def test_a_damaged_manifest_is_refused(folder, content):
+    (folder / MANIFEST_FILE).write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"manifest.json of catalog 'catalog' is damaged"):
+        Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("songs.json", b"[{"),
+        ("songs.json", b"[1, 2, 3, 4]"),
+        ("songs.json", b'{"id": "x"}'),
+        ("songs.json", b"[" * 200_000),
+        ("songs.json", b"\xff"),
+        ("melodies.safetensors", b""),
+        ("melodies.safetensors", b"\x80\x04K\x01."),
+        ("embeddings.safetensors", b"\xff" * 64),
+        ("credits.md", b"\xff\xfe\xff"),
+    ],
+)
+def test_malformed_files_are_refused_even_when_signed(folder, name, content):
+    (folder / name).write_bytes(content)
+    sign_again(folder)
+    with pytest.raises(CatalogError, match="'catalog' is not well formed"):
+        Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"id": "two"}, "'two' occurs more than once"),
+        ({"id": 5}, "'id' must be text"),
+        ({"gender": ["female"]}, "not well formed"),
+        ({"gender": "robot"}, "'robot' is not one of"),
+        ({"Title": {"$ne": 1}}, "'title' must be text"),
+    ],
+)
+def test_rows_with_impossible_fields_are_refused(folder, fields, words):
+    change_rows(folder, **fields)
+    with pytest.raises(CatalogError, match=words):
+        Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "words"),
+    [
+        ("melodies", {"n_frames": np.int32([10])}, "not well formed"),
+        ("melodies", {"pitch_cents": np.zeros(9, np.int16), "n_frames": np.int32([10, -1, 0, 0])}, "not well formed"),
+        ("melodies", {"pitch_cents": np.zeros(9, np.int16), "n_frames": np.int32([9])}, "4 songs but 1 melodies"),
+        ("embeddings", {"embeddings": np.zeros((4, 3)), "n_windows": np.int32([1] * 4)}, r"shape \(4, 3\), expected"),
+        (
+            "embeddings",
+            {"embeddings": np.zeros((4, ENCODER.dim)), "n_windows": np.int32([5, -1, 0, 0])},
+            "window counts add up",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(folder, name, tensors, words):
+    (folder / f"{name}.safetensors").write_bytes(catalog_module.save(tensors))
+    sign_again(folder)
+    with pytest.raises(CatalogError, match=words):
+        Catalog.load(folder, ENCODER)
+
+
+# Saving over something ----------------------------------------------------------------------------------
+
+
+def test_a_catalog_replaces_a_former_one_and_leaves_nothing_behind(folder):
+    build(SONGS[:2]).save(folder)
+    assert len(Catalog.load(folder, ENCODER)) == 2
+    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
+    assert {path.name for path in folder.iterdir()} == {*DATA_FILES, MANIFEST_FILE}
+
+
+def test_an_empty_folder_may_become_a_catalog(tmp_path):
+    (tmp_path / "out").mkdir()
+    build().save(tmp_path / "out")
+    assert len(Catalog.load(tmp_path / "out", ENCODER)) == 4
+
+
+def test_what_is_no_catalog_is_not_overwritten(tmp_path):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "song.mp3").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    for name in ("music", "file"):
+        with pytest.raises(CatalogError, match=f"'{name}' exists and is not a catalog"):
+            build().save(tmp_path / name)
+    assert (tmp_path / "music" / "song.mp3").read_text() == (tmp_path / "file").read_text() == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"music", "file"}
+
+
+def test_a_crash_while_writing_leaves_the_old_catalog(folder, monkeypatch):
+    def disk_full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(catalog_module, "write_manifest", disk_full)
+    with pytest.raises(OSError, match="no space left"):
+        build(SONGS[:2]).save(folder)
+    assert len(Catalog.load(folder, ENCODER)) == 4
+    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
+
+
+def test_a_crash_while_replacing_leaves_the_old_catalog(folder, monkeypatch):
+    rename = Path.rename
+
+    def refuse_the_new_one(source, target):
+        if Path(target) == folder and not source.name.endswith(".old"):
+            raise PermissionError("in use")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    with pytest.raises(PermissionError, match="in use"):
+        build(SONGS[:2]).save(folder)
+    assert len(Catalog.load(folder, ENCODER)) == 4
+    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
+
+
+# Looking up ---------------------------------------------------------------------------------------------
+
+
+def test_songs_and_melodies_are_found_by_id():
+    catalog = build()
+    assert len(catalog) == 4
+    assert [catalog.position(song.id) for song in SONGS] == [0, 1, 2, 3]
+    assert catalog.song("three") is SONGS[2]
+    assert catalog.melody("three") is catalog.melodies[2]
+    for look_up in (catalog.position, catalog.song, catalog.melody, catalog.recording):
+        with pytest.raises(UnknownSongError, match="no song has the id 'five'") as refused:
+            look_up("five")
+        assert isinstance(refused.value, KeyError)
+
+
+def test_a_recording_inside_the_catalog_is_found(folder):
+    assert Catalog.load(folder, ENCODER).recording("two") is None
+    (folder / "two.flac").write_bytes(b"fLaC")
+    catalog = Catalog.load(folder, ENCODER)
+    assert catalog.recording("two") == (folder / "two.flac").resolve()
+    assert catalog.recording("one") is None
+    assert build().recording("two") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.flac", "{outside}", "a/../../secret.flac", ".", "sub", "link.flac", "circle", "a\0b", "a" * 300],
+)
+def test_no_path_leads_out_of_the_catalog(folder, path):
+    outside = folder.parent / "secret.flac"
+    outside.write_bytes(b"fLaC")
+    (folder / "sub").mkdir()
+    (folder / "link.flac").symlink_to(outside)
+    (folder / "circle").symlink_to(folder / "circle")
+    change_rows(folder, path=path.format(outside=outside))
+    assert Catalog.load(folder, ENCODER).recording("one") is None
+
+
+def test_a_moved_catalog_keeps_its_recordings(folder, tmp_path):
+    (folder / "two.flac").write_bytes(b"fLaC")
+    shutil.move(folder, tmp_path / "moved")
+    assert Catalog.load(tmp_path / "moved", ENCODER).recording("two") == (tmp_path / "moved/two.flac").resolve()
+
+
+# Filters ------------------------------------------------------------------------------------------------
+
+
+def test_counts():
+    catalog = build()
+    assert list(catalog.genre_counts().items()) == [("Folk", 2), ("Ballad", 1), ("Dance", 1)]
+    assert catalog.gender_counts() == {"female": 1, "male": 1, "mixed": 1, "": 1}
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected", "n_unknown"),
+    [
+        ({}, {"one", "two", "three", "four"}, 0),
+        ({"genres": ["Folk"]}, {"one", "two", "four"}, 1),
+        ({"genres": ["Ballad"]}, {"one", "four"}, 1),
+        ({"genres": ["Ballad", "Dance"]}, {"one", "three", "four"}, 1),
+        ({"genres": ["bAllad "]}, {"one", "four"}, 1),
+        ({"gender": "male"}, {"two", "four"}, 1),
+        ({"genres": ["Folk"], "gender": "female"}, {"one", "four"}, 1),
+        ({"genres": ["Dance"], "gender": "female"}, {"four"}, 1),
+        ({"genres": ["Folk"], "only_known": True}, {"one", "two"}, 0),
+        ({"gender": "mixed", "only_known": True}, {"three"}, 0),
+        ({"only_known": True}, {"one", "two", "three", "four"}, 0),
+        ({"genres": ["Dance"], "gender": "female", "only_known": True}, set(), 0),
+    ],
+)
+def test_filters_keep_what_fits_and_what_is_unknown(filters, expected, n_unknown):
+    catalog = build()
+    selection = catalog.select(**filters)
+    assert ids(catalog, **filters) == expected
+    assert (selection.n_songs, selection.n_unknown) == (len(expected), n_unknown)
+
+
+def test_unknown_is_said_of_the_column_asked_for():
+    half_known = build((replace(SONGS[0], gender=""), replace(SONGS[1], genre="")))
+    assert half_known.select(genres=["Folk"]).n_unknown == 1
+    assert ids(half_known, genres=["Folk"], only_known=True) == {"one"}
+    assert half_known.select(gender="male").n_unknown == 1
+    assert ids(half_known, gender="male", only_known=True) == {"two"}
+
+
+def test_genres_spelt_differently_are_one():
+    catalog = build((replace(SONGS[0], genre="Folk"), replace(SONGS[1], genre="folk"), SONGS[2]))
+    for spelling in ("Folk", "folk", "FOLK"):
+        assert ids(catalog, genres=[spelling]) == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ({"genres": ["Jazz"]}, "unknown genre 'Jazz'; choose from: Folk, Ballad, Dance"),
+        ({"genres": ["Folk", ""]}, "unknown genre ''"),
+        ({"gender": "robot"}, "unknown gender 'robot'; choose one of any, female, male, mixed"),
+    ],
+)
+def test_impossible_filters_name_the_choices(filters, words):
+    with pytest.raises(QueryError, match=words):
+        build().select(**filters)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ["one", "two", "three", "four"]),
+        ("ete", ["one"]),
+        ("SÉOUL été", ["one"]),
+        ("zoe", ["one"]),
+        ("strasse", ["three"]),
+        ("서울", ["one"]),
+        ("\u1109\u1165\u110b\u116e\u11af", ["one"]),  # the same word as some systems type it, letter by letter
+        ("서우", []),
+        ("folk nobody", ["two"]),
+        ("dance nobody", []),
+        ("<script>", ["two"]),
+        ("four", ["four"]),
+        (".*", []),
+    ],
+)
+def test_songs_are_found_by_any_words(text, expected):
+    assert [song.id for song in build().find(text)] == expected
+
+
+def test_as_many_are_found_as_asked_for():
+    assert [song.id for song in build().find("", limit=2)] == ["one", "two"]
+    assert build().find("", limit=0) == ()
