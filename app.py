@@ -246,7 +246,7 @@ class Api:
             gr.Audio(type="filepath", visible=False),
             gr.JSON([], visible=False),
             gr.Textbox(ANY_GENDER, visible=False),
-            gr.Number(TOP_K, precision=0, visible=False),
+            gr.JSON(str(TOP_K), visible=False),
         ]
         answer = gr.JSON(label="result", visible=False)
         gr.on([], self.recognize, asked, answer, api_name="recognize", concurrency_id="search")
@@ -294,7 +294,7 @@ def build_app(recognizer: Recognizer) -> gr.Blocks:
     with gr.Blocks(title="Hmm2Song", delete_cache=delete_cache, analytics_enabled=False) as blocks:
         Page(recognizer, blocks)
         Api(recognizer)
-    return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES)
+    return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 
 
 def serve(blocks: gr.Blocks, recordings: Path | None, options: argparse.Namespace) -> None:

@@ -206,8 +206,10 @@ class Recognizer:
     def _rank(self, hum: FilledContour, voiced_s: float, mask: np.ndarray) -> _Ranked:
         pieces = tuple(self._rank_piece(piece, mask) for piece in _cut_pieces(hum))
         songs, scores_st = _join_pieces(pieces)
-        confidence = probabilities(scores_st, voiced_s, int(np.count_nonzero(mask)))
-        return _Ranked(pieces, songs, scores_st, self._sum_per_tune(songs, confidence.song), confidence.none)
+        confidence = probabilities(scores_st, voiced_s)
+        probability = self._sum_per_tune(songs, confidence.song)
+        order = np.lexsort((-scores_st, -probability))  # versions of the likeliest tune first, best version first
+        return _Ranked(pieces, songs[order], scores_st[order], probability[order], confidence.none)
 
     def _rank_piece(self, hum: FilledContour, mask: np.ndarray) -> _Piece:
         ranking = self._search.rank(hum, mask)

@@ -106,7 +106,7 @@ def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
     length_s = float((table[:, 0] + table[:, 1]).max())
     if length_s > MAX_SONG_S:
         raise MelodyError(f"the melody lasts {length_s:.0f} s; at most {MAX_SONG_S:.0f} s are accepted")
-    pitch_midi = np.full(max(1, int(np.ceil(length_s * FRAME_RATE_HZ))), np.nan)
+    pitch_midi = np.full(max(1, int(np.ceil(length_s * FRAME_RATE_HZ - 1e-6))), np.nan)
     for onset_s, duration_s, midi in table:
         first = int(round(onset_s * FRAME_RATE_HZ))
         last = max(first + 1, int(round((onset_s + duration_s) * FRAME_RATE_HZ)))

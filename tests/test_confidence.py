@@ -6,13 +6,13 @@ import pytest
 from hmm2song.confidence import FITTED, LogitConstants, probabilities
 
 SCORES_ST = np.array([-0.2, -0.5, -0.55, -0.8])
-CONSTANTS = LogitConstants(sharpness_per_st=10.0, length_exponent=0.5, none_score_st=-0.5, none_per_decade_st=0.1)
+CONSTANTS = LogitConstants(sharpness_per_st=10.0, length_exponent=0.5, none_score_st=-0.5, crowd_weight=0.5)
 
 
 @pytest.mark.parametrize("voiced_s", [0.0, 1.0, 6.0, 60.0])
 @pytest.mark.parametrize("scores_st", [SCORES_ST, np.array([0.3]), np.full(200, -3.0), np.array([])])
 def test_songs_and_none_share_one(scores_st, voiced_s):
-    found = probabilities(scores_st, voiced_s, 1000)
+    found = probabilities(scores_st, voiced_s)
     assert found.song.shape == scores_st.shape
     assert found.song.sum() + found.none == pytest.approx(1.0)
     assert (found.song >= 0).all()
@@ -21,46 +21,47 @@ def test_songs_and_none_share_one(scores_st, voiced_s):
 
 
 def test_by_hand():
-    # six seconds and a thousand songs: b = 10, s0 = -0.5
-    found = probabilities(np.array([-0.4, -0.5]), 6.0, 1000, CONSTANTS)
+    # six seconds and no crowd: b = 10, s0 = -0.5
+    found = probabilities(np.array([-0.4, -0.5]), 6.0, CONSTANTS)
     e = np.exp(1.0)
     np.testing.assert_allclose(found.song, [e / (e + 2), 1 / (e + 2)])
     assert found.none == pytest.approx(1 / (e + 2))
-    # four times as long, ten times as many songs: b = 20, s0 = -0.4
-    found = probabilities(np.array([-0.4]), 24.0, 10_000, CONSTANTS)
-    np.testing.assert_allclose([*found.song, found.none], [0.5, 0.5])
+    # four times as long, and a crowd 0.2 st better than usual: b = 20, s0 = -0.4
+    found = probabilities(np.full(12, -0.4), 24.0, CONSTANTS)
+    np.testing.assert_allclose([*found.song, found.none], [1 / 13] * 13)
 
 
 def test_a_better_score_is_more_probable():
-    song = probabilities(SCORES_ST, 6.0, 1000).song
+    song = probabilities(SCORES_ST, 6.0).song
     assert (np.diff(song) < 0).all()
-    tops = [probabilities(np.array([top_st, -0.6]), 6.0, 1000) for top_st in np.linspace(-1.2, 0.2, 15)]
+    tops = [probabilities(np.array([top_st, -0.6]), 6.0) for top_st in np.linspace(-1.2, 0.2, 15)]
     assert (np.diff([top.song[0] for top in tops]) > 0).all()
     assert (np.diff([top.none for top in tops]) < 0).all()
     assert tops[0].song[0] < 0.5 < tops[-1].song[0]
 
 
 def test_a_rival_takes_from_the_best():
-    alone, contested = probabilities(np.array([-0.2]), 6.0, 1000), probabilities(np.array([-0.2, -0.25]), 6.0, 1000)
+    alone, contested = probabilities(np.array([-0.2]), 6.0), probabilities(np.array([-0.2, -0.25]), 6.0)
     assert contested.song[0] < alone.song[0]
     assert contested.none < alone.none
 
 
-def test_among_more_songs_the_same_score_says_less():
-    tops = [probabilities(SCORES_ST, 6.0, n_songs) for n_songs in (10, 100, 1000, 100_000)]
+def test_a_hum_that_fits_a_crowd_of_songs_says_less():
+    crowds = [np.concatenate(([-0.3], np.full(59, crowd_st))) for crowd_st in (-1.0, -0.7, -0.5, -0.4)]
+    tops = [probabilities(scores_st, 6.0) for scores_st in crowds]
     assert (np.diff([top.song[0] for top in tops]) < 0).all()
     assert (np.diff([top.none for top in tops]) > 0).all()
 
 
 def test_extreme_scores_stay_numbers():
     for scores_st in ([-1e9, -1e9], [1e9, 0.0], [0.3] * 1000):
-        found = probabilities(np.array(scores_st), 60.0, 1)
+        found = probabilities(np.array(scores_st), 60.0)
         assert np.isfinite([*found.song, found.none]).all()
-    assert probabilities(np.array([-1e9]), 6.0, 1000).none == 1.0
-    assert probabilities(np.array([]), 6.0, 0).none == 1.0
+    assert probabilities(np.array([-1e9]), 6.0).none == 1.0
+    assert probabilities(np.array([]), 6.0).none == 1.0
 
 
 def test_the_fitted_constants_point_the_right_way():
     assert FITTED.sharpness_per_st > 0
-    assert FITTED.none_per_decade_st > 0
+    assert 0 < FITTED.crowd_weight < 1.5
     assert -2.5 < FITTED.none_score_st < 0.3  # scores lie between the cap of the costs and a full vote
