@@ -7,7 +7,8 @@ Q.csv has the columns file,song_id (others are ignored; paths are relative to th
 by "|"). A file is any recording, or an f0 track: a CSV with the columns time_s,f0_hz where 0 or less means unvoiced.
 
 S.jsonl has one song per line: an id and one of notes [[onset_s, duration_s, midi], ...], audio (a recording of one
-voice) or f0 (an f0 track), with paths relative to the file. Queries whose song is in no song file are refused.
+voice) or f0 (an f0 track), with paths relative to the file. Rows that cannot be used are reported and skipped; queries
+whose song is in no song file are reported and count as missed.
 """
 
 from __future__ import annotations
@@ -74,12 +75,9 @@ def main() -> int:
     try:
         queries = read_queries(options.queries)
         started_s = time.perf_counter()
-        songs = [song for path in options.songs for song in tqdm(read_songs(path), desc=path.name, unit=" songs")]
-        check_answerable(queries, {song_id for song_id, _ in songs})
-        if options.medley > 1:
-            fillers = read_fillers(options.fillers, queries)
-            songs = hide_in_medleys(songs, fillers, options.medley, options.seed)
-        recognizer = build(songs)
+        skipped: list[str] = []
+        recognizer = load_catalog(options.catalog) if options.catalog else build(read_all(options, queries, skipped))
+        n_unanswerable = count_unanswerable(queries, {song.id for song in recognizer.catalog.songs})
         build_seconds = time.perf_counter() - started_s
     except Hmm2SongError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
@@ -88,6 +86,7 @@ def main() -> int:
     recognizer.warm_up()
     outcomes = [ask(recognizer, query, options.skip_start) for query in tqdm(chosen, desc="hums", unit=" hums")]
     report = summarise(outcomes, len(recognizer.catalog), build_seconds, options.seed)
+    report |= {"songs_skipped": len(skipped), "queries_without_song": n_unanswerable}
     print_report(report, outcomes)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -101,8 +100,9 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
     parser.add_argument(
-        "--songs", type=Path, action="append", required=True, help="songs as JSON lines (.gz too); repeatable"
+        "--songs", type=Path, action="append", default=[], help="songs as JSON lines (.gz too); repeatable"
     )
+    parser.add_argument("--catalog", type=Path, help="search this catalog folder instead of --songs")
     parser.add_argument("--limit", type=int, metavar="N", help="use N random queries instead of all")
     parser.add_argument("--seed", type=int, default=0, help="for --limit, --medley and the intervals (default 0)")
     parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
@@ -117,8 +117,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
     options = parser.parse_args()
-    if options.medley > 1 and not options.fillers:
-        parser.error("--medley needs --fillers")
+    if bool(options.songs) == bool(options.catalog):
+        parser.error("give the songs with --songs, or a catalog folder with --catalog")
+    if options.medley > 1 and not (options.fillers and options.songs):
+        parser.error("--medley needs --songs and --fillers")
     if options.medley < 1 or options.skip_start < 0 or (options.limit is not None and options.limit < 1):
         parser.error("--medley and --limit must be at least 1, --skip-start not negative")
     for path in (options.json, options.misses):
@@ -150,14 +152,35 @@ def read_query(row: dict, path: Path, number: int) -> Query:
     return Query(path.parent / name, name, acceptable)
 
 
-def read_songs(path: Path) -> Iterator[tuple[str, Melody]]:
-    """Yield (id, melody) for every row of a song file."""
+def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> list[tuple[str, Melody]]:
+    """Read the songs, hidden in medleys if so wished; what is wrong with unusable rows goes to ``skipped``."""
+    songs = [song for path in options.songs for song in tqdm(read_songs(path, skipped), desc=path.name, unit=" songs")]
+    if not songs:
+        raise Hmm2SongError(f"no song can be used: {skipped[0] if skipped else 'the song files are empty'}")
+    if options.medley > 1:
+        songs = hide_in_medleys(songs, read_fillers(options.fillers, queries), options.medley, options.seed)
+    return songs
+
+
+def load_catalog(folder: Path) -> Recognizer:
+    """Load a catalog folder."""
+    encoder = default_encoder()
+    return Recognizer(Catalog.load(folder, encoder), encoder)
+
+
+def read_songs(path: Path, skipped: list[str]) -> Iterator[tuple[str, Melody]]:
+    """Yield (id, melody) for every usable row of a song file; what is wrong with the others goes to ``skipped``."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
+                if not line.strip():
+                    continue
+                try:
                     yield read_song(line, path, number)
+                except Hmm2SongError as error:
+                    skipped.append(str(error))
+                    print(f"evaluate.py: skipped {error}", file=sys.stderr)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise Hmm2SongError(f"{path}: {error}; give songs as JSON lines") from error
 
@@ -166,19 +189,26 @@ def read_song(line: str, path: Path, number: int) -> tuple[str, Melody]:
     """Read one song row."""
     try:
         row = json.loads(line)
-        song_id = str(row["id"])
-        if row.get("notes"):
-            return song_id, melody_from_notes(row["notes"])
-        if row.get("f0"):
-            return song_id, read_f0(path.parent / row["f0"])
-        samples = load_audio(path.parent / row["audio"], max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES)
-        return song_id, track_pitch(samples).melody
+        song_id, melody = str(row["id"]), melody_of_row(row, path.parent)
+        if not melody.voiced.any():
+            raise MelodyError("it has no pitch at all")
+        return song_id, melody
     except KeyError as error:
         raise Hmm2SongError(f"{path}, line {number}: no {error}; {SONG_ROW}") from error
     except json.JSONDecodeError as error:
         raise Hmm2SongError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
     except (TypeError, ValueError, AudioError) as error:  # a MelodyError is a ValueError
         raise Hmm2SongError(f"{path}, line {number}: {error}; {SONG_ROW}") from error
+
+
+def melody_of_row(row: dict, folder: Path) -> Melody:
+    """Return the melody of a song row from its notes, f0 track or recording."""
+    if row.get("notes"):
+        return melody_from_notes(row["notes"])
+    if row.get("f0"):
+        return read_f0(folder / row["f0"])
+    samples = load_audio(folder / row["audio"], max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES)
+    return track_pitch(samples).melody
 
 
 def read_f0(path: Path) -> Melody:
@@ -192,20 +222,22 @@ def read_f0(path: Path) -> Melody:
     return melody_from_f0(time_s, f0_hz)
 
 
-def check_answerable(queries: list[Query], song_ids: set[str]) -> None:
-    """Refuse queries that no song could answer: they would only lower the figures."""
+def count_unanswerable(queries: list[Query], song_ids: set[str]) -> int:
+    """Count the queries that no song could answer; they stay, as missed, but not silently."""
     lost = [query for query in queries if song_ids.isdisjoint(query.acceptable)]
     if lost:
-        raise Hmm2SongError(
-            f"{len(lost)} queries name a song that is in no song file, the first {lost[0].name!r} "
-            f"-> {'|'.join(lost[0].acceptable)!r}; add the file with --songs or drop the rows"
-        )
+        example = f"the first {lost[0].name!r} -> {'|'.join(lost[0].acceptable)!r}"
+        explained = f"{len(lost)} queries name a song that is in no song file, {example}"
+        if len(lost) == len(queries):
+            raise Hmm2SongError(f"{explained}; add the file with --songs")
+        print(f"evaluate.py: {explained}; they count as missed", file=sys.stderr)
+    return len(lost)
 
 
 def read_fillers(paths: list[Path], queries: list[Query]) -> list[Melody]:
     """Read the fillers, without those that answer a query: in the track of another song they would be found too."""
     asked_for = {song_id for query in queries for song_id in query.acceptable}
-    return [melody for path in paths for song_id, melody in read_songs(path) if song_id not in asked_for]
+    return [melody for path in paths for song_id, melody in read_songs(path, []) if song_id not in asked_for]
 
 
 def hide_in_medleys(

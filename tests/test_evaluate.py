@@ -194,7 +194,7 @@ NOTES = '"notes": [[0, 1, 60]]'
         ("file,song_id\n", "{}", "at least one row"),
         ("file,song_id\na.wav\n", "{}", "row 1: file or song_id is empty"),
         ("file,song_id\na.wav,x\n", f'{{"id": "y", {NOTES}}}', "'a.wav' -> 'x'"),
-        ("file,song_id\na.wav,x\n", f'{{"id": "x", {NOTES}}}\n\n{{"id": ', "songs.jsonl, line 3: not JSON"),
+        ("file,song_id\na.wav,x\n", '\n\n{"id": ', "songs.jsonl, line 3: not JSON"),
         ("file,song_id\na.wav,x\n", "[1]", "line 1"),
         ("file,song_id\na.wav,x\n", '{"id": "x"}', "no 'audio'; a song has an id and one of notes, audio, f0"),
         ("file,song_id\na.wav,x\n", '{"id": "x", "notes": [[0, 1]]}', "line 1: notes must be"),
@@ -250,3 +250,19 @@ def test_an_error_ends_the_process_with_2_and_one_line(dataset: Dataset, tmp_pat
     done = evaluate(*dataset.options, "--songs", tmp_path / "cut.jsonl.gz")
     assert done.returncode == 2
     assert "cut.jsonl.gz" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_text(
+        '{"id": "broken", "notes": [[0, 1]]}\n{"id": "mute", "f0": "mute.csv"}\n{"id"\n'
+    )
+    (tmp_path / "mute.csv").write_text("time_s,f0_hz\n0.0,0\n0.1,0\n")
+    hum = dataset.folder / "hums" / "track.csv"
+    (tmp_path / "queries.csv").write_text(f"file,song_id\n{hum},nowhere\n{hum},7\n")
+    songs = [option for option in dataset.options if option != "--queries"][1:]
+    out = tmp_path / "report.json"
+    done = evaluate("--queries", tmp_path / "queries.csv", *songs, "--songs", tmp_path / "odd.jsonl", "--json", out)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert (report["n"], report["queries_without_song"], report["songs_skipped"]) == (2, 1, 3)
+    assert "'nowhere'" in done.stderr and "odd.jsonl, line 2" in done.stderr
