@@ -104,7 +104,7 @@ def read_songbook(folder: Path) -> list[Entry]:
         scored = read_scores(path).melodies[0]
         song = dataclasses.replace(
             scored.song, id=f"songbook_{path.stem}", source="Hmm2Song songbook", licence="CC0",
-            credit="transcribed for this project",
+            credit="written down for this project",
         )  # fmt: skip
         entries.append((song, scored.melody))
     return entries
@@ -191,7 +191,8 @@ def credits_of(songs: tuple[Song, ...]) -> str:
         "# Credits",
         "",
         "Melodies only: no recordings, lyrics or editions are included. Each entry below is in the public domain or",
-        "CC0 as stated; who sang the recording that made a song known is given where it is on record.",
+        "CC0 as stated; who sang the recording that made a song known is given where it is on record. The tunes of the",
+        "songbook were written down for this project, many of them with an edition in the public domain at hand.",
         "",
     ]
     for song in songs:

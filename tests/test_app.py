@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 
@@ -19,8 +18,6 @@ from serving import (
     N_SONGS,
     ROOT,
     MiniatureCatalog,
-    make_catalog,
-    running_app,
 )
 
 RESULT_KEYS = {
@@ -34,22 +31,6 @@ RESULT_KEYS = {
     "notices",
     "seconds",
 }
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> MiniatureCatalog:
-    return make_catalog(tmp_path_factory.mktemp("miniature"))
-
-
-@pytest.fixture(scope="module")
-def url(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(catalog, tmp_path_factory.mktemp("app")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(url: str) -> Client:
-    return Client(url, verbose=False)
 
 
 def test_only_the_three_documented_endpoints_are_public(client: Client) -> None:

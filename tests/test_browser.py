@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from serving import HOSTILE_TITLE, HUMMED_FROM_S, N_SONGS, MiniatureCatalog, make_catalog, running_app
+from serving import HOSTILE_TITLE, HUMMED_FROM_S, N_SONGS, MiniatureCatalog
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -42,17 +42,6 @@ class Visit:
     def upload(self, path: Path) -> None:
         self.page.get_by_label("Upload file").first.click()
         self.page.locator("#recorder input[type=file]").first.set_input_files(path)
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> MiniatureCatalog:
-    return make_catalog(tmp_path_factory.mktemp("miniature"))
-
-
-@pytest.fixture(scope="module")
-def url(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(catalog, tmp_path_factory.mktemp("app")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import soxr
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from humming import hum, tune
-from serving import HOSTILE_TITLE, MiniatureCatalog, running_app
+from serving import HOSTILE_TITLE, MiniatureCatalog
 from test_audio import encode
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ
@@ -64,17 +64,6 @@ def _song(number: int) -> Song:
     paths = {HUMMED: "inside.flac", ESCAPING: "../outside.flac"}
     title = HOSTILE_TITLE if number == HOSTILE else f"Song {number}"
     return Song(id=f"s{number}", title=title, genre=("Folk", "Ballad")[number % 2], path=paths.get(number, ""))
-
-
-@pytest.fixture(scope="module")
-def url(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(catalog, tmp_path_factory.mktemp("app")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(url: str) -> Client:
-    return Client(url, verbose=False)
 
 
 @pytest.fixture(scope="module")
