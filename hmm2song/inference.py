@@ -32,6 +32,8 @@ DEFAULT_TOP_K = 10
 MAX_TOP_K = 100
 VOTE_WEIGHT_ST = 0.3
 """What a full window vote is worth against alignment cost, in semitones."""
+VERSION_STEP_ST = 0.1
+"""Versions of a tune this close in score are equally good: they stand in the catalog's order."""
 MIN_VOICED_S = 1.0
 """With less melody than this every song fits somewhere: nothing is searched."""
 GOOD_PROBABILITY = 0.5
@@ -207,19 +209,23 @@ class Recognizer:
         pieces = tuple(self._rank_piece(piece, mask) for piece in _cut_pieces(hum))
         songs, scores_st = _join_pieces(pieces)
         confidence = probabilities(scores_st, voiced_s)
-        probability = self._sum_per_tune(songs, confidence.song)
-        order = np.lexsort((-scores_st, -probability))  # versions of the likeliest tune first, best version first
+        tune = self._tune_numbers(songs)
+        probability = np.bincount(tune, weights=confidence.song)[tune]  # of the tune, whichever version was meant
+        best_st = np.full(tune.max(initial=-1) + 1, -np.inf)
+        np.maximum.at(best_st, tune, scores_st)
+        steps_behind = np.floor((best_st[tune] - scores_st) / VERSION_STEP_ST)
+        order = np.lexsort((songs, steps_behind, tune, -probability))
         return _Ranked(pieces, songs[order], scores_st[order], probability[order], confidence.none)
 
     def _rank_piece(self, hum: FilledContour, mask: np.ndarray) -> _Piece:
         ranking = self._search.rank(hum, mask)
         return _Piece(hum, ranking, VOTE_WEIGHT_ST * self._index.votes(hum, ranking.song) - ranking.cost_st)
 
-    def _sum_per_tune(self, songs: np.ndarray, probability: np.ndarray) -> np.ndarray:
-        """Give every version of a tune the probability of the tune; arrays of shape (n,)."""
-        tunes = [self.catalog.songs[song].tune or self.catalog.songs[song].id for song in songs]
-        tune_index = np.unique(tunes, return_inverse=True)[1]
-        return np.bincount(tune_index, weights=probability)[tune_index] if len(tunes) else probability
+    def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
+        """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""
+        numbers: dict[str, int] = {}
+        tunes = (self.catalog.songs[song].tune or self.catalog.songs[song].id for song in songs)
+        return np.array([numbers.setdefault(tune, len(numbers)) for tune in tunes], dtype=np.int64)
 
     def _matches(self, ranked: _Ranked, top_k: int) -> tuple[Match, ...]:
         return tuple(self._match(ranked, position) for position in range(min(top_k, len(ranked.songs))))
