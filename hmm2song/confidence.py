@@ -37,7 +37,7 @@ class LogitConstants:
     crowd_weight: float
 
 
-FITTED = LogitConstants(sharpness_per_st=31.9, length_exponent=0.21, none_score_st=-0.417, crowd_weight=0.88)
+FITTED = LogitConstants(sharpness_per_st=32.764, length_exponent=0.169, none_score_st=-0.423, crowd_weight=0.93)
 
 
 @dataclass(frozen=True, eq=False)

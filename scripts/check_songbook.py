@@ -4,9 +4,9 @@
     python scripts/check_songbook.py --references pool.jsonl.gz [--references songs.jsonl ...]
 
 For every songbook tune, each reference with the same title (or one listed in ALIASES) is asked, ten seconds from
-its start and ten from its middle, in the bundled catalog. A tune passes when some reference finds it, or
-a version of it, first. Tunes without a reference are listed. References from the catalog's own sources count too:
-they are not our transcription.
+its start and ten from its middle, in the bundled catalog. A tune passes when some reference finds it, a version of it,
+or another entry of its name first. Tunes without a reference are listed. References from the catalog's own sources
+count too: they are not our transcription.
 """
 
 from __future__ import annotations
@@ -32,12 +32,24 @@ EXCERPT_S = 10.0
 MIN_PREFIX_CHARS = 9
 """A reference title may go on ("Silent Night, Holy Night"), if what is common is this long."""
 ALIASES = {
+    "allmylittleducklings": ("allemeineentchen",),
+    "brahmslullaby": ("wiegenlied",),
+    "camptownraces": ("gwinetorunallnight", "gwinetorunallnightordecamptownraces"),
+    "deutschlandlied": ("gloriousthingsoftheearespoken",),
+    "dorajitaryeong": ("daolaji",),
+    "foxyouvestolenthegoose": ("fuchsduhastdieganssgestohlen", "fuchsduhastdiegansgestohlen"),
     "frerejacques": ("brotherjohn", "brotherjohnareyousleeping"),
-    "molihua": ("jasmine",),
+    "jasmineflower": ("jasmine", "molihua"),
+    "lightlyrow": ("haenschenkleingingalleinindieweitewelthinein",),
+    "londonderryair": ("dannyboy",),
+    "odetojoy": ("joyfuljoyfulweadorethee",),
     "ohsusanna": ("ohsuzanna",),
     "ohdulieberaugustin": ("achdulieberaugustin", "olieberaugustin"),
+    "ohshenandoah": ("shenandoah",),
+    "sakurasakura": ("sakura",),
     "tenlittlefingers": ("tenlittleindians",),
     "twinkletwinkle": ("twinkletwinklelittlestar",),
+    "whenthesaintsgomarchingin": ("saints",),
 }
 """Other names of tunes, both folded to letters and digits."""
 
@@ -94,7 +106,8 @@ def excerpts(melody: Melody) -> list[Melody]:
 def rank_of_tune(recognizer: Recognizer, excerpt: Melody, song: Song) -> int:
     """Return where our tune or a version of it ranks; 999 when it does not."""
     for match in recognizer.recognize_melody(excerpt, top_k=100).matches:
-        if match.id == song.id or (song.tune and match.tune == song.tune):
+        is_version = bool(song.tune) and match.tune == song.tune
+        if match.id == song.id or is_version or same_title(folded(song.title), folded(match.title)):
             return match.rank
     return 999
 
