@@ -105,9 +105,8 @@ class Catalog:
             )
         if (self.n_windows < 1).any() or int(self.n_windows.sum()) != len(self.embeddings):
             raise CatalogError(f"window counts add up to {int(self.n_windows.sum())}, not {len(self.embeddings)}")
-        silent = [song.id for song, melody in zip(self.songs, self.melodies, strict=True) if not melody.voiced.any()]
-        if silent:
-            raise CatalogError(f"song {silent[0]!r:.80} has no melody: no frame of it is voiced")
+        for song, melody in zip(self.songs, self.melodies, strict=True):
+            _require_pitch(song, melody)
         repeated = [song_id for song_id, count in Counter(song.id for song in self.songs).items() if count > 1]
         if repeated:
             raise CatalogError(f"song id {repeated[0]!r:.80} occurs more than once; ids must be unique")
@@ -227,6 +226,9 @@ class Catalog:
         return Selection(mask, int(np.count_nonzero(mask & unknown)))
 
     def _known_genres(self, genres: Iterable[str]) -> set[str]:
+        genres = tuple(genres)
+        if not genres:
+            return set()  # the usual search: do not count a large catalog's genres for it
         known = tuple(self.genre_counts())
         wanted = set()
         for genre in genres:
@@ -335,11 +337,14 @@ class Catalog:
         )
 
 
-def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
-    contour = fill_rests(melody)
-    if len(contour.pitch_midi) == 0:
+def _require_pitch(song: Song, melody: Melody) -> None:
+    if not melody.voiced.any():
         raise CatalogError(f"song {song.id!r:.80} has no melody: no frame of it is voiced")
-    windows = cut_windows(contour, encoder.window_s, encoder.song_hop_s, encoder.n_frames)
+
+
+def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
+    _require_pitch(song, melody)
+    windows = cut_windows(fill_rests(melody), encoder.window_s, encoder.song_hop_s, encoder.n_frames)
     return encoder.encode_songs(windows.pitch_st).astype(np.float16)
 
 

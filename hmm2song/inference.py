@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ from hmm2song.pitch import track_pitch
 from hmm2song.quality import assess
 from hmm2song.results import Advice, Alignment, Match, SearchResult
 from hmm2song.search import MelodySearch, Ranking
-from hmm2song.song import ANY_GENDER
+from hmm2song.song import ANY_GENDER, Song
 from hmm2song.windows import FilledContour, fill_rests
 
 DEFAULT_TOP_K = 10
@@ -117,6 +117,23 @@ class Recognizer:
         resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
         encoder = default_encoder()
         return cls(Catalog.load(resolved.folder, encoder), encoder, resolved.notices)
+
+    @classmethod
+    def from_melodies(
+        cls, melodies: Mapping[str, Melody], progress: Callable[[int, int], None] | None = None
+    ) -> Recognizer:
+        """Search bare melodies, given by id; each needs a voiced frame.
+
+        ``progress`` is called with (songs done, songs in all) while their catalog is built.
+
+        Raises
+        ------
+        CatalogError
+            No melodies, or one without any pitch.
+        """
+        encoder = default_encoder()
+        songs = [Song(id=song_id, title=song_id) for song_id in melodies]
+        return cls(Catalog.build(songs, list(melodies.values()), encoder, progress=progress), encoder)
 
     def warm_up(self) -> None:
         """Run one search, so that the first visitor does not wait for compilation and model loading."""

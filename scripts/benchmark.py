@@ -28,11 +28,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
 from hmm2song.inference import Recognizer
 from hmm2song.melody import Melody
-from hmm2song.song import Song
 
 EXAMPLES = ROOT / "assets" / "examples"
 START_TIMEOUT_S = 120.0
@@ -111,15 +108,13 @@ def measure_latencies(sizes: list[int], hums: list[Path], repeats: int, seed: in
 
 def enlarged(n_songs: int, seed: int) -> Recognizer:
     """Return a recogniser over the bundled melodies and copies of them, ``n_songs`` in all."""
-    encoder = default_encoder()
     melodies = Recognizer.from_pretrained().catalog.melodies
     rng = np.random.default_rng(seed)
     copies = [
         melodies[index] if index < len(melodies) else changed(melodies[index % len(melodies)], rng)
         for index in tqdm(range(n_songs), desc=f"{n_songs} songs", leave=False)
     ]
-    songs = [Song(id=f"{index}", title=f"copy {index}") for index in range(n_songs)]
-    return Recognizer(Catalog.build(songs, copies, encoder), encoder)
+    return Recognizer.from_melodies({f"copy {index}": melody for index, melody in enumerate(copies)})
 
 
 def changed(melody: Melody, rng: np.random.Generator) -> Melody:

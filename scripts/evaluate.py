@@ -33,14 +33,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
 from hmm2song.inference import MAX_TOP_K, Recognizer
 from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
 from hmm2song.pitch import track_pitch
-from hmm2song.song import Song
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -76,7 +73,11 @@ def main() -> int:
         queries = read_queries(options.queries)
         started_s = time.perf_counter()
         skipped: list[str] = []
-        recognizer = load_catalog(options.catalog) if options.catalog else build(read_all(options, queries, skipped))
+        recognizer = (
+            Recognizer.from_pretrained(options.catalog)
+            if options.catalog
+            else build(read_all(options, queries, skipped))
+        )
         n_unanswerable = count_unanswerable(queries, {song.id for song in recognizer.catalog.songs})
         build_seconds = time.perf_counter() - started_s
     except Hmm2SongError as error:
@@ -160,12 +161,6 @@ def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[st
     if options.medley > 1:
         songs = hide_in_medleys(songs, read_fillers(options.fillers, queries), options.medley, options.seed)
     return songs
-
-
-def load_catalog(folder: Path) -> Recognizer:
-    """Load a catalog folder."""
-    encoder = default_encoder()
-    return Recognizer(Catalog.load(folder, encoder), encoder)
 
 
 def read_songs(path: Path, skipped: list[str]) -> Iterator[tuple[str, Melody]]:
@@ -260,15 +255,8 @@ def hide_in_medleys(
 def build(songs: list[tuple[str, Melody]]) -> Recognizer:
     """Make a catalog of the songs; ids that occur twice keep their first song."""
     unique = dict(reversed(songs))
-    encoder = default_encoder()
     with tqdm(total=len(unique), desc="catalog", unit=" songs") as bar:
-        catalog = Catalog.build(
-            [Song(id=song_id, title=song_id) for song_id in unique],
-            list(unique.values()),
-            encoder,
-            progress=lambda done, _: bar.update(done - bar.n),
-        )
-    return Recognizer(catalog, encoder)
+        return Recognizer.from_melodies(unique, progress=lambda done, _: bar.update(done - bar.n))
 
 
 def sample(queries: list[Query], limit: int | None, seed: int) -> list[Query]:

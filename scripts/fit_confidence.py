@@ -25,14 +25,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.catalog import Catalog
 from hmm2song.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
-from hmm2song.encoder import default_encoder
 from hmm2song.errors import AudioError
 from hmm2song.inference import MAX_TOP_K, Recognizer
 from hmm2song.results import SearchResult
 from hmm2song.scores import read_scores
-from hmm2song.song import Song
 
 CATALOG_SHARES = (1.0, 0.4, 0.15)
 """Sizes of the catalogs asked, as shares of the songs given; of the 100 ranked, 15 must remain to have a crowd."""
@@ -81,11 +78,8 @@ def main() -> int:
 
 def collect_trials(options: argparse.Namespace) -> list[Trial]:
     """Ask every hum and cut the answers into trials."""
-    songs = {scored.song.id: scored for path in options.songs for scored in read_scores(path).melodies}
-    encoder = default_encoder()
-    entries = [Song(id=song_id, title=song_id) for song_id in songs]
-    catalog = Catalog.build(entries, [scored.melody for scored in songs.values()], encoder)
-    recognizer = Recognizer(catalog, encoder)
+    scores = (scored for path in options.songs for scored in read_scores(path).melodies)
+    recognizer = Recognizer.from_melodies({scored.song.id: scored.melody for scored in scores})
     with options.queries.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     rng = random.Random(options.seed)
