@@ -1,0 +1,1 @@
+"""Offline: how a collection of songs is put together before it becomes a catalog."""

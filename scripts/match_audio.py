@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""Fill the path column of info.csv from your own music folder.
+
+    pip install -r requirements-collect.txt
+    python scripts/match_audio.py --table info.csv --music my-music
+    python -m hmm2song index my-music --out my-catalog
+
+Recordings are recognised by their tags (title, artist), then by file and folder names; small differences, brackets and
+Unicode forms do not matter. Nothing is downloaded, moved or changed: the table with paths is written into the music
+folder as info.csv, where `python -m hmm2song index` finds it. Paths already there are kept as long as the file is.
+
+match_report.csv, beside it, lists what to look at: pairs to check, songs without a recording (with the nearest one
+found) and recordings left over. Correct a path in info.csv by hand, or empty it, and run the command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hmm2song.dataset.info_csv import Row, TableError, read_info, write_info, write_whole
+from hmm2song.dataset.match import Matching, MusicFolderError, Unusable, find_recordings, match, read_track
+from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing import INFO_NAME
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+REPORT_NAME = "match_report.csv"
+REPORT_COLUMNS = ("what", "id", "Title", "Singer", "path", "score", "how")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
+        stream.reconfigure(errors="replace")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, required=True, help="the table of songs, info.csv")
+    parser.add_argument("--music", type=Path, required=True, metavar="FOLDER", help="folder of recordings")
+    options = parser.parse_args(arguments)
+    try:
+        run(options.table, options.music)
+    except (Hmm2SongError, OSError) as error:
+        print(f"match_audio.py: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("match_audio.py: stopped; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def run(table: Path, music: Path) -> None:
+    """Write the table with paths and the report, and say how it went."""
+    rows = read_info(table)
+    out = music / INFO_NAME
+    files, unusable = find_recordings(music)
+    if out.exists() and not out.samefile(table):
+        raise TableError(f"{out} exists and is another table; go on with it (--table {out}) or move it away")
+    if not files:
+        raise MusicFolderError(
+            f"no usable recording in {str(music)!r}" + (f" ({unusable[0].reason})" if unusable else "")
+        )
+    taken = kept_paths(rows, files, music)
+    free = [file for file in files if file not in taken.values()]
+    wanting = [row for row in rows if row["id"] not in taken]
+    tracks = [read_track(file, music) for file in tqdm(free, desc="tags", unit=" files", file=sys.stderr)]
+    matching = match(wanting, tracks)
+    paths = {pair.song_id: pair.path for pair in matching.pairs}
+    paths |= {song_id: file.relative_to(music).as_posix() for song_id, file in taken.items()}
+    write_info(out, [row | {"path": paths.get(row["id"], "")} for row in rows])
+    write_whole(music / REPORT_NAME, report(wanting, matching, unusable))
+    n_to_check = sum(not pair.is_sure for pair in matching.pairs)
+    print(
+        f"{out}: {len(paths)} of {len(rows)} songs have a recording, {n_to_check} of them to check; "
+        f"{len(matching.unused) + len(unusable)} recordings left over; see {music / REPORT_NAME}"
+    )
+
+
+def kept_paths(rows: Sequence[Row], files: Sequence[Path], music: Path) -> dict[str, Path]:
+    """Return the files that the table names already, by the id of the song."""
+    known = {same_form(file.relative_to(music).as_posix()): file for file in files}
+    return {row["id"]: known[same_form(row["path"])] for row in rows if same_form(row["path"]) in known}
+
+
+def same_form(path: str) -> str:
+    """Return a path as spelt everywhere: another system may store the same name in another Unicode form."""
+    return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))
+
+
+def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[Unusable]) -> str:
+    """Return what to look at, as CSV; ``wanting`` are the songs that had no recording before."""
+    pairs = {pair.song_id: pair for pair in matching.pairs}
+    near = {pair.song_id: pair for pair in matching.near_misses}
+    to_check = sorted((pair for pair in matching.pairs if not pair.is_sure), key=lambda pair: pair.score)
+    songs = {row["id"]: row for row in wanting}
+    lines = [songs[pair.song_id] | {"what": "check"} | vars(pair) for pair in to_check]
+    for song_id, row in songs.items():
+        if song_id in near:
+            lines.append(row | {"what": "no recording, nearest"} | vars(near[song_id]))
+        elif song_id not in pairs:
+            gone = f"{row['path']} is not in the folder" if row["path"] else ""
+            lines.append(row | {"what": "no recording", "path": "", "how": gone})
+    lines += [{"what": "unused recording", "path": path} for path in matching.unused]
+    lines += [{"what": "unusable file", "path": file.path, "how": file.reason} for file in unusable]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, REPORT_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

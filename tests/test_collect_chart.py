@@ -1,0 +1,701 @@
+"""scripts/collect_chart.py against a web server of our own: what it reads, what it leaves alone, how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import runpy
+import subprocess
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hmm2song.dataset import melon
+from hmm2song.dataset.fetch import (
+    FIRST_WAIT_S,
+    MAX_ATTEMPTS,
+    MAX_PAGE_BYTES,
+    MAX_WAIT_S,
+    FetchError,
+    PageMissingError,
+    PoliteClient,
+    RobotsError,
+)
+from hmm2song.dataset.info_csv import (
+    COLUMNS,
+    TableError,
+    add_collected,
+    apply_corrections,
+    read_corrections,
+    read_info,
+    write_info,
+)
+from hmm2song.song import Song
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "scripts" / "collect_chart.py"
+PAGES = ROOT / "tests" / "pages"
+HTML = "text/html; charset=utf-8"
+MONTH = "2023-12"
+PAUSE_S = 5.0
+PATIENCE_S = 60.0
+"""How long the tests wait for a subprocess before they fail."""
+DANCE, BALLAD = (melon.chart_path(genre, MONTH) for genre in ("Dance", "Ballad"))
+ARTIST_11, ARTIST_12, ARTIST_13 = map(melon.artist_path, ("11", "12", "13"))
+FEMALE = '솔로<span class="bar">|</span>여성'
+MALE = '그룹<span class="bar">|</span>\n\t\t남성'
+BAR = '<span class="bar">|</span>'
+
+
+def page(name: str) -> str:
+    return (PAGES / name).read_text(encoding="utf-8")
+
+
+def artist_page(kind: str) -> str:
+    return page("artist.html").replace("{type}", kind)
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def answer(body: str | bytes, status: int = 200, **headers: str) -> Answer:
+    named = {"Content-Type": HTML} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, named, body.encode() if isinstance(body, str) else body
+
+
+class Site:
+    """A web server on this machine; ``answers`` are given in turn, the last one for good."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Answer]] = {}
+        self.requests: list[str] = []
+        self.agents: set[str] = set()
+        self.hold: dict[str, threading.Event] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def put(self, path: str, *answers: str | Answer) -> None:
+        self.answers[path] = [answer(given) if isinstance(given, str) else given for given in answers]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.requests.append(self.path)
+                site.agents.add(self.headers["User-Agent"])
+                if self.path in site.hold:
+                    site.hold[self.path].wait(PATIENCE_S)
+                given = site.answers.get(self.path, [answer("nothing here", 404)])
+                status, headers, body = given.pop(0) if len(given) > 1 else given[0]
+                self.send_response(status)
+                for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                with suppress(ConnectionError):  # whoever asked was killed
+                    self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Keep the test's output clean."""
+
+        return Handler
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A site without robots.txt and without pages."""
+    server = Site()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def charts(site: Site) -> Site:
+    """A site with two charts and their artists, of whom one is a woman, one a man and one a secret."""
+    site.put("/robots.txt", answer("User-agent: *\nDisallow: /member/\n", Content_Type="text/plain"))
+    site.put(DANCE, page("chart_dance.html"))
+    site.put(BALLAD, page("chart_ballad.html"))
+    site.put(ARTIST_11, artist_page(FEMALE))
+    site.put(ARTIST_12, artist_page(MALE))
+    site.put(ARTIST_13, artist_page("솔로"))
+    return site
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.sleeps_s: list[float] = []
+
+    def sleep(self, duration_s: float) -> None:
+        self.sleeps_s.append(duration_s)
+        self.now_s += duration_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def client_of(site: Site, clock: Clock, pause_s: float = PAUSE_S) -> PoliteClient:
+    return PoliteClient(site.url, pause_s, sleep=clock.sleep, clock=clock)
+
+
+# Pages --------------------------------------------------------------------------------------------------------
+
+
+def test_a_chart_is_read_row_by_row():
+    assert melon.parse_chart(page("chart_dance.html"), MONTH) == (
+        melon.ChartSong(1, "101", 'Hello, "World" (Feat. 나비)', ("가나다 (GANADA)",), ("11",)),
+        melon.ChartSong(2, "102", "둘이서 & 셋이서", ("가나다 (GANADA)", "라마바"), ("11", "12")),
+        melon.ChartSong(3, "103", "모두의 노래", ("Various Artists",), ()),
+    )
+
+
+def test_text_becomes_nfc():
+    spelt_apart = unicodedata.normalize("NFD", page("chart_ballad.html"))
+    assert melon.parse_chart(spelt_apart)[0].title == "느린 노래"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("data-song-no", "data-no", "no rows"),
+        ('data-song-no="102"', 'data-song-no="../x"', "row 2"),
+        ('class="rank ">2<', 'class="rang">2<', "not both numbers"),
+        ('class="rank ">2<', 'class="rank ">5<', "ranks"),
+        ("rank01", "title", "no title"),
+        ("rank02", "singer", "no div.rank02"),
+        ("Various Artists", "", "no singer"),
+        ("calendar_prid", "calendar", "month"),
+        ("2023.12", "2024.11", "asked for the chart of 2023-12, but the site shows that of 2024.11"),
+    ],
+)
+def test_changed_markup_is_an_error(old, new, said):
+    changed = page("chart_dance.html").replace(old, new)
+    assert changed != page("chart_dance.html")
+    with pytest.raises(melon.MarkupError, match=said):
+        melon.parse_chart(changed, MONTH)
+
+
+def test_a_lyric_keeps_its_lines_and_loses_the_markup():
+    assert melon.parse_lyric(page("song.html")) == '하나 둘,\n"셋"\n\n라 라 라'
+    assert melon.parse_lyric(page("song_without_lyric.html")) == ""
+    with pytest.raises(melon.MarkupError, match="not a song's page"):
+        melon.parse_lyric(page("chart_dance.html"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "gender"),
+    [
+        (FEMALE, "female"),
+        (MALE, "male"),
+        (f"그룹{BAR}혼성", "mixed"),
+        ("솔로", ""),
+        ("", ""),
+        (f"여성{BAR}남성", ""),
+    ],
+)
+def test_the_gender_is_what_the_page_states(kind, gender):
+    assert melon.parse_artist_gender(artist_page(kind)) == gender
+
+
+def test_words_elsewhere_on_the_page_are_no_gender():
+    without = artist_page(FEMALE).replace("<dt>유형</dt>", "<dt>비고</dt>")
+    assert "남성" in without
+    assert melon.parse_artist_gender(without) == ""
+    with pytest.raises(melon.MarkupError, match="not an artist's page"):
+        melon.parse_artist_gender(page("song.html"))
+
+
+@pytest.mark.parametrize(
+    ("artists", "gender"),
+    [
+        (["female", "female"], "female"),
+        (["female", "male"], "mixed"),
+        (["mixed", ""], "mixed"),
+        (["female", ""], ""),
+        ([], ""),
+    ],
+)
+def test_the_gender_of_several(artists, gender):
+    assert melon.song_gender(artists) == gender
+
+
+# Politeness ---------------------------------------------------------------------------------------------------
+
+
+def test_what_robots_txt_forbids_is_not_requested(site):
+    site.put("/robots.txt", answer("User-agent: Friend\nAllow: /\n\nUser-agent: *\nDisallow: /\nAllow: /open\n"))
+    site.put("/open", "yes")
+    client = client_of(site, Clock())
+    with pytest.raises(RobotsError, match="forbids programs to read /chart"):
+        client.get("/chart")
+    assert site.requests == ["/robots.txt"]
+    assert client.get("/open") == "yes"
+
+
+def test_rules_for_us_and_wildcards_count(site):
+    site.put("/robots.txt", answer("User-agent: hmm2song\nDisallow: /*?songId=\n\nUser-agent: *\nDisallow: /\n"))
+    client = client_of(site, Clock())
+    client.require_allowed(["/chart?x=1"])
+    with pytest.raises(RobotsError):
+        client.require_allowed(["/chart?x=1", "/song/detail.htm?songId=1"])
+
+
+@pytest.mark.parametrize(
+    "robots",
+    [
+        answer("", 500),
+        answer("", 503),
+        answer("", 403),
+        answer("", 429),
+        answer("<html>Welcome</html>"),
+        answer("", 302, Location="http://127.0.0.2:9/robots.txt"),
+        answer(f"User-agent: *\nCrawl-delay: {MAX_WAIT_S + 1}\n"),
+    ],
+)
+def test_without_readable_rules_nothing_is_requested(site, robots):
+    site.put("/robots.txt", robots)
+    site.put("/page", "never")
+    with pytest.raises(RobotsError, match=r"robots\.txt"):
+        client_of(site, Clock()).get("/page")
+    assert set(site.requests) == {"/robots.txt"}
+
+
+def test_a_dead_site_is_an_error_after_some_attempts(site):
+    site.close()
+    clock = Clock()
+    with pytest.raises(RobotsError, match=f"gave up after {MAX_ATTEMPTS} attempts"):
+        client_of(site, clock).get("/page")
+    assert len(clock.sleeps_s) >= MAX_ATTEMPTS - 1
+
+
+def test_there_is_a_pause_before_every_request_but_the_first(site):
+    site.put("/a", "1")
+    clock = Clock()
+    client = client_of(site, clock)
+    client.get("/a")
+    client.get("/a")
+    clock.now_s += PAUSE_S + 1.0  # the caller was busy for longer than the pause
+    client.get("/a")
+    assert clock.sleeps_s == [PAUSE_S, PAUSE_S]
+    assert site.requests == ["/robots.txt", "/a", "/a", "/a"]
+    assert all(agent.startswith("Hmm2Song/") for agent in site.agents)
+
+
+def test_the_site_may_ask_for_longer_pauses(site):
+    site.put("/robots.txt", answer("User-agent: *\nCrawl-delay: 30\n"))
+    site.put("/a", "1")
+    clock = Clock()
+    client_of(site, clock).get("/a")
+    assert clock.sleeps_s == [30.0]
+
+
+def test_faults_are_waited_out_twice_as_long_each_time(site):
+    site.put("/a", answer("", 503), answer("", 500), answer("", 429), "at last")
+    clock = Clock()
+    told: list[tuple[float, str]] = []
+    client = PoliteClient(site.url, 0.0, lambda *wait: told.append(wait), clock.sleep, clock)
+    assert client.get("/a") == "at last"
+    assert [wait_s for wait_s, _ in told] == clock.sleeps_s == [FIRST_WAIT_S, 2 * FIRST_WAIT_S, 4 * FIRST_WAIT_S]
+    assert [problem[:3] for _, problem in told] == ["503", "500", "429"]
+
+
+def test_a_site_that_stays_broken_is_given_up(site):
+    site.put("/a", answer("", 429))
+    with pytest.raises(FetchError, match=r"gave up after .* \(429 Too Many Requests\)"):
+        client_of(site, Clock()).get("/a")
+    assert site.requests.count("/a") == MAX_ATTEMPTS
+
+
+def test_a_cut_answer_is_asked_for_again(site):
+    site.put("/a", answer("half", Content_Length="8"), "complete")
+    assert client_of(site, Clock()).get("/a") == "complete"
+
+
+def test_retry_after_is_obeyed(site):
+    in_100_s = formatdate(time.time() + 100.0, usegmt=True)
+    site.put("/a", answer("", 429, Retry_After="77"), answer("", 503, Retry_After=in_100_s), "done")
+    site.put("/b", answer("", 429, Retry_After="soon"), "done")
+    clock = Clock()
+    client = client_of(site, clock, pause_s=0.0)
+    client.get("/a")
+    client.get("/b")
+    assert clock.sleeps_s[0] == 77.0
+    assert clock.sleeps_s[1] == pytest.approx(100.0, abs=30.0)
+    assert clock.sleeps_s[2:] == [FIRST_WAIT_S]
+
+
+def test_too_long_a_retry_after_ends_the_run(site):
+    site.put("/a", answer("", 429, Retry_After="86400"))
+    clock = Clock()
+    with pytest.raises(FetchError, match="wait 86400 s"):
+        client_of(site, clock).get("/a")
+    assert site.requests.count("/a") == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 406, 451])
+def test_a_refusal_is_not_argued_with(site, status):
+    site.put("/a", answer("", status))
+    with pytest.raises(FetchError, match=f"refuses this program .{status}"):
+        client_of(site, Clock()).get("/a")
+    assert site.requests.count("/a") == 1
+
+
+def test_a_missing_page_is_told_apart(site):
+    with pytest.raises(PageMissingError):
+        client_of(site, Clock()).get("/a")
+
+
+def test_redirects_stay_on_the_site_and_inside_the_rules(site):
+    other = Site()
+    other.put("/elsewhere", "bait")
+    site.put("/robots.txt", answer("User-agent: *\nDisallow: /member\n"))
+    site.put("/a", answer("", 301, Location="/b?x=1#top"))
+    site.put("/b?x=1", "moved")
+    site.put("/login", answer("", 302, Location="/member/login"))
+    site.put("/loop", answer("", 302, Location="/loop"))
+    site.put("/out", answer("", 302, Location=f"{other.url}/elsewhere"))
+    site.put("/almost", answer("", 302, Location=f"{site.url}.example.org/"))
+    client = client_of(site, Clock())
+    assert client.get("/a") == "moved"
+    with pytest.raises(RobotsError):
+        client.get("/login")
+    with pytest.raises(FetchError, match="more than"):
+        client.get("/loop")
+    for path in ("/out", "/almost"):
+        with pytest.raises(FetchError, match="another site"):
+            client.get(path)
+    other.close()
+    assert other.requests == []
+    assert "/member/login" not in site.requests
+
+
+def test_what_is_no_page_is_refused(site):
+    site.put("/large", answer(b"x" * (MAX_PAGE_BYTES + 1)))
+    site.put("/json", answer("{}", Content_Type="application/json"))
+    site.put("/binary", answer(b"\xff\xfe\xfa"))
+    site.put("/korean", answer("한글".encode("euc-kr"), Content_Type="text/html; charset=EUC-KR"))
+    site.put("/unlabelled", answer("한글", Content_Type="text/html"))
+    client = client_of(site, Clock())
+    for path, said in (("/large", "larger"), ("/json", "instead of a page"), ("/binary", "not text")):
+        with pytest.raises(FetchError, match=said):
+            client.get(path)
+    assert client.get("/korean") == client.get("/unlabelled") == "한글"
+
+
+def test_a_page_that_trickles_in_is_given_up(site):
+    site.put("/slow", answer(b"x" * 1_000_000))
+    client = PoliteClient(site.url, 0.0, sleep=lambda _: None, clock=itertools.count(0.0, 50.0).__next__)
+    with pytest.raises(FetchError, match="did not arrive"):
+        client.get("/slow")
+
+
+@pytest.mark.parametrize(
+    "address", ["melon.com", "ftp://x.org", "https://x.org/chart", "https://me:secret@x.org", "https://[", "https://"]
+)
+def test_an_address_must_be_a_site(address):
+    with pytest.raises(FetchError, match="not a site"):
+        PoliteClient(address)
+
+
+# The table ----------------------------------------------------------------------------------------------------
+
+
+def row(**cells: str) -> dict[str, str]:
+    return dict.fromkeys(COLUMNS, "") | cells
+
+
+def test_a_table_survives_being_written_and_read(tmp_path):
+    rows = [
+        row(
+            id="1", Title='눈, "코", 입', Singer="가, 나", Lyric="하나\n둘,\n\n셋", genre="Dance, Ballad", gender="male"
+        ),
+        row(id="2", Title="=1+1", path=unicodedata.normalize("NFD", "한글/노래.mp3"), note="mine"),
+    ]
+    write_info(tmp_path / "info.csv", rows)
+    again = read_info(tmp_path / "info.csv")
+    assert again == [rows[0] | {"note": ""}, rows[1]]
+    assert [Song.from_row(read).genres for read in again] == [("Dance", "Ballad"), ()]
+    with (tmp_path / "info.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.reader(file)) == [*COLUMNS, "note"]
+
+
+def test_tables_of_other_programs_are_read(tmp_path):
+    file = tmp_path / "excel.csv"
+    file.write_bytes("ID,title,Gender,genre\r\n7,노래,여성,Dance \r\n".encode("cp949"))
+    assert read_info(file) == [row(id="7", Title="노래", gender="female", genre="Dance")]
+    file.write_bytes('\ufeffid,Title,Lyric\r\n7,노래,"a\r\nb\rc"\r\n,,\r\n'.encode())
+    assert read_info(file) == [row(id="7", Title="노래", Lyric="a\nb\nc")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "first line"),
+        ("Singer,genre\nx,y\n", "first line"),
+        ("id,id\n1,2\n", "twice"),
+        ("id,Title\n1,a,b\n", r"line 2: 3 cells for 2 columns"),
+        ("id,Title\n,a\n", "line 2: the row has no id"),
+        ("id,Title\n1,a\n1,b\n", "line 3: the id '1' is already"),
+        ("id,gender\n1,robot\n", "line 2: gender 'robot'"),
+        ("id,path\n1,../a.mp3\n", "leads out"),
+        ("id,path\n1,/a.mp3\n", "leads out"),
+        ("id,Lyric\n1," + "x" * 100_001 + "\n", "line 2"),
+        ("id,Lyric\n1," + "x" * 200_000 + "\n", "line 2"),
+        (b"\x81\xff\xff", "not text"),
+    ],
+)
+def test_broken_tables_are_named(tmp_path, content, said):
+    file = tmp_path / "info.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TableError, match=said):
+        read_info(file)
+
+
+def test_the_old_table_stays_when_the_new_one_cannot_be_written(tmp_path, monkeypatch):
+    file = tmp_path / "info.csv"
+    write_info(file, [row(id="1")])
+    before = file.read_bytes()
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(TableError, match="No space left"):
+        write_info(file, [row(id="2")])
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_collected_rows_complete_and_never_overwrite():
+    old = [row(id="1", Title="mine", genre="Indie", gender="male", path="a.mp3"), row(id="9", Title="old")]
+    new = [row(id="1", Title="theirs", Singer="S", genre="Ballad", gender="female"), row(id="2", Title="new")]
+    assert add_collected(old, new) == [
+        row(id="1", Title="mine", Singer="S", genre="Indie, Ballad", gender="male", path="a.mp3"),
+        row(id="9", Title="old"),
+        row(id="2", Title="new"),
+    ]
+
+
+def test_corrections_win_and_find_their_rows():
+    old = [row(id="1", Title="같은", Singer="갑", gender="male", path="a.mp3"), row(id="2", Title="같은", Singer="을")]
+    corrected = apply_corrections(
+        old, [row(id="1", gender="female"), row(Title="같은", Singer="을", genre="Trot"), row(Title="New", Singer="N")]
+    )
+    assert corrected[0] == old[0] | {"gender": "female"}
+    assert corrected[1] == old[1] | {"genre": "Trot"}
+    assert corrected[2]["id"].startswith("own-")
+    assert apply_corrections(corrected, [row(Title="new ", gender="mixed")])[2] == corrected[2] | {
+        "Title": "new ",
+        "gender": "mixed",
+    }
+    with pytest.raises(TableError, match="fits 2 rows"):
+        apply_corrections(old, [row(Title="같은", gender="female")])
+    with pytest.raises(TableError, match="which the table lacks"):
+        apply_corrections(old, [row(id="3", gender="female")])
+
+
+def test_a_correction_needs_something_to_go_by(tmp_path):
+    file = tmp_path / "more.csv"
+    file.write_text("id,Title,gender\n,,female\n", encoding="utf-8")
+    with pytest.raises(TableError, match="line 2: the row needs an id or a Title"):
+        read_corrections(file)
+
+
+# The script ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def collect(charts: Site, tmp_path: Path) -> Callable[..., int]:
+    """Run the script on the site, into ``info.csv`` of the test's folder."""
+    main = runpy.run_path(str(SCRIPT))["main"]
+
+    def run(*arguments: str) -> int:
+        return main([*options(charts, tmp_path), *arguments])
+
+    return run
+
+
+def options(charts: Site, folder: Path) -> list[str]:
+    return [
+        *("--site", charts.url, "--pause", "0", "--out", str(folder / "info.csv")),
+        *("--month", MONTH, "--genre", "Dance", "--genre", "Ballad"),
+    ]
+
+
+TABLE = [
+    row(
+        id="101", Title='Hello, "World" (Feat. 나비)', Singer="가나다 (GANADA)", genre="Dance, Ballad", gender="female"
+    ),
+    row(id="102", Title="둘이서 & 셋이서", Singer="가나다 (GANADA), 라마바", genre="Dance", gender="mixed"),
+    row(id="103", Title="모두의 노래", Singer="Various Artists", genre="Dance"),
+    row(id="201", Title="느린 노래", Singer="라마바", genre="Ballad", gender="male"),
+    row(id="202", Title="아무도 모르는 사람", Singer="사아자", genre="Ballad"),
+]
+
+
+def test_charts_become_a_table(charts, collect, tmp_path, capsys):
+    assert collect() == 0
+    assert read_info(tmp_path / "info.csv") == TABLE
+    assert charts.requests == ["/robots.txt", DANCE, BALLAD, ARTIST_11, ARTIST_12, ARTIST_13]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["info.csv"]
+    said = capsys.readouterr().out
+    assert "5 songs, 5 new; 2 without gender, 5 without path" in said
+    assert "lists 3 songs, not 150" in said
+
+
+def test_top_cuts_the_charts(charts, collect, tmp_path):
+    assert collect("--top", "1", "--no-gender") == 0
+    assert [song["id"] for song in read_info(tmp_path / "info.csv")] == ["101", "201"]
+    assert charts.requests == ["/robots.txt", DANCE, BALLAD]
+
+
+def test_a_later_run_keeps_what_people_did(charts, collect, tmp_path):
+    (tmp_path / "info.csv").write_text(
+        "id,Title,gender,path,genre,mood\n202,아무도,여성,a/b.mp3,Indie,sad\nmine,내 노래,,,,\n", encoding="utf-8"
+    )
+    assert collect() == 0
+    rows = {song["id"]: song for song in read_info(tmp_path / "info.csv")}
+    assert list(rows) == ["202", "mine", "101", "102", "103", "201"]
+    assert rows["202"] == row(
+        id="202", Title="아무도", Singer="사아자", genre="Indie, Ballad", path="a/b.mp3", gender="female", mood="sad"
+    )
+    assert ARTIST_13 not in charts.requests
+
+
+def test_robots_txt_ends_the_run(charts, collect, tmp_path, capsys):
+    charts.put("/robots.txt", answer("User-agent: *\nDisallow: /\nAllow: /global\n", Content_Type="text/plain"))
+    assert collect() == 2
+    assert charts.requests == ["/robots.txt"]
+    assert list(tmp_path.iterdir()) == []
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert f"robots.txt forbids programs to read {DANCE}" in captured.err
+    assert "--from-csv" in captured.err
+
+
+def test_robots_txt_is_asked_about_every_kind_of_page_first(charts, collect, tmp_path):
+    charts.put("/robots.txt", answer("User-agent: *\nDisallow: /artist/\n", Content_Type="text/plain"))
+    assert collect() == 2
+    assert charts.requests == ["/robots.txt"]
+    assert collect("--no-gender") == 0
+    assert len(read_info(tmp_path / "info.csv")) == len(TABLE)
+
+
+def test_lyrics_only_on_request(charts, collect, tmp_path, capsys):
+    charts.put(melon.song_path("201"), page("song.html"))
+    charts.put(melon.song_path("102"), page("song_without_lyric.html"))
+    assert collect() == 0
+    assert not any(path.startswith("/song/") for path in charts.requests)
+    assert "lyrics belong" not in capsys.readouterr().out
+    assert collect("--lyrics") == 0
+    lyrics = {song["id"]: song["Lyric"] for song in read_info(tmp_path / "info.csv")}
+    assert lyrics == dict.fromkeys(("101", "102", "103", "202"), "") | {"201": '하나 둘,\n"셋"\n\n라 라 라'}
+    assert "lyrics belong to their authors" in capsys.readouterr().out
+    assert [entry.name for entry in tmp_path.iterdir()] == ["info.csv"]
+
+
+def test_a_missing_artist_is_no_obstacle(charts, collect, tmp_path):
+    charts.put(ARTIST_12, answer("gone", 404))
+    assert collect() == 0
+    assert {song["id"]: song["gender"] for song in read_info(tmp_path / "info.csv")}["201"] == ""
+
+
+def test_a_killed_run_goes_on_where_it_was(charts, collect, tmp_path):
+    charts.hold[ARTIST_12] = threading.Event()
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *options(charts, tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    deadline_s = time.monotonic() + PATIENCE_S
+    while ARTIST_12 not in charts.requests and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    charts.hold.pop(ARTIST_12).set()
+    assert charts.requests[-1] == ARTIST_12
+    journal = tmp_path / "info.csv.partial" / "pages.jsonl"
+    assert "<" not in journal.read_text(encoding="utf-8")
+    with journal.open("a", encoding="utf-8") as stream:  # as if it had been killed while writing
+        stream.write("\n" + json.dumps({"url": charts.url + ARTIST_12, "parsed": "male"})[:-4])
+    charts.requests.clear()
+    assert collect() == 0
+    assert charts.requests == ["/robots.txt", ARTIST_12, ARTIST_13]
+    assert read_info(tmp_path / "info.csv") == TABLE
+    assert not journal.parent.exists()
+
+
+def test_an_error_on_the_way_keeps_what_was_read(charts, collect, tmp_path, capsys):
+    charts.put(ARTIST_12, "<html>Sorry, we have redesigned</html>")
+    assert collect() == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "artistId=12" in said
+    assert "the markup changed (5 songs so far; the same command goes on from here)" in said
+    assert len(read_info(tmp_path / "info.csv")) == len(TABLE)
+    charts.put(ARTIST_12, artist_page(MALE))
+    charts.requests.clear()
+    assert collect() == 0
+    assert charts.requests == ["/robots.txt", ARTIST_12, ARTIST_13]
+    assert read_info(tmp_path / "info.csv") == TABLE
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "403 Forbidden"), (406, "406 Not Acceptable")])
+def test_a_refused_chart_is_an_error_in_one_line(charts, collect, tmp_path, capsys, status, said):
+    charts.put(DANCE, answer("", status))
+    assert collect() == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hand_made_rows_need_no_network(charts, tmp_path, capsys):
+    main = runpy.run_path(str(SCRIPT))["main"]
+    hand_made = tmp_path / "hand.csv"
+    hand_made.write_text('Title,Singer,genre,gender\n"눈, 코",가,"Indie,Ballad",혼성\n', encoding="utf-8")
+    progress = tmp_path / "info.csv.partial"
+    progress.mkdir()
+    for _ in range(2):
+        assert main(["--from-csv", str(hand_made), "--out", str(tmp_path / "info.csv")]) == 0
+    (made,) = read_info(tmp_path / "info.csv")
+    assert made == row(id=made["id"], Title="눈, 코", Singer="가", genre="Indie, Ballad", gender="mixed")
+    assert charts.requests == []
+    assert progress.is_dir(), "an unfinished collection is not forgotten"
+    assert "1 songs, 0 new" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to do"),
+        (["--month", "2023-13"], "--month 2023-13"),
+        (["--month", "2999-01"], "past month"),
+        (["--month", MONTH, "--pause", "0.5"], "be polite"),
+        (["--month", MONTH, "--pause", "nan"], "be polite"),
+        (["--month", MONTH, "--top", "0"], "--top 0"),
+        (["--month", MONTH, "--out", "nowhere/info.csv"], "no such folder"),
+        (["--month", MONTH, "--site", "https://example.org/chart"], "not a site"),
+        (["--from-csv", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_bad_options_are_one_line(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert runpy.run_path(str(SCRIPT))["main"](arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
