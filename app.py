@@ -22,6 +22,8 @@ import gradio as gr
 from hmm2song import Recognizer
 from hmm2song.audio import MAX_FILE_BYTES
 from hmm2song.errors import AudioError, Hmm2SongError, QueryError
+from hmm2song.inference import MAX_EARLIER, MIN_VOICED_S
+from hmm2song.melody import Melody
 from hmm2song.page import browser, cards
 from hmm2song.page.overlay import overlay_figure, overlay_words
 from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
@@ -96,10 +98,13 @@ class Page:
 
     def _lay_out_answer(self) -> None:
         self.result = gr.State()
+        self.again = gr.State(False)  # whether the next recording is another hum of the tune last searched
+        self.earlier = gr.State(())  # the hums that the recording in the recorder is joined with
         with gr.Row(visible=False, elem_id="results") as self.results:
             with gr.Column(scale=5, min_width=300):
                 self.verdict = gr.HTML()
                 self.drop_filter = gr.Button(variant="primary")
+                self.once_more = gr.Button(size="md", scale=0, elem_id="once-more")
                 self.cards = gr.HTML(js_on_load=browser.CHOOSE_CARD_JS)
             with gr.Column(scale=6, min_width=300, elem_id="overlay") as self.overlay:
                 self.plot_words = gr.HTML()
@@ -111,7 +116,7 @@ class Page:
             self.songs = gr.HTML()
         self.privacy = gr.HTML()
         self.shown = [self.plot_words, self.plot, self.player]
-        columns = [self.verdict, self.drop_filter, self.cards, self.overlay, *self.shown]
+        columns = [self.verdict, self.drop_filter, self.once_more, self.cards, self.overlay, *self.shown]
         self.answered = [self.status, self.results, *columns]
         top = [self.header, self.recorder, self.examples_words, self.filters, *self.narrowing]
         self.worded = [*self.answered, *top, self.catalog_panel, self.query, self.songs, self.privacy]
@@ -124,21 +129,28 @@ class Page:
     # Events
 
     def _connect_search(self) -> None:
-        self._search_after(partial(gr.on, [self.recorder.stop_recording, self.recorder.upload]))
+        self._search_new(partial(gr.on, [self.recorder.stop_recording, self.recorder.upload]))
         self._search_after(partial(gr.on, [widget.input for widget in self.narrowing]))
         dropping = self.drop_filter.click(lambda: ([], ANY_GENDER, False), None, self.narrowing, **QUICK)
         self._search_after(dropping.then)
         for button, path in zip(self.examples, EXAMPLES, strict=True):
-            self._search_after(button.click(partial(str, path), None, self.recorder, **QUICK).then)
+            self._search_new(button.click(partial(str, path), None, self.recorder, **QUICK).then)
         self._say(self.recorder.start_recording, "listening")
-        self._say(self.recorder.clear, "ready")
+        self.recorder.clear(self.wait, [self.again, self.language], self.status, **QUICK)
+        self._say(self.once_more.click, "again")
+        asked = [self.recorder, self.again]
+        self.once_more.click(lambda: (None, True), None, asked, js=browser.SHOW_RECORDER_JS, **QUICK)
         self.cards.click(self.choose, [self.result, self.language], self.shown, **QUICK)
+
+    def _search_new(self, trigger: Callable) -> None:
+        # What a new recording is joined with is settled before the queue: a filter chosen meanwhile must know it.
+        self._search_after(trigger(self.join, [self.result, self.again], self.earlier, **QUICK).then)
 
     def _search_after(self, trigger: Callable) -> None:
         searching = self._say(trigger, "searching").then(
             self.search,
-            [self.recorder, *self.narrowing, self.language],
-            [self.result, *self.answered],
+            [self.recorder, *self.narrowing, self.language, self.again, self.earlier],
+            [self.result, self.again, *self.answered],
             concurrency_id="search",
             trigger_mode="always_last",  # a filter chosen while another is searched must not be lost
             **PRIVATE,
@@ -154,19 +166,40 @@ class Page:
         # change, not input: Gradio's input event misses text that is pasted.
         self.query.change(self.list_songs, [self.query, self.language], self.songs, **QUICK)
         blocks.load(self.greet, None, [self.language, *self.worded], **QUICK)
-        self.language.input(self.word, [self.language, self.result, self.query], self.worded, **QUICK)
+        worded_by = [self.language, self.result, self.again, self.query]
+        self.language.input(self.word, worded_by, self.worded, **QUICK)
         self.language.change(None, self.language, None, js=browser.TELL_LANGUAGE_JS, **QUICK)
 
-    def search(self, path: str | None, genres: list, gender: str, only_known: bool, language: str) -> dict:
+    def wait(self, again: bool, language: str) -> str:
+        """Say what the empty recorder waits for."""
+        return cards.status_html("again" if again else "ready", language)
+
+    def join(self, result: SearchResult | None, again: bool) -> tuple[Melody, ...]:
+        """Return the hums that a new recording is joined with; none unless that was asked for."""
+        return _hums(result)[-MAX_EARLIER:] if again and result else ()
+
+    def search(
+        self,
+        path: str | None,
+        genres: list,
+        gender: str,
+        only_known: bool,
+        language: str,
+        again: bool,
+        earlier: tuple[Melody, ...],
+    ) -> dict:
         """Answer a recording; where a filter was chosen before the first or long after it, say what to do."""
-        if path is None or not os.path.exists(path):
-            return {self.status: cards.status_html("gone" if path else "ready", language)}
+        if path is None:
+            return {self.status: self.wait(again, language)}
+        if not os.path.exists(path):
+            return {self.status: cards.status_html("gone", language)}
         try:
-            result = self.recognizer.recognize(path, genres, gender, TOP_K, only_known)
+            result = self.recognizer.recognize(path, genres, gender, TOP_K, only_known, earlier)
         except Hmm2SongError as error:
-            status = cards.error_html(str(error), language)
+            # Asked for once more, that still holds: the next recording is joined instead of this one.
+            status = cards.error_html(str(error), language) + (self.wait(again, language) if again else "")
             return {self.status: status, self.results: gr.update(visible=False)}
-        return {self.result: result, **self._answer(result, language)}
+        return {self.result: result, self.again: False, **self._answer(result, language)}
 
     def choose(self, result: SearchResult | None, language: str, event: gr.EventData) -> dict:
         """Show the match whose card was opened."""
@@ -182,9 +215,9 @@ class Page:
     def greet(self, request: gr.Request) -> dict:
         """Word the page in the visitor's language."""
         language = preferred_language(request.headers.get("accept-language"))
-        return {self.language: language, **self.word(language, None, "")}
+        return {self.language: language, **self.word(language, None, False, "")}
 
-    def word(self, language: str, result: SearchResult | None, query: str) -> dict:
+    def word(self, language: str, result: SearchResult | None, again: bool, query: str) -> dict:
         """Word the whole page, the last answer included, in ``language``."""
         labels = {
             self.recorder: text(language, "recorder"),
@@ -194,10 +227,10 @@ class Page:
             self.catalog_panel: text(language, "catalog"),
             self.query: text(language, "catalog_search", n=len(self.catalog)),
         }
-        ready = {self.status: cards.status_html("ready", language)}
         return {
             **{widget: gr.update(label=label) for widget, label in labels.items()},
-            **(self._answer(result, language) if result else ready),
+            **(self._answer(result, language) if result else {}),
+            **({self.status: self.wait(again, language)} if again or not result else {}),
             self.gender: gr.update(label=text(language, "gender"), choices=self._gender_choices(language)),
             self.header: cards.header_html(language),
             self.examples_words: cards.examples_html(language),
@@ -206,7 +239,8 @@ class Page:
         }
 
     def _answer(self, result: SearchResult, language: str) -> dict:
-        verdict, dropping = cards.verdict_html(result, language), text(language, "drop_filter")
+        verdict = cards.verdict_html(result, language)
+        dropping, once_more = text(language, "drop_filter"), text(language, "once_more")
         return {
             **(self._show(result, result.matches[0], language) if result.matches else {}),
             self.overlay: gr.update(visible=bool(result.matches)),
@@ -214,6 +248,7 @@ class Page:
             self.results: gr.update(visible=True),
             self.verdict: gr.update(value=verdict, visible=bool(verdict)),
             self.drop_filter: gr.update(value=dropping, visible=result.elsewhere is not None),
+            self.once_more: gr.update(value=once_more, visible=1 <= len(_hums(result)) <= MAX_EARLIER),
             self.cards: cards.ranking_html(result, language),
         }
 
@@ -247,21 +282,28 @@ class Api:
             gr.JSON([], visible=False),
             gr.Textbox(ANY_GENDER, visible=False),
             gr.JSON(str(TOP_K), visible=False),
+            gr.Audio(type="filepath", visible=False),
         ]
         answer = gr.JSON(label="result", visible=False)
         gr.on([], self.recognize, asked, answer, api_name="recognize", concurrency_id="search")
         gr.api(self.catalog, api_name="catalog", queue=False)
         gr.api(self.song, api_name="song", queue=False)
 
-    def recognize(self, audio: str, genres: list[str] | None, gender: str | None, top_k: int | None) -> dict:
-        """Find the song of a recording: a :class:`hmm2song.results.SearchResult` as JSON."""
+    def recognize(
+        self, audio: str, genres: list[str] | None, gender: str | None, top_k: int | None, earlier: str | None = None
+    ) -> dict:
+        """Find the song of a recording, joined with an earlier one of the same tune if there is one.
+
+        Returns a :class:`hmm2song.results.SearchResult` as JSON.
+        """
         with _polite_errors():
             if audio is None:
                 raise AudioError('no recording was sent; pass audio=handle_file("hum.wav")')
             if not isinstance(genres, list | str | None):
                 raise QueryError(f"genres must be a list of names, got {genres!r:.60}")
             top_k = TOP_K if top_k is None else top_k
-            result = self.recognizer.recognize(audio, genres or (), gender or ANY_GENDER, top_k)
+            hums = [self.recognizer.hear(earlier)] if earlier else []
+            result = self.recognizer.recognize(audio, genres or (), gender or ANY_GENDER, top_k, earlier=hums)
         return result.to_dict()
 
     def catalog(self, query: str = "") -> list[dict]:
@@ -277,6 +319,11 @@ class Api:
         # Gradio's client takes any object with a "path" for a file and would try to download it.
         fields["recording"] = fields.pop("path")
         return {**fields, "artist": song.artist, "melody_s": round(melody.duration_s, 2)}
+
+
+def _hums(result: SearchResult) -> tuple[Melody, ...]:
+    """Return the hums of an answer that another one can be joined with: those in which a melody was heard."""
+    return tuple(hum for hum in (*result.earlier, result.hum) if hum.voiced_s >= MIN_VOICED_S)
 
 
 @contextmanager

@@ -12,20 +12,22 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from tqdm import tqdm
 
 from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
+from hmm2song.encoder import default_encoder, encoder_of
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing import SKIPPED_NAME, index
-from hmm2song.inference import Recognizer
+from hmm2song.inference import MAX_EARLIER, Recognizer
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXAMPLES = """examples:
   python -m hmm2song recognize hum.wav
   python -m hmm2song recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
+  python -m hmm2song recognize hum.wav again.wav
   python -m hmm2song recognize hum.wav --catalog my-catalog --json
   python -m hmm2song index my-music --out my-catalog
   python -m hmm2song index info.csv --out my-catalog --workers 4
@@ -85,7 +87,13 @@ def _add_command(commands, name: str, run, summary: str) -> argparse.ArgumentPar
 
 def _add_recognize(commands) -> None:
     command = _add_command(commands, "recognize", _recognize, "Find the song that a recording hums, sings or whistles.")
-    command.add_argument("file", metavar="FILE", help="the recording: wav, flac, ogg, mp3, m4a, webm, ...")
+    command.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="the recording: wav, flac, ogg, mp3, m4a, webm, ...; "
+        f"of several hums of the same tune (at most {1 + MAX_EARLIER}) the first is shown and all are joined",
+    )
     command.add_argument(
         "--genre",
         action="append",
@@ -115,12 +123,14 @@ def _add_recognize(commands) -> None:
 
 def _recognize(options: argparse.Namespace) -> None:
     recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
+    shown, *others = options.files
     result = recognizer.recognize(
-        options.file,
+        shown,
         genres=tuple(options.genre),
         gender=options.gender,
         top_k=options.top_k,
         only_known=options.only_known,
+        earlier=[recognizer.hear(file) for file in others],
     )
     if options.json:
         _print_json(result.to_dict())
@@ -132,7 +142,8 @@ def _recognize(options: argparse.Namespace) -> None:
     if result.no_match:
         print(f"No match: probably none of the {result.n_searched} songs searched.")
     if result.matches:
-        print("The closest:" if result.no_match else f"Best of {result.n_searched} songs:")
+        joined = f", {1 + len(result.earlier)} hums joined" if result.earlier else ""
+        print(("The closest" if result.no_match else f"Best of {result.n_searched} songs") + joined + ":")
         _print_table(
             ("", "sure", "title", "artist", "genre", "at", "key", "tempo"),
             [_match_row(match) for match in result.matches],
@@ -220,7 +231,7 @@ def _add_info(commands) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    encoder = default_encoder()
+    encoder = encoder_of(Path(options.catalog))
     catalog = Catalog.load(options.catalog, encoder)
     duration_s = sum(melody.duration_s for melody in catalog.melodies)
     genres, genders = catalog.genre_counts(), catalog.gender_counts()

@@ -22,8 +22,9 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,8 @@ from hmm2song.catalog_files import (
 from hmm2song.encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.melody import Melody
-from hmm2song.song import ANY_GENDER, GENDERS, Song
-from hmm2song.windows import cut_windows, fill_rests
+from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
+from hmm2song.windows import fill_rests
 
 UNVOICED_CENTS = -32768
 CENTS_PER_ST = 100.0
@@ -56,10 +57,11 @@ CENTS_PER_ST = 100.0
 class Selection:
     """Songs a filter leaves.
 
-    ``mask`` has shape (n_songs,), bool; ``n_unknown`` counts the songs kept although the genre or gender asked for
-    is unknown of them.
+    ``mask`` has shape (n_songs,), bool, the songs that pass ``wanted``; ``n_unknown`` counts those of them whose genre
+    or gender is unknown although it was asked for.
     """
 
+    wanted: SongFilter
     mask: np.ndarray
     n_unknown: int
 
@@ -79,7 +81,7 @@ class Catalog:
     melodies : tuple of Melody
         In the order of ``songs``.
     embeddings : np.ndarray, shape (n_windows, dim), float16
-        All songs' windows one after the other, every ``encoder.song_hop_s`` seconds from a song's first voiced frame.
+        All songs' windows one after the other, one every hop of the encoder from a song's first voiced frame.
     n_windows : np.ndarray, shape (n_songs,), int32
     encoder_fingerprint : str
     credits : str
@@ -136,11 +138,15 @@ class Catalog:
         CatalogError
             No songs, different lengths, repeated ids, or a melody without any voiced frame.
         """
+        if len(songs) != len(melodies):
+            raise CatalogError(f"{len(songs)} songs but {len(melodies)} melodies")
         embedded = []
-        for done, (song, melody) in enumerate(zip(songs, melodies, strict=True), start=1):
-            embedded.append(_embed_song(song, melody, encoder))
-            if progress:
-                progress(done, len(songs))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            embeddings = pool.map(partial(_embed_song, encoder=encoder), songs, melodies)
+            for done, rows in enumerate(embeddings, start=1):
+                embedded.append(rows)
+                if progress:
+                    progress(done, len(songs))
         return cls(
             songs=tuple(songs),
             melodies=tuple(melodies),
@@ -209,26 +215,17 @@ class Catalog:
         QueryError
             A genre that no song has, or a gender other than any, female, male, mixed.
         """
-        wanted = self._known_genres(genres)
         if gender not in (ANY_GENDER, *GENDERS):
             raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
-        unknown = np.array(
-            [bool(wanted and not song.genres) or (gender != ANY_GENDER and not song.gender) for song in self.songs]
-        )
-        fits = np.array(
-            [
-                (not wanted or not song.genres or not wanted.isdisjoint(song.genres))
-                and (gender == ANY_GENDER or song.gender in ("", gender))
-                for song in self.songs
-            ]
-        )
-        mask = fits & ~unknown if only_known else fits
-        return Selection(mask, int(np.count_nonzero(mask & unknown)))
+        wanted = SongFilter(self._known_genres(genres), gender, only_known)
+        mask = np.array([wanted.passes(song) for song in self.songs])
+        unknown = np.array([wanted.is_unknown_of(song) for song in self.songs])
+        return Selection(wanted, mask, int(np.count_nonzero(mask & unknown)))
 
-    def _known_genres(self, genres: Iterable[str]) -> set[str]:
+    def _known_genres(self, genres: Iterable[str]) -> tuple[str, ...]:
         genres = tuple(genres)
         if not genres:
-            return set()  # the usual search: do not count a large catalog's genres for it
+            return ()  # the usual search: do not count a large catalog's genres for it
         known = tuple(self.genre_counts())
         wanted = set()
         for genre in genres:
@@ -236,7 +233,7 @@ class Catalog:
             if not alike:
                 raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
             wanted |= alike
-        return wanted
+        return tuple(sorted(wanted))
 
     def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
         """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
@@ -326,6 +323,10 @@ class Catalog:
             raise CatalogError(
                 f"catalog {folder.name!r}: embeddings of shape {embeddings.shape}, expected (n, {encoder.dim})"
             )
+        if embeddings.dtype != np.float16 or not np.isfinite(embeddings).all():
+            raise CatalogError(f"catalog {folder.name!r}: the embeddings are not finite float16 numbers")
+        if n_windows.dtype != np.int32 or n_windows.ndim != 1:
+            raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
         return cls(
             songs,
             melodies,
@@ -344,8 +345,7 @@ def _require_pitch(song: Song, melody: Melody) -> None:
 
 def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
     _require_pitch(song, melody)
-    windows = cut_windows(fill_rests(melody), encoder.window_s, encoder.song_hop_s, encoder.n_frames)
-    return encoder.encode_songs(windows.pitch_st).astype(np.float16)
+    return encoder.embed_song(fill_rests(melody)).astype(np.float16)
 
 
 def _fold(text: str) -> str:

@@ -42,3 +42,11 @@ class IntegrityError(CatalogError):
 
 class HubError(Hmm2SongError):
     """A repository on the Hub cannot be reached or does not hold what it should."""
+
+
+class ModelError(Hmm2SongError):
+    """A model cannot be read or does not fit its configuration."""
+
+
+class IndexUnavailableError(Hmm2SongError):
+    """A search index outside this program cannot be reached, or does not hold the catalog in use."""

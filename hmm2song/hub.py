@@ -1,13 +1,13 @@
-"""Where catalogs and their models come from: a folder, a Hugging Face Hub repository, or the bundled one.
+"""Where catalogs and models come from: a folder, a Hugging Face Hub repository, or the bundled ones.
 
 Conventions
 -----------
-* Only :data:`CATALOG_FILES` are downloaded: JSON, safetensors and text, never code or pickles. What they hold
-  is checked by ``Catalog.load``, not here.
+* Only :data:`CATALOG_FILES` or :data:`MODEL_FILES` are downloaded: JSON, safetensors and text, never code or
+  pickles. What they hold is checked by ``Catalog.load`` and ``MelodyEncoder.load``, not here.
 * A branch or tag is resolved to a commit, which a notice reports so that it can be pinned. A pinned commit
   that was downloaded before is used without asking the Hub.
 * A Hub that does not answer is nobody's mistake: the copy downloaded earlier is used, else the bundled
-  catalog, always with a notice. A Hub that answers "no" (wrong name, no access) is an error.
+  catalog or model, always with a notice. A Hub that answers "no" (wrong name, no access) is an error.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ CATALOG_FILES = (
     "manifest.json", "songs.json", "melodies.safetensors", "embeddings.safetensors", "credits.md",
     "config.json", "model.safetensors", "README.md",
 )  # fmt: skip
+"""A catalog may bring its model with it."""
+MODEL_VARIABLE = "HMM2SONG_MODEL"
+"""Environment variable naming the model (a folder or a repository) where the caller names none."""
+BUNDLED_MODEL = Path(__file__).parent.parent / "assets" / "model"
+MODEL_FILES = ("config.json", "model.safetensors", "README.md")
 HUB_CONNECT_TIMEOUT_S = 2.0
 """Wait for a connection, per network address of the Hub: with four of them a dead network costs 8 s."""
 HUB_TIMEOUT_S = 5.0
@@ -57,12 +62,12 @@ _BUSY_STATUS = {408, 429}  # the client-side status codes that mean "try later",
 
 @dataclass(frozen=True)
 class Resolved:
-    """A catalog folder on this machine.
+    """A catalog's or a model's folder on this machine.
 
     Attributes
     ----------
     folder : Path
-        Holds the catalog's files, not verified yet.
+        Holds the files, not verified yet.
     origin : str
         ``"bundled"``, the folder, or ``owner/name@commit``.
     notices : tuple of str
@@ -75,7 +80,18 @@ class Resolved:
 
 
 @dataclass(frozen=True)
+class _Wanted:
+    """What is looked for: its name in messages, where it is if nobody says, and its files, the telling one first."""
+
+    word: str
+    variable: str
+    bundled: Path
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Repository:
+    wanted: _Wanted
     id: str
     type: str
     revision: str | None
@@ -121,15 +137,43 @@ def resolve_catalog(
     HubError
         The repository or revision does not exist, access is refused, it is no catalog, or cannot be stored.
     """
-    source = source or os.environ.get(CATALOG_VARIABLE)
+    wanted = _Wanted("catalog", CATALOG_VARIABLE, BUNDLED_CATALOG, CATALOG_FILES)
+    return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
+
+
+def resolve_model(
+    source: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Resolved:
+    """Find a model, downloading it if need be.
+
+    Parameters and errors are those of :func:`resolve_catalog`; the environment variable is ``HMM2SONG_MODEL``, and a
+    folder that is no model is a ModelError when it is loaded.
+    """
+    wanted = _Wanted("model", MODEL_VARIABLE, BUNDLED_MODEL, MODEL_FILES)
+    return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
+
+
+def _resolve(
+    wanted: _Wanted,
+    source: str | os.PathLike[str] | None,
+    revision: str | None,
+    token: str | bool | None,
+    cache_dir: str | os.PathLike[str] | None,
+    local_files_only: bool,
+) -> Resolved:
+    source = source or os.environ.get(wanted.variable)
     if not source:
-        return _bundled()
+        return _bundled(wanted)
     folder = os.path.expanduser(source)
     if os.path.isdir(folder):
         return Resolved(Path(folder), str(folder))
     match = _REPOSITORY.fullmatch(source) if isinstance(source, str) else None
     if match is None or PurePosixPath(match[2]).suffix in _FILE_SUFFIXES:
-        accepted = "give a catalog folder, or a Hub repository as 'owner/name' or 'datasets/owner/name'"
+        accepted = f"give a {wanted.word} folder, or a Hub repository as 'owner/name' or 'datasets/owner/name'"
         raise CatalogError(f"{os.fspath(source)!r} is not an existing folder: {accepted}")
     try:
         validate_repo_id(match[2])
@@ -139,14 +183,15 @@ def resolve_catalog(
         raise HubError("the Hub token holds a space, line break or other odd character: copy it again")
     kind = "dataset" if match[1] else "model"
     cache = None if cache_dir is None else Path(cache_dir)
-    return _from_hub(_Repository(match[2], kind, revision or match[3], token, cache), local_files_only)
+    return _from_hub(_Repository(wanted, match[2], kind, revision or match[3], token, cache), local_files_only)
 
 
-def _bundled(*notices: str) -> Resolved:
-    if not BUNDLED_CATALOG.is_dir():
-        missing = f"There is no bundled catalog at {BUNDLED_CATALOG}: name a catalog folder or repository."
+def _bundled(wanted: _Wanted, *notices: str) -> Resolved:
+    if not wanted.bundled.is_dir():
+        word = wanted.word
+        missing = f"There is no bundled {word} at {wanted.bundled}: name a {word} folder or repository."
         raise CatalogError(" ".join([*notices, missing]))
-    return Resolved(BUNDLED_CATALOG, "bundled", notices)
+    return Resolved(wanted.bundled, "bundled", notices)
 
 
 def _from_hub(repository: _Repository, local_files_only: bool) -> Resolved:
@@ -160,11 +205,13 @@ def _from_hub(repository: _Repository, local_files_only: bool) -> Resolved:
         except _UnreachableError as error:
             reason, folder = str(error), _cached(repository)
     if folder is None:
-        bundled = f"{name} is not complete on this machine, so the bundled catalog is in use instead."
-        return _bundled(f"The Hub was not reached ({reason}) and {bundled}")
+        word = repository.wanted.word
+        bundled = f"{name} is not complete on this machine, so the bundled {word} is in use instead."
+        return _bundled(repository.wanted, f"The Hub was not reached ({reason}) and {bundled}")
     commit = folder.name
-    if not (folder / CATALOG_FILES[0]).is_file():
-        raise HubError(f"{name} holds no catalog: it has no {CATALOG_FILES[0]} at commit {commit}")
+    telling = repository.wanted.files[0]
+    if not (folder / telling).is_file():
+        raise HubError(f"{name} holds no {repository.wanted.word}: it has no {telling} at commit {commit}")
     notice = f"Using {name} at commit {commit}; pin it with revision={commit!r}."
     if reason:
         notice = f"The Hub was not reached ({reason}): using {name} as downloaded before, commit {commit}."
@@ -180,7 +227,7 @@ def _snapshot(repository: _Repository, local_files_only: bool) -> Path:
         cache_dir=repository.cache_dir,
         token=repository.token,
         local_files_only=local_files_only,
-        allow_patterns=list(CATALOG_FILES),
+        allow_patterns=list(repository.wanted.files),
     )
     return Path(folder)
 

@@ -1,113 +1,138 @@
-"""Window votes: how well the windows of a hum agree with the windows of a song, in order and in time.
+"""Vector search: which windows of the catalog are most like a hum's windows.
 
-Every window of the hum (cut once a song hop, at several tempi and two phases) is compared with every window of a song
-by the inner product of their embeddings; a *time-consistent path* then walks through the song's windows, advancing by
-nought to two per hum window, and its mean similarity is the song's vote. :class:`ExactIndex` filters first, then
-multiplies; it holds the whole catalog in memory.
+:class:`WindowIndex` is all that the search needs; :class:`ExactIndex` holds the catalog's embeddings in memory, filters
+first and then scans, :class:`hmm2song.milvus.MilvusIndex` asks a Milvus server. Similarity is the inner product of unit
+embeddings.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numba
 import numpy as np
+import torch
 
-from hmm2song.encoder import MelodyEncoder
-from hmm2song.melody import FRAME_RATE_HZ
-from hmm2song.windows import FilledContour, cut_windows
+from hmm2song.catalog import Catalog
+from hmm2song.song import SongFilter
 
-VOTE_SPEEDS = tuple(2.0 ** (step / 6) for step in range(-5, 6))
-"""Tempo hypotheses: windows are compared frame by frame, so they must be finer than an alignment's."""
-MIN_HUM_FILL = 0.5
-"""A hum's last window must be filled by half, or it says more about its edge than about the melody."""
+BLOCK_WINDOWS = 8192
+"""Windows compared at once: their similarities stay in the processor's cache while they are sifted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The windows most like each query, best first; all arrays have shape (n_queries, k).
+
+    ``song`` is a position in the catalog, ``window`` a number within that song, ``similarity`` the inner product. Rows
+    with fewer than k windows to find are filled up with song -1, window -1, similarity -inf.
+    """
+
+    song: np.ndarray
+    window: np.ndarray
+    similarity: np.ndarray
+
+
+class WindowIndex(Protocol):
+    """What a search asks of an index."""
+
+    def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
+        """Return the ``k`` windows most like each of ``queries`` (n, dim) float32, of songs that pass ``wanted``."""
+        ...
+
+    def windows_of(self, songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return all embeddings (m, dim) float32 of ``songs`` (n,), one song after the other, and how many each has."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class ExactIndex:
-    """Exact window comparison.
+    """The whole catalog in memory, compared exactly.
 
     Attributes
     ----------
-    embeddings : np.ndarray, shape (n_windows, dim), float16
+    catalog : Catalog
     first_window : np.ndarray, shape (n_songs + 1,), int64
         Song ``i`` owns the windows ``first_window[i]`` to ``first_window[i + 1]``.
-    encoder : MelodyEncoder
-        The one the embeddings were made with.
+    n_threads : int
     """
 
-    embeddings: np.ndarray
+    catalog: Catalog
     first_window: np.ndarray
-    encoder: MelodyEncoder
+    n_threads: int
 
     @classmethod
-    def from_counts(cls, embeddings: np.ndarray, n_windows: np.ndarray, encoder: MelodyEncoder) -> ExactIndex:
-        """Make an index from the number of windows of each song, shape (n_songs,)."""
-        first_window = np.concatenate(([0], np.cumsum(n_windows, dtype=np.int64)))
-        return cls(embeddings, first_window, encoder)
+    def of(cls, catalog: Catalog, n_threads: int) -> ExactIndex:
+        """Index a catalog."""
+        return cls(catalog, np.concatenate(([0], np.cumsum(catalog.n_windows, dtype=np.int64))), n_threads)
 
-    def votes(self, hum: FilledContour, songs: np.ndarray) -> np.ndarray:
-        """Return the vote for each of ``songs``.
-
-        Parameters
-        ----------
-        hum : FilledContour
-            Not empty.
-        songs : np.ndarray, shape (n,), int
-            Positions of the songs to compare with.
-
-        Returns
-        -------
-        np.ndarray, shape (n,), float32
-            Mean similarity along the best path of all hypotheses: 1 for identical melodies, 0.4 to 0.8 for others,
-            which share at least the range most of their notes lie in.
-        """
+    def windows_of(self, songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`WindowIndex`."""
         counts = self.first_window[songs + 1] - self.first_window[songs]
-        local_start = np.concatenate(([0], np.cumsum(counts)))
-        windows = np.repeat(self.first_window[songs] - local_start[:-1], counts) + np.arange(local_start[-1])
-        song_windows = self.embeddings[windows].astype(np.float32)
-        best = np.full(len(songs), -np.inf, dtype=np.float32)
-        for speed in VOTE_SPEEDS:
-            for phase in (0.0, 0.5):
-                self._vote_at(hum, speed, phase, song_windows, local_start, best)
-        return best
+        return _single(self.catalog.embeddings[self._rows(songs, counts)]), counts
 
-    def _vote_at(
-        self, hum: FilledContour, speed: float, phase: float,
-        song_windows: np.ndarray, local_start: np.ndarray, best: np.ndarray,
-    ) -> None:  # fmt: skip
-        """Raise ``best`` to the votes at one tempo, with the windows starting ``phase`` hops into the hum."""
-        encoder = self.encoder
-        n_skipped = round(phase * encoder.song_hop_s / speed * FRAME_RATE_HZ)
-        rest = FilledContour(hum.pitch_midi[n_skipped:], hum.offset_s)
-        first_sample_s = encoder.window_s / encoder.n_frames / 2
-        if rest.duration_s * speed <= first_sample_s:
-            return  # nothing is left to compare
-        windows = cut_windows(rest, encoder.window_s, encoder.song_hop_s, encoder.n_frames, speed, MIN_HUM_FILL)
-        filled_share = np.float32(np.count_nonzero(~np.isnan(windows.pitch_st)) / encoder.n_frames)
-        hums = encoder.encode_hum(windows.pitch_st)
-        n_hum, n_hypotheses, dim = hums.shape
-        similarity = song_windows @ hums.reshape(n_hum * n_hypotheses, dim).T
-        similarity = similarity.reshape(len(song_windows), n_hum, n_hypotheses).max(axis=2)
-        _raise_to_best_paths(similarity, local_start, filled_share, best)
+    def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
+        """See :class:`WindowIndex`."""
+        songs = np.array([index for index, song in enumerate(self.catalog.songs) if wanted.passes(song)], np.int64)
+        counts = self.first_window[songs + 1] - self.first_window[songs]
+        rows = self._rows(songs, counts)
+        blocks = [rows[at : at + BLOCK_WINDOWS] for at in range(0, len(rows), BLOCK_WINDOWS)]
+        shares = [blocks[first :: self.n_threads] for first in range(self.n_threads)]
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            found = list(pool.map(lambda share: self._scan(queries, share, k), shares))
+        row, similarity = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        row, similarity = np.take_along_axis(row, order, axis=1), np.take_along_axis(similarity, order, axis=1)
+        song = np.searchsorted(self.first_window, row, side="right") - 1
+        missing = row < 0
+        return Neighbours(np.where(missing, -1, song), np.where(missing, -1, row - self.first_window[song]), similarity)
+
+    def _rows(self, songs: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the rows of all windows of ``songs``."""
+        before = np.cumsum(counts) - counts
+        return np.repeat(self.first_window[songs] - before, counts) + np.arange(counts.sum())
+
+    def _scan(self, queries: np.ndarray, blocks: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and similarities (n_queries, k) of the best windows in ``blocks``, in no order."""
+        best_row = np.full((len(queries), k), -1, np.int64)
+        best = np.full((len(queries), k), -np.inf, np.float32)
+        for rows in blocks:
+            windows = self.catalog.embeddings[rows[0] : rows[-1] + 1]
+            if len(windows) != len(rows):  # a filter left gaps
+                windows = self.catalog.embeddings[rows]
+            _sift(queries @ _single(windows).T, rows, best, best_row)
+        return best_row, best
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _raise_to_best_paths(similarity, local_start, filled_share, best):
-    n_hum = similarity.shape[1]
-    for song in range(len(local_start) - 1):
-        start, n_song = local_start[song], local_start[song + 1] - local_start[song]
-        reached = similarity[start : start + n_song, 0].copy()
-        following = np.empty(n_song, np.float32)
-        for i in range(1, n_hum):
-            for j in range(n_song):
-                highest = reached[j]
-                if j >= 1 and reached[j - 1] > highest:
-                    highest = reached[j - 1]
-                if j >= 2 and reached[j - 2] > highest:
-                    highest = reached[j - 2]
-                following[j] = highest + similarity[start + j, i]
-            reached, following = following, reached
-        vote = reached.max() / filled_share
-        if vote > best[song]:
-            best[song] = vote
+def _single(half: np.ndarray) -> np.ndarray:
+    """Convert float16 to float32; torch does it six times as fast as numpy."""
+    return torch.from_numpy(half).float().numpy()
+
+
+@numba.njit(nogil=True, cache=True)
+def _sift(similarity, rows, best, best_row):
+    """Put what is better than the worst so far into each query's heap, whose first element is the worst."""
+    n_queries, n_rows = similarity.shape
+    k = best.shape[1]
+    for query in range(n_queries):
+        heap, heap_row = best[query], best_row[query]
+        worst = heap[0]
+        for index in range(n_rows):
+            value = similarity[query, index]
+            if value <= worst:
+                continue
+            place = 0
+            while True:
+                child = 2 * place + 1
+                if child >= k:
+                    break
+                if child + 1 < k and heap[child + 1] < heap[child]:
+                    child += 1
+                if heap[child] >= value:
+                    break
+                heap[place], heap_row[place] = heap[child], heap_row[child]
+                place = child
+            heap[place], heap_row[place] = value, rows[index]
+            worst = heap[0]

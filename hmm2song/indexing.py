@@ -62,7 +62,7 @@ MAX_RECORDING_BYTES = 2**30
 """Largest recording: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
 MIN_VOICED_S = 1.0
 """A melody with less pitch than this cannot be told from others and is skipped."""
-EXTRACTOR_VERSION = "1"
+EXTRACTOR_VERSION = "2"
 """Part of the names of partial results: change it when extraction changes, so that old ones are not used."""
 INFO_NAME = "info.csv"
 SKIPPED_NAME = "skipped.csv"

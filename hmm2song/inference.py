@@ -1,13 +1,14 @@
 """The recogniser: a recording in, a :class:`~hmm2song.results.SearchResult` out.
 
-hum -> audio -> melody -> exact alignment search over the filtered songs -> window votes -> calibrated ranking.
+hum -> audio -> melody -> window embeddings -> alignment with the filtered songs (of a large catalog: where the index
+finds like windows) -> window votes -> calibrated ranking.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,21 +17,26 @@ import numpy as np
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog import Catalog, Selection
 from hmm2song.confidence import probabilities
-from hmm2song.encoder import MelodyEncoder, default_encoder
+from hmm2song.encoder import MelodyEncoder, default_encoder, encoder_of
 from hmm2song.errors import QueryError
 from hmm2song.hub import resolve_catalog
-from hmm2song.index import ExactIndex
-from hmm2song.melody import HOP_S, Melody
+from hmm2song.index import ExactIndex, WindowIndex
+from hmm2song.melody import Melody
+from hmm2song.milvus import index_from_setting
 from hmm2song.pitch import track_pitch
 from hmm2song.quality import assess
 from hmm2song.results import Advice, Alignment, Match, SearchResult
 from hmm2song.search import MelodySearch, Ranking
 from hmm2song.song import ANY_GENDER, Song
+from hmm2song.votes import embed_hum, propose, votes
 from hmm2song.windows import FilledContour, fill_rests
 
+INDEX_VARIABLE = "HMM2SONG_INDEX"
+"""Environment variable naming another index than the one in memory: ``milvus+<uri>``."""
 DEFAULT_TOP_K = 10
 MAX_TOP_K = 100
-VOTE_WEIGHT_ST = 0.3
+MAX_EARLIER = 4
+VOTE_WEIGHT_ST = 0.7
 """What a full window vote is worth against alignment cost, in semitones."""
 VERSION_STEP_ST = 0.1
 """Versions of a tune this close in score are equally good: they stand in the catalog's order."""
@@ -46,10 +52,23 @@ AudioSource = str | os.PathLike | tuple[int, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
+class Evidence:
+    """The songs that fit a hum best: ids, alignment cost in semitones and window vote, all of shape (n,)."""
+
+    ids: tuple[str, ...]
+    cost_st: np.ndarray
+    vote: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class _Piece:
-    """One piece of a hum with its answer; ``scores_st`` (n_ranked,) is in the order of ``ranking``."""
+    """One piece of a hum with its answer.
+
+    ``number`` is that of the hum, 0 the latest; ``scores_st`` (n_ranked,) is in the order of ``ranking``.
+    """
 
     hum: FilledContour
+    number: int
     ranking: Ranking
     scores_st: np.ndarray
 
@@ -78,6 +97,8 @@ class Recognizer:
         What the caller should know about where the catalog came from; repeated in every result.
     n_threads : int, optional
         Threads per search; default: the processor's cores.
+    index : WindowIndex, optional
+        Where the catalog's embeddings are searched; default: in memory.
     """
 
     def __init__(
@@ -86,11 +107,13 @@ class Recognizer:
         encoder: MelodyEncoder | None = None,
         notices: tuple[str, ...] = (),
         n_threads: int | None = None,
+        index: WindowIndex | None = None,
     ) -> None:
         self.catalog = catalog
         self.notices = notices
+        self._encoder = encoder or default_encoder()
         self._search = MelodySearch(catalog.melodies, n_threads)
-        self._index = ExactIndex.from_counts(catalog.embeddings, catalog.n_windows, encoder or default_encoder())
+        self._index = index or ExactIndex.of(catalog, self._search.n_threads)
 
     @classmethod
     def from_pretrained(
@@ -115,8 +138,10 @@ class Recognizer:
         CatalogError, IntegrityError, HubError
         """
         resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
-        encoder = default_encoder()
-        return cls(Catalog.load(resolved.folder, encoder), encoder, resolved.notices)
+        encoder = encoder_of(resolved.folder)
+        catalog = Catalog.load(resolved.folder, encoder)
+        setting = os.environ.get(INDEX_VARIABLE, "")
+        return cls(catalog, encoder, resolved.notices, index=index_from_setting(setting, catalog) if setting else None)
 
     @classmethod
     def from_melodies(
@@ -143,6 +168,26 @@ class Recognizer:
         steps = Melody(np.repeat([60.0, 62.0, 64.0], 25))
         self.recognize_melody(steps)
 
+    def hear(self, audio: AudioSource) -> Melody:
+        """Return the melody of a hum without searching it: what ``earlier`` of :meth:`recognize` takes.
+
+        Parameters
+        ----------
+        audio : path or (sample_rate_hz, samples)
+            A recording of one voice; at most a minute.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be read, or is too long or too large.
+        """
+        return track_pitch(load_audio(audio)).melody
+
+    def evidence(self, hum: Melody) -> Evidence:
+        """Return what a ranking of all songs is made of, to fit weights or to see why; a hum of 1 to 15 s."""
+        ranking, vote = self._evidence(fill_rests(hum), self.catalog.select())
+        return Evidence(tuple(self.catalog.songs[song].id for song in ranking.song), ranking.cost_st, vote)
+
     def recognize(
         self,
         audio: AudioSource,
@@ -150,6 +195,7 @@ class Recognizer:
         gender: str = ANY_GENDER,
         top_k: int = DEFAULT_TOP_K,
         only_known: bool = False,
+        earlier: Sequence[Melody] = (),
     ) -> SearchResult:
         """Find the song of a hum.
 
@@ -165,20 +211,23 @@ class Recognizer:
             Length of the ranking, 1 to 100.
         only_known : bool
             Leave out songs whose genre or gender is unknown when filtering by it.
+        earlier : sequence of Melody
+            What was heard in earlier hums of the same tune (:attr:`SearchResult.hum`), at most four: their evidence is
+            joined with that of this one.
 
         Raises
         ------
         AudioError
             The recording cannot be read, or is too long or too large.
         QueryError
-            An unknown genre or gender, or an impossible ``top_k``.
+            An unknown genre or gender, an impossible ``top_k``, or too many earlier hums.
         """
         started_s = time.perf_counter()
-        selection = self._select(genres, gender, top_k, only_known)
+        selection = self._select(genres, gender, top_k, only_known, earlier)
         samples = load_audio(audio)
         track = track_pitch(samples)
         hum = track.melody
-        return self._answer(hum, assess(samples, track, hum), selection, top_k, started_s)
+        return self._answer(hum, earlier, assess(samples, track, hum), selection, top_k, started_s)
 
     def recognize_melody(
         self,
@@ -187,12 +236,18 @@ class Recognizer:
         gender: str = ANY_GENDER,
         top_k: int = DEFAULT_TOP_K,
         only_known: bool = False,
+        earlier: Sequence[Melody] = (),
     ) -> SearchResult:
         """Find the song of a melody that was tracked elsewhere; parameters and errors as in :meth:`recognize`."""
         started_s = time.perf_counter()
-        return self._answer(hum, (), self._select(genres, gender, top_k, only_known), top_k, started_s)
+        selection = self._select(genres, gender, top_k, only_known, earlier)
+        return self._answer(hum, earlier, (), selection, top_k, started_s)
 
-    def _select(self, genres: Iterable[str] | None, gender: str, top_k: int, only_known: bool) -> Selection:
+    def _select(
+        self, genres: Iterable[str] | None, gender: str, top_k: int, only_known: bool, earlier: Sequence[Melody]
+    ) -> Selection:
+        if len(earlier) > MAX_EARLIER:
+            raise QueryError(f"{len(earlier)} earlier hums are too many; at most {MAX_EARLIER} are joined")
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or not 1 <= top_k <= MAX_TOP_K:
             raise QueryError(f"top_k must be a whole number from 1 to {MAX_TOP_K}, got {top_k!r:.40}")
         if isinstance(genres, str):
@@ -200,21 +255,28 @@ class Recognizer:
         return self.catalog.select(genres or (), gender or ANY_GENDER, only_known)
 
     def _answer(
-        self, melody: Melody, advice: tuple[Advice, ...], selection: Selection, top_k: int, started_s: float
+        self,
+        melody: Melody,
+        earlier: Sequence[Melody],
+        advice: tuple[Advice, ...],
+        selection: Selection,
+        top_k: int,
+        started_s: float,
     ) -> SearchResult:
-        hum = fill_rests(melody)
         matches: tuple[Match, ...] = ()
         no_match, elsewhere = True, None
         if melody.voiced_s >= MIN_VOICED_S:
-            ranked = self._rank(hum, melody.voiced_s, selection.mask)
+            hums = [melody, *(hum for hum in earlier if hum.voiced_s >= MIN_VOICED_S)]
+            ranked = self._rank(hums, selection)
             matches = self._matches(ranked, top_k)
             no_match = not matches or ranked.none_probability > 0.5
-            elsewhere = self._elsewhere(hum, melody.voiced_s, selection, matches)
+            elsewhere = self._elsewhere(hums, selection, matches)
         return SearchResult(
             matches=matches,
             no_match=no_match,
             advice=advice,
             hum=melody,
+            earlier=tuple(earlier),
             n_searched=selection.n_songs,
             n_unknown=selection.n_unknown,
             elsewhere=elsewhere,
@@ -222,8 +284,13 @@ class Recognizer:
             seconds=time.perf_counter() - started_s,
         )
 
-    def _rank(self, hum: FilledContour, voiced_s: float, mask: np.ndarray) -> _Ranked:
-        pieces = tuple(self._rank_piece(piece, mask) for piece in _cut_pieces(hum))
+    def _rank(self, hums: Sequence[Melody], selection: Selection) -> _Ranked:
+        pieces = tuple(
+            self._rank_piece(piece, number, selection)
+            for number, hum in enumerate(hums)
+            for piece in _cut_pieces(fill_rests(hum))
+        )
+        voiced_s = sum(hum.voiced_s for hum in hums)
         songs, scores_st = _join_pieces(pieces)
         confidence = probabilities(scores_st, voiced_s)
         tune = self._tune_numbers(songs)
@@ -234,9 +301,16 @@ class Recognizer:
         order = np.lexsort((songs, steps_behind, tune, -probability))
         return _Ranked(pieces, songs[order], scores_st[order], probability[order], confidence.none)
 
-    def _rank_piece(self, hum: FilledContour, mask: np.ndarray) -> _Piece:
-        ranking = self._search.rank(hum, mask)
-        return _Piece(hum, ranking, VOTE_WEIGHT_ST * self._index.votes(hum, ranking.song) - ranking.cost_st)
+    def _rank_piece(self, hum: FilledContour, number: int, selection: Selection) -> _Piece:
+        ranking, vote = self._evidence(hum, selection)
+        return _Piece(hum, number, ranking, VOTE_WEIGHT_ST * vote - ranking.cost_st)
+
+    def _evidence(self, hum: FilledContour, selection: Selection) -> tuple[Ranking, np.ndarray]:
+        """Return the songs that fit best and the votes for them, shape (n_ranked,)."""
+        windows = embed_hum(hum, self._encoder)
+        proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection.wanted)
+        ranking = self._search.rank(hum, selection.mask, proposed)
+        return ranking, votes(windows, self._index, ranking.song)
 
     def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
         """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""
@@ -266,22 +340,27 @@ class Recognizer:
         )
 
     def _align(self, pieces: tuple[_Piece, ...], song: int) -> Alignment:
-        """Trace the piece of the hum that fits the song best."""
+        """Trace the piece of the latest hum that fits the song best."""
+        latest = [piece for piece in pieces if piece.number == 0]
         found = [
             (piece.scores_st[index], number, index)
-            for number, piece in enumerate(pieces)
+            for number, piece in enumerate(latest)
             for index in np.flatnonzero(piece.ranking.song == song)
         ]
-        _, number, index = max(found)
-        return self._search.align(pieces[number].hum, pieces[number].ranking, int(index))
+        if found:
+            _, number, index = max(found)
+            return self._search.align(latest[number].hum, latest[number].ranking, int(index))
+        alone = np.arange(len(self.catalog)) == song  # only an earlier hum brought this song up
+        hum = latest[0].hum
+        while len((ranking := self._search.rank(hum, alone)).song) == 0:  # a song shorter than this hum
+            hum = hum.part(0, len(hum.pitch_midi) // 2)
+        return self._search.align(hum, ranking, 0)
 
-    def _elsewhere(
-        self, hum: FilledContour, voiced_s: float, selection: Selection, matches: tuple[Match, ...]
-    ) -> Match | None:
+    def _elsewhere(self, hums: Sequence[Melody], selection: Selection, matches: tuple[Match, ...]) -> Match | None:
         """Look outside a filter whose own best is poor."""
         if selection.n_songs == len(self.catalog) or (matches and matches[0].probability >= GOOD_PROBABILITY):
             return None
-        ranked = self._rank(hum, voiced_s, np.ones(len(self.catalog), dtype=bool))
+        ranked = self._rank(hums, self.catalog.select())
         if len(ranked.songs) == 0 or ranked.probability[0] < GOOD_PROBABILITY:
             return None
         best = self._match(ranked, 0)
@@ -292,7 +371,7 @@ def _cut_pieces(hum: FilledContour) -> list[FilledContour]:
     """Cut a long hum into equally long pieces."""
     n_pieces = max(1, int(np.ceil(hum.duration_s / MAX_PIECE_S)))
     edges = np.linspace(0, len(hum.pitch_midi), n_pieces + 1).round().astype(int)
-    return [FilledContour(hum.pitch_midi[start:stop], hum.offset_s + start * HOP_S) for start, stop in pairwise(edges)]
+    return [hum.part(start, stop) for start, stop in pairwise(edges)]
 
 
 def _join_pieces(pieces: tuple[_Piece, ...]) -> tuple[np.ndarray, np.ndarray]:

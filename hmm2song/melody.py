@@ -23,6 +23,8 @@ MAX_SONG_S = 3600.0
 """Longest melody accepted, in seconds: guards against a damaged score asking for gigabytes."""
 MIDI_A4 = 69.0
 HZ_A4 = 440.0
+SHORTEST_PARTED_FRAMES = 3
+"""A note this long or longer is shortened by a frame when the next has the same pitch."""
 LOWEST_MIDI, HIGHEST_MIDI = 0.0, 127.0
 
 
@@ -85,6 +87,9 @@ class Melody:
 def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
     """Draw notes on the frame grid.
 
+    A note that follows another of the same pitch without a rest is parted from it by one unvoiced frame: without it,
+    the rhythm of repeated notes would be lost.
+
     Parameters
     ----------
     notes : sequence of (onset_s, duration_s, midi)
@@ -110,6 +115,8 @@ def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
     for onset_s, duration_s, midi in table:
         first = int(round(onset_s * FRAME_RATE_HZ))
         last = max(first + 1, int(round((onset_s + duration_s) * FRAME_RATE_HZ)))
+        if first >= SHORTEST_PARTED_FRAMES and (pitch_midi[first - SHORTEST_PARTED_FRAMES : first] == midi).all():
+            pitch_midi[first - 1] = np.nan
         pitch_midi[first:last] = midi
     return Melody(pitch_midi)
 

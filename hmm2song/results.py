@@ -6,7 +6,7 @@ endpoints alike, and do not change between minor versions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -118,6 +118,8 @@ class SearchResult:
         What to do better next time, measured from the recording.
     hum : Melody
         The melody heard.
+    earlier : tuple of Melody
+        What was heard in earlier hums of the same tune, whose evidence is in the ranking too.
     n_searched, n_unknown : int
         Songs searched after filtering, and how many of them have an unknown genre or gender under the filter.
     elsewhere : Match or None
@@ -135,7 +137,8 @@ class SearchResult:
     n_searched: int
     n_unknown: int
     elsewhere: Match | None = None
-    notices: tuple[str, ...] = field(default=())
+    earlier: tuple[Melody, ...] = ()
+    notices: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def to_dict(self) -> dict:
@@ -145,6 +148,7 @@ class SearchResult:
             "no_match": self.no_match,
             "advice": [advice.to_dict() for advice in self.advice],
             "hum": {"duration_s": round(self.hum.duration_s, 2), "voiced_s": round(self.hum.voiced_s, 2)},
+            "n_hums": 1 + len(self.earlier),
             "n_searched": self.n_searched,
             "n_unknown": self.n_unknown,
             "elsewhere": self.elsewhere.to_dict() if self.elsewhere else None,

@@ -1,10 +1,10 @@
 """Melody search: in which songs, and where in them, a hum could be.
 
-Passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours, each finer than the one before. The
-coarse pass visits *every* position of *every* song that passed the filter, at 8 Hz and in semitone key steps, so
-nothing is lost to an approximate index; only when the songs together are longer than :data:`COARSE_BUDGET_S`, a scan at
-4 Hz chooses which of them get it. The fine pass looks again at the best few hundred songs, around the place found, at
-12.5 Hz, half-semitone keys and more tempi.
+Two passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours. The coarse pass works at 8 Hz and in
+semitone key steps: around the places that the window votes propose, and, where that is affordable, over *every*
+position of every song. The fine pass looks again at the most promising proposals and at the songs that the coarse pass
+found best, at 12.5 Hz, half-semitone keys and more tempi: a hum full of wrong notes is often recognised by its windows
+only, one of another rhythm by its alignment only.
 
 Keys: hum and song are compared at the offsets that bring the hum's median pitch near the median of some few seconds of
 the song. An octave between a low voice and a high melody, or a song that modulates, is thereby searched as well.
@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from hmm2song.align import (
@@ -32,10 +33,10 @@ from hmm2song.melody import Melody
 from hmm2song.results import Alignment
 from hmm2song.windows import FilledContour, fill_rests
 
-SCAN_RATE_HZ = 4.0
-SCAN_SPEEDS = (0.84, 1.19)
-COARSE_BUDGET_S = 60_000.0
-"""Seconds of song that get the coarse pass: a quarter of a second on two cores, for a hum of eight seconds."""
+COARSE_BUDGET_S = 30_000.0
+"""Seconds of song that get the coarse pass: an eighth of a second on two cores, for a hum of eight seconds."""
+MAX_PLACES = 4000
+"""Proposed places that get the coarse pass, at most."""
 COARSE_RATE_HZ = 8.0
 COARSE_KEY_STEP_ST = 1.0
 COARSE_SPEEDS = (0.75, 1.0, 1.33)
@@ -45,13 +46,21 @@ FINE_KEY_STEP_ST = 0.5
 FINE_KEY_REACH_ST = 1.0
 FINE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))
 N_REFINED = 200
-"""Songs that get the fine pass."""
+"""Places that get the fine pass."""
+N_PROMISING = 50
+"""Of these, the ones that are proposed first, however badly they align at first."""
 LOCAL_MEDIAN_S = 6.0
 """Length over which a song's local median pitch is taken: about what a hum covers."""
+LOCAL_MEDIAN_RATE_HZ = 1.0
 KEY_MARGIN_ST = 3.0
-"""How far the hum's median may lie from a local median of the song: the stretches need not coincide."""
+"""How far the hum's median may lie from a local median of the song: the stretches need not coincide. For every second
+that a hum is shorter than that stretch, it may lie a semitone further off."""
 REGION_SLACK_S = 1.5
 """Added around a coarse placement before it is refined."""
+PLACE_SLACK_S = 3.0
+"""Added around a proposed place: proposals are that rough."""
+LONGEST_STRETCH = 1.3
+"""How much longer than at its tempo hypothesis a hum's stretch of song is assumed to be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +78,19 @@ class Ranking:
     speed: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Places in songs where the hum could begin, most promising first; all arrays have shape (n,).
+
+    ``song`` is a position in the catalog and may repeat, ``start_s`` a song time from the song's first voiced frame (it
+    may be a little negative), ``speed`` how many seconds of song a second of the hum would last.
+    """
+
+    song: np.ndarray
+    start_s: np.ndarray
+    speed: np.ndarray
+
+
 class MelodySearch:
     """Alignment search over a fixed set of melodies.
 
@@ -83,28 +105,99 @@ class MelodySearch:
     def __init__(self, melodies: Sequence[Melody], n_threads: int | None = None) -> None:
         self.n_threads = n_threads or os.cpu_count() or 1
         self._contours = [fill_rests(melody) for melody in melodies]
-        self._scan = pack_contours(self._contours, SCAN_RATE_HZ)
         self._coarse = pack_contours(self._contours, COARSE_RATE_HZ)
         self._fine = pack_contours(self._contours, FINE_RATE_HZ)
-        self._median_range_st = _local_median_ranges(self._coarse)
+        self._medians = _local_medians(self._coarse)
+        self._length_s = np.array([contour.duration_s for contour in self._contours])
 
     @property
     def n_songs(self) -> int:
         """How many melodies there are."""
         return len(self._contours)
 
-    def rank(self, hum: FilledContour, mask: np.ndarray) -> Ranking:
-        """Rank the songs under ``mask`` (n_songs,) for a hum that is not empty; best first, too short ones left out."""
-        songs = self._within_budget(hum, np.flatnonzero(mask))
-        coarse = self._place_all(hum, songs, self._coarse, COARSE_SPEEDS)
+    def contour(self, song: int) -> FilledContour:
+        """Return the filled contour of a song."""
+        return self._contours[song]
+
+    def rank(self, hum: FilledContour, mask: np.ndarray, proposed: Proposals | None = None) -> Ranking:
+        """Rank songs for a hum that is not empty; best first, songs too short for it are left out.
+
+        Parameters
+        ----------
+        hum : FilledContour
+        mask : np.ndarray, shape (n_songs,), bool
+            The songs to search: everywhere, if they are short enough together or nothing is proposed.
+        proposed : Proposals, optional
+            Where to look in any case, as far as :data:`COARSE_BUDGET_S` reaches; songs under ``mask``.
+        """
+        everywhere = np.flatnonzero(mask)
+        if proposed is not None and self._length_s[everywhere].sum() > COARSE_BUDGET_S:
+            everywhere = everywhere[:0]
+        song, start, stop = self._proposed_stretches(hum, proposed) if proposed is not None else (everywhere[:0],) * 3
+        first_frame = self._coarse.first_frame
+        return self._rank_stretches(
+            hum,
+            songs=np.concatenate((song, everywhere)),
+            start=np.concatenate((start, first_frame[everywhere])),
+            stop=np.concatenate((stop, first_frame[everywhere + 1])),
+            n_promising=min(N_PROMISING, len(song)),
+        )
+
+    def _proposed_stretches(self, hum: FilledContour, proposed: Proposals) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return songs, first and last frames on the coarse grid of the proposals that the budget allows."""
+        before_s = proposed.start_s - PLACE_SLACK_S
+        after_s = proposed.start_s + LONGEST_STRETCH * hum.duration_s * proposed.speed + PLACE_SLACK_S
+        n_places = min(MAX_PLACES, int(np.searchsorted(np.cumsum(after_s - before_s), COARSE_BUDGET_S)))
+        song, before_s, after_s = proposed.song[:n_places], before_s[:n_places], after_s[:n_places]
+        first, end = self._coarse.first_frame[song], self._coarse.first_frame[song + 1]
+        start = np.clip(first + np.floor(before_s * COARSE_RATE_HZ).astype(np.int64), first, end - 1)
+        stop = np.clip(first + np.ceil(after_s * COARSE_RATE_HZ).astype(np.int64), start + 1, end)
+        return song, start, stop
+
+    def _rank_stretches(
+        self, hum: FilledContour, songs: np.ndarray, start: np.ndarray, stop: np.ndarray, n_promising: int
+    ) -> Ranking:
+        """Align with stretches ``start`` to ``stop`` of the coarse grid, then more finely with some of them.
+
+        These are the first ``n_promising`` and the best ones of the other songs.
+        """
+        if len(songs) == 0:
+            return Ranking(songs, *np.zeros((4, 0)))
+        coarse = self._place_coarsely(hum, songs, start, stop)
         order = np.argsort(coarse.cost_st, kind="stable")
         order = order[coarse.cost_st[order] < INFINITE_COST]
-        kept = order[:N_REFINED]
+        best_of_song = order[np.sort(np.unique(songs[order], return_index=True)[1])]
+        promising = order[order < n_promising]
+        kept = np.concatenate((promising, best_of_song[~np.isin(best_of_song, promising)]))[:N_REFINED]
         regions = self._regions(hum, songs[kept], coarse, kept)
         fine = place(hum, self._fine, regions, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
         best = np.argsort(fine.cost_st, kind="stable")
         best = best[fine.cost_st[best] < INFINITE_COST]
+        best = best[np.sort(np.unique(songs[kept][best], return_index=True)[1])]
         return Ranking(songs[kept][best], fine.cost_st[best], fine.end[best], fine.key_st[best], fine.speed[best])
+
+    def _place_coarsely(self, hum: FilledContour, songs: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Placements:
+        hum_median = float(np.median(hum.pitch_midi))
+        lowest, highest = self._median_range_st(songs, start, stop)
+        margin_st = KEY_MARGIN_ST + max(0.0, LOCAL_MEDIAN_S - hum.duration_s)
+        stretches = Stretches(
+            start=start,
+            stop=stop,
+            lowest_key_st=(hum_median - highest - margin_st).astype(np.float32),
+            highest_key_st=(hum_median - lowest + margin_st).astype(np.float32),
+        )
+        return place(hum, self._coarse, stretches, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads)
+
+    def _median_range_st(self, songs: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and highest local median of stretches of the coarse grid, each of shape (n_stretches,)."""
+        first_frame, first_median = self._coarse.first_frame[songs], self._medians.first_frame[songs]
+        last_median = self._medians.first_frame[songs + 1] - 1
+        per_frame = LOCAL_MEDIAN_RATE_HZ / COARSE_RATE_HZ
+        begin = np.minimum(first_median + ((start - first_frame) * per_frame).astype(np.int64), last_median)
+        # a median covers what follows it: those that reach beyond the stretch say nothing about it
+        reach = np.maximum(stop - first_frame - int(LOCAL_MEDIAN_S * COARSE_RATE_HZ), start - first_frame)
+        after = np.clip(first_median + (reach * per_frame).astype(np.int64) + 1, begin + 1, last_median + 1)
+        return _range_of(self._medians.pitch_midi, begin, after)
 
     def align(self, hum: FilledContour, ranking: Ranking, place_index: int) -> Alignment:
         """Trace the placement of one ranked song."""
@@ -117,29 +210,6 @@ class MelodySearch:
         )
         song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
         return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
-
-    def _within_budget(self, hum: FilledContour, songs: np.ndarray) -> np.ndarray:
-        """Return the songs that get the coarse pass: all, or as many of the scan's best as the budget allows."""
-        length_s = np.diff(self._scan.first_frame)[songs] / SCAN_RATE_HZ
-        if length_s.sum() <= COARSE_BUDGET_S:
-            return songs
-        scanned = self._place_all(hum, songs, self._scan, SCAN_SPEEDS)
-        order = np.argsort(scanned.cost_st, kind="stable")
-        return songs[np.sort(order[np.cumsum(length_s[order]) <= COARSE_BUDGET_S])]
-
-    def _place_all(
-        self, hum: FilledContour, songs: np.ndarray, contours: PackedContours, speeds: tuple[float, ...]
-    ) -> Placements:
-        """Place the hum anywhere in whole songs."""
-        hum_median = float(np.median(hum.pitch_midi))
-        lowest, highest = self._median_range_st[songs].T
-        stretches = Stretches(
-            start=contours.first_frame[songs],
-            stop=contours.first_frame[songs + 1],
-            lowest_key_st=(hum_median - highest - KEY_MARGIN_ST).astype(np.float32),
-            highest_key_st=(hum_median - lowest + KEY_MARGIN_ST).astype(np.float32),
-        )
-        return place(hum, contours, stretches, speeds, COARSE_KEY_STEP_ST, self.n_threads)
 
     def _regions(self, hum: FilledContour, songs: np.ndarray, coarse: Placements, kept: np.ndarray) -> Stretches:
         """Surround the coarse placements on the fine grid."""
@@ -162,16 +232,26 @@ def _reach_frames(hum: FilledContour, speed: float, rate_hz: float) -> int:
     return 2 * int(hum.duration_s * speed * rate_hz) + 2
 
 
-def _local_median_ranges(contours: PackedContours) -> np.ndarray:
-    """Return the lowest and highest local median pitch of every contour, shape (n_contours, 2), float32."""
+def _local_medians(contours: PackedContours) -> PackedContours:
+    """Return the median pitch of what follows, once a second, for every contour; one value at least for each."""
     length = int(LOCAL_MEDIAN_S * contours.rate_hz)
-    hop = int(contours.rate_hz)
-    ranges = np.empty((len(contours.first_frame) - 1, 2), dtype=np.float32)
-    for index, (start, stop) in enumerate(zip(contours.first_frame[:-1], contours.first_frame[1:], strict=True)):
+    hop = int(contours.rate_hz / LOCAL_MEDIAN_RATE_HZ)
+    medians = []
+    for start, stop in zip(contours.first_frame[:-1], contours.first_frame[1:], strict=True):
         pitch = contours.pitch_midi[start:stop]
         if len(pitch) <= length:
-            medians = np.median(pitch, keepdims=True)
+            medians.append(np.median(pitch, keepdims=True))
         else:
-            medians = np.median(np.lib.stride_tricks.sliding_window_view(pitch, length)[::hop], axis=1)
-        ranges[index] = medians.min(), medians.max()
-    return ranges
+            medians.append(np.median(np.lib.stride_tricks.sliding_window_view(pitch, length)[::hop], axis=1))
+    first = np.concatenate(([0], np.cumsum([len(each) for each in medians]))).astype(np.int64)
+    return PackedContours(np.concatenate(medians).astype(np.float32), first, LOCAL_MEDIAN_RATE_HZ)
+
+
+@numba.njit(nogil=True, cache=True)
+def _range_of(values, begin, after):
+    """Return the least and the greatest of ``values[begin[i]:after[i]]`` for every i."""
+    lowest, highest = np.empty(len(begin), np.float32), np.empty(len(begin), np.float32)
+    for index in range(len(begin)):
+        part = values[begin[index] : after[index]]
+        lowest[index], highest[index] = part.min(), part.max()
+    return lowest, highest

@@ -53,8 +53,6 @@ PHRASE_NOTE_RATIO = 1.9
 """So does a note this many times as long as the usual one, in scores written without rests."""
 LEGATO_REST_S = 0.15
 """A shorter rest in the score is how its notes are articulated, and a singer may connect them."""
-SAME_PITCH_LEGATO = 1 / 3
-"""How much rarer it is to connect notes of the same pitch (assumed)."""
 WANDER_KNOT_S = 2.0
 """Tempo and pitch wander on this time scale; it is the window in which both were measured."""
 WRONG_NOTE_ST = (-4, -3, -2, 2, 3, 4)
@@ -84,7 +82,7 @@ class Singer:
     # Wandering
     tempo_warp_log_sd: float = 0.08  # measured: QBSH over 2 s stretches, mean 0.084
     tempo_warp_limit: float = 0.2  # measured: QBSH 95 % 0.21
-    drift_sd_st_per_10s: float = 0.5  # measured: QBSH |slope| median 0.47, less what note errors would give
+    drift_sd_st_per_10s: float = 0.4  # measured: QBSH |slope| median 0.50, less what note errors would give
     # Single notes
     note_error_median_st: float = 0.31  # measured, sd in a hum: QBSH 0.31, SSVD 0.34, MAST 0.20-0.32
     note_error_log_sd: float = 0.35  # measured: QBSH 5-95 % 0.16-0.50 st
@@ -92,22 +90,22 @@ class Singer:
     dropped_probability: float = 0.02  # assumed; the note before is held instead
     repeated_probability: float = 0.02  # assumed; another syllable on the same note
     # Within notes
-    jitter_sd_st: float = 0.12  # measured: SSVD frames around a note's median 0.15, with glides and vibrato
+    jitter_sd_st: float = 0.17  # measured: gives SSVD's frames around a note's median, 0.15
     jitter_time_s: float = 0.07  # measured: SSVD autocorrelation 0.79 at 16 ms
-    glide_median_s: float = 0.13  # measured: SSVD 15-85 % of the way in 0.064 s, half of a cosine glide
+    glide_median_s: float = 0.11  # measured: SSVD 15-85 % of the way in 0.064 s, half of a cosine glide
     glide_log_sd: float = 0.6  # measured: SSVD quartiles 0.048-0.096 s
     scoop_sd_st: float = 0.5  # measured: SSVD first 50 ms of a note, quartiles +-0.3, 5-95 % -1.1 to +0.9
-    vibrato_probability: float = 0.16  # measured: SSVD, share of 1,946 long notes
+    vibrato_probability: float = 0.20  # measured: SSVD, 0.16 of 2,806 long notes are found to have it
     vibrato_shortest_note_s: float = 0.55  # the notes counted as long there
-    vibrato_rate_hz: tuple[float, float] = (4.2, 6.3)  # measured: SSVD 5-95 %, median 4.9
+    vibrato_rate_hz: tuple[float, float] = (4.0, 6.0)  # measured: SSVD, median 4.9
     vibrato_depth_median_st: float = 0.16  # measured: SSVD
-    vibrato_depth_log_sd: float = 0.45  # measured: SSVD 5-95 % 0.10-0.51 st
+    vibrato_depth_log_sd: float = 0.6  # measured: SSVD 5-95 % 0.10-0.51 st
     # Between notes
-    legato_share: tuple[float, float] = (0.0, 0.9)  # over hums, "la la" to "mm"; measured: SSVD mean 0.44
-    gap_median_s: float = 0.1  # measured: QBSH as tracked 0.08, SSVD by hand 0.12
+    legato_share: tuple[float, float] = (0.1, 1.0)  # over hums, "la la" to "mm"; measured: QBSH 5-95 % 0.08-0.94
+    gap_median_s: float = 0.075  # measured: QBSH as tracked 0.08, SSVD by hand 0.12
     gap_log_sd: float = 0.6  # measured: SSVD quartiles 0.08-0.19 s
     breath_rate_per_s: float = 0.25  # gives the measured: QBSH 1.6 gaps over 0.25 s in 10 s, rests included
-    breath_s: tuple[float, float] = (0.3, 0.7)  # measured: SSVD gaps over 0.3 s, quartiles 0.47-0.76
+    breath_s: tuple[float, float] = (0.3, 0.9)  # measured: SSVD gaps over 0.3 s, quartiles 0.47-0.76
     # Beginning
     phrase_start_probability: float = 0.7  # assumed; otherwise any note, mid-phrase
     lead_in_s: tuple[float, float] = (0.1, 0.9)  # silence at first; measured: QBSH 5-95 % 0.12-0.96
@@ -168,6 +166,8 @@ class Performance:
         Mean speed relative to the score.
     key_shift_st : float
         Semitones from the score to the hum.
+    hum_onset_s, song_onset_s : np.ndarray, shape (n_notes,)
+        When each sung note begins in the hum and in the song.
     """
 
     melody: Melody
@@ -175,6 +175,8 @@ class Performance:
     end_s: float
     tempo_ratio: float
     key_shift_st: float
+    hum_onset_s: np.ndarray
+    song_onset_s: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +187,8 @@ class Take:
     ----------
     onset_s, end_s : np.ndarray, shape (n_notes,)
         Hum times of the sung notes.
+    song_onset_s : np.ndarray, shape (n_notes,)
+        Song times of their onsets.
     pitch_midi : np.ndarray, shape (n_control,)
         Pitch at ``CONTROL_RATE_HZ``, held through silences.
     voiced : np.ndarray, shape (n_control,), bool
@@ -195,6 +199,7 @@ class Take:
 
     onset_s: np.ndarray
     end_s: np.ndarray
+    song_onset_s: np.ndarray
     pitch_midi: np.ndarray
     voiced: np.ndarray
     song_start_s: float
@@ -206,7 +211,13 @@ class Take:
         """Put a control-rate contour on the melody grid and add the truth."""
         contour_midi = np.where(self.voiced, pitch_midi, np.nan)[::CONTROL_PER_FRAME]
         return Performance(
-            Melody(contour_midi), self.song_start_s, self.song_end_s, self.tempo_ratio, self.key_shift_st
+            melody=Melody(contour_midi),
+            start_s=self.song_start_s,
+            end_s=self.song_end_s,
+            tempo_ratio=self.tempo_ratio,
+            key_shift_st=self.key_shift_st,
+            hum_onset_s=self.onset_s,
+            song_onset_s=self.song_onset_s,
         )
 
 
@@ -325,9 +336,7 @@ def _hum_times_s(rows: np.ndarray, tempo_ratio: float, singer: Singer, rng: np.r
     return np.interp(even_s, knot_s, warped_s)
 
 
-def _articulate(
-    onset_s: np.ndarray, end_s: np.ndarray, midi: np.ndarray, singer: Singer, rng: np.random.Generator
-) -> np.ndarray:
+def _articulate(onset_s: np.ndarray, end_s: np.ndarray, singer: Singer, rng: np.random.Generator) -> np.ndarray:
     """Connect notes or part them by gaps and breaths; return the new ends, shape (n_notes,)."""
     n_between = len(onset_s) - 1
     legato_share = rng.uniform(*singer.legato_share)
@@ -336,9 +345,8 @@ def _articulate(
     connects, breathes = rng.random((2, n_between))
     spacing_s = np.diff(onset_s)
     written_rest_s = onset_s[1:] - end_s[:-1]
-    # the same pitch twice is heard as two notes only if something parts them
-    share = np.where(np.diff(midi) == 0, SAME_PITCH_LEGATO * legato_share, legato_share)
-    connected = (connects < share) & (written_rest_s < LEGATO_REST_S)
+    # measured: notes of the same pitch are parted as often as others (QBSH 51 % and 52 %)
+    connected = (connects < legato_share) & (written_rest_s < LEGATO_REST_S)
     breathing = breathes < 1.0 - np.exp(-singer.breath_rate_per_s * spacing_s)
     parted_end_s = np.minimum(end_s[:-1], onset_s[1:] - np.minimum(gap_s, spacing_s / 2))
     ends = np.where(connected, onset_s[1:], parted_end_s)
@@ -371,7 +379,7 @@ def perform(
     if not sung.any():
         raise MelodyError(f"no note fits into duration_s={duration_s:.2f} after {lead_in_s:.2f} s of lead-in")
     rows, onset_s, written_end_s = rows[sung], times_s[sung, 0], np.minimum(times_s[sung, 1], duration_s)
-    end_s = _articulate(onset_s, written_end_s, rows[:, 2], singer, rng)
+    end_s = _articulate(onset_s, written_end_s, singer, rng)
     song_per_hum = (rows[-1, 1] - rows[-1, 0]) / (times_s[sung][-1, 1] - times_s[sung][-1, 0])
     centre_midi = float(np.median(rows[:, 2]))
     key_shift_st = singer.centre_midi + singer.centre_sd_st * rng.standard_normal() - centre_midi
@@ -391,6 +399,7 @@ def perform(
     return Take(
         onset_s=onset_s,
         end_s=end_s,
+        song_onset_s=rows[:, 0],
         pitch_midi=pitch_midi,
         voiced=(time_s >= onset_s[note]) & (time_s < end_s[note]),
         song_start_s=float(rows[0, 0]),

@@ -87,6 +87,29 @@ class Song:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class SongFilter:
+    """Which songs to search: of any of ``genres`` (all if empty), sung by ``gender``.
+
+    Where a song's genre or gender is unknown it passes too, unless ``only_known``.
+    """
+
+    genres: tuple[str, ...] = ()
+    gender: str = ANY_GENDER
+    only_known: bool = False
+
+    def passes(self, song: Song) -> bool:
+        """Tell whether a song is to be searched."""
+        if self.only_known and self.is_unknown_of(song):
+            return False
+        genre_fits = not self.genres or not song.genres or not set(self.genres).isdisjoint(song.genres)
+        return genre_fits and (self.gender == ANY_GENDER or song.gender in ("", self.gender))
+
+    def is_unknown_of(self, song: Song) -> bool:
+        """Tell whether the song has no genre or no gender although that is asked for."""
+        return bool(self.genres and not song.genres) or (self.gender != ANY_GENDER and not song.gender)
+
+
 def safe_relative_path(path: str) -> bool:
     """Tell whether a catalog's path stays inside the catalog as written (no ``..``, not absolute, no drive)."""
     parts = PurePosixPath(path.replace("\\", "/"))

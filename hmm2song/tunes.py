@@ -59,7 +59,7 @@ def _cut(contour: FilledContour) -> list[FilledContour]:
     length = round(PIECE_S * FRAME_RATE_HZ)
     n_pieces = min(MAX_PIECES, max(1, len(contour.pitch_midi) // length))
     starts = [number * length for number in range(n_pieces)]
-    return [FilledContour(contour.pitch_midi[start : start + length], 0.0) for start in starts]
+    return [contour.part(start, start + length) for start in starts]
 
 
 def _lies_in(search: MelodySearch, pieces: list[FilledContour], song: int) -> bool:

@@ -21,19 +21,34 @@ class FilledContour:
     ----------
     pitch_midi : np.ndarray, shape (n_frames,), float32
         One pitch per frame of the melody's grid, never NaN; empty if nothing is voiced.
+    voiced : np.ndarray, shape (n_frames,), bool
+        Which of them were sung, not filled.
     offset_s : float
         Time of the first frame in the melody it was made from.
     """
 
     pitch_midi: np.ndarray
+    voiced: np.ndarray
     offset_s: float
 
     def sample(self, time_s: np.ndarray) -> np.ndarray:
         """Return the pitch at times relative to the first frame; NaN outside the contour. Any shape."""
+        frame, inside = self._frames(time_s)
+        return np.where(inside, self.pitch_midi[frame], np.float32(np.nan))
+
+    def sample_voiced(self, time_s: np.ndarray) -> np.ndarray:
+        """Return whether it is sung at times relative to the first frame; False outside the contour. Any shape."""
+        frame, inside = self._frames(time_s)
+        return inside & self.voiced[frame]
+
+    def _frames(self, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         frame = np.floor(np.asarray(time_s) * FRAME_RATE_HZ + 1e-6).astype(np.int64)
         inside = (frame >= 0) & (frame < len(self.pitch_midi))
-        pitch = self.pitch_midi[np.clip(frame, 0, max(0, len(self.pitch_midi) - 1))]
-        return np.where(inside, pitch, np.float32(np.nan))
+        return np.clip(frame, 0, max(0, len(self.pitch_midi) - 1)), inside
+
+    def part(self, start: int, stop: int) -> FilledContour:
+        """Return the frames from ``start`` to ``stop`` (not negative; clipped to the contour)."""
+        return FilledContour(self.pitch_midi[start:stop], self.voiced[start:stop], self.offset_s + start * HOP_S)
 
     @property
     def duration_s(self) -> float:
@@ -45,11 +60,12 @@ def fill_rests(melody: Melody) -> FilledContour:
     """Drop outer rests and hold the last pitch through inner ones."""
     voiced_frames = np.flatnonzero(melody.voiced)
     if len(voiced_frames) == 0:
-        return FilledContour(np.zeros(0, dtype=np.float32), 0.0)
+        return FilledContour(np.zeros(0, np.float32), np.zeros(0, bool), 0.0)
     first, last = int(voiced_frames[0]), int(voiced_frames[-1])
     held = np.where(melody.voiced, np.arange(len(melody.pitch_midi)), 0)
     np.maximum.accumulate(held, out=held)
-    return FilledContour(melody.pitch_midi[held[first : last + 1]], first * HOP_S)
+    inner = slice(first, last + 1)
+    return FilledContour(melody.pitch_midi[held[inner]], melody.voiced[inner], first * HOP_S)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +76,14 @@ class Windows:
     ----------
     pitch_st : np.ndarray, shape (n_windows, n_frames), float32
         Semitones relative to the window's own median; NaN beyond the end of the contour.
+    voiced : np.ndarray, shape (n_windows, n_frames), bool
+        Where something is sung.
     start_s : np.ndarray, shape (n_windows,)
         Start of each window, relative to the contour's first frame, in the *window's* time (the song's).
     """
 
     pitch_st: np.ndarray
+    voiced: np.ndarray
     start_s: np.ndarray
 
 
@@ -95,5 +114,7 @@ def cut_windows(
     stretched_s = contour.duration_s * speed
     start_s = np.arange(0.0, max(stretched_s - window_s * min_fill, hop_s / 2), hop_s)
     inside_s = (np.arange(n_frames) + 0.5) * (window_s / n_frames)
-    pitch = contour.sample((start_s[:, None] + inside_s) / speed)
-    return Windows((pitch - np.nanmedian(pitch, axis=1, keepdims=True)).astype(np.float32), start_s)
+    time_s = (start_s[:, None] + inside_s) / speed
+    pitch = contour.sample(time_s)
+    centred = (pitch - np.nanmedian(pitch, axis=1, keepdims=True)).astype(np.float32)
+    return Windows(centred, contour.sample_voiced(time_s), start_s)

@@ -33,6 +33,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
+from hmm2song.catalog import Catalog
+from hmm2song.encoder import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
 from hmm2song.inference import MAX_TOP_K, Recognizer
@@ -74,9 +76,7 @@ def main() -> int:
         started_s = time.perf_counter()
         skipped: list[str] = []
         recognizer = (
-            Recognizer.from_pretrained(options.catalog)
-            if options.catalog
-            else build(read_all(options, queries, skipped))
+            build(read_all(options, queries, skipped)) if options.songs else Recognizer.from_pretrained(options.catalog)
         )
         n_unanswerable = count_unanswerable(queries, {song.id for song in recognizer.catalog.songs})
         build_seconds = time.perf_counter() - started_s
@@ -103,7 +103,11 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--songs", type=Path, action="append", default=[], help="songs as JSON lines (.gz too); repeatable"
     )
-    parser.add_argument("--catalog", type=Path, help="search this catalog folder instead of --songs")
+    parser.add_argument("--catalog", type=Path, help="search the songs of this catalog folder (too)")
+    parser.add_argument("--drop", type=Path, metavar="TSV", help="leave out the songs whose ids are its first column")
+    parser.add_argument(
+        "--no-benchmark", action="store_true", help="leave out song rows marked in_benchmark: they are in another file"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="use N random queries instead of all")
     parser.add_argument("--seed", type=int, default=0, help="for --limit, --medley and the intervals (default 0)")
     parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
@@ -118,8 +122,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
     options = parser.parse_args()
-    if bool(options.songs) == bool(options.catalog):
-        parser.error("give the songs with --songs, or a catalog folder with --catalog")
+    if not options.songs and not options.catalog:
+        parser.error("give the songs with --songs, a catalog folder with --catalog, or both")
+    if not options.songs and (options.drop or options.no_benchmark):
+        parser.error("--drop and --no-benchmark choose among --songs")
     if options.medley > 1 and not (options.fillers and options.songs):
         parser.error("--medley needs --songs and --fillers")
     if options.medley < 1 or options.skip_start < 0 or (options.limit is not None and options.limit < 1):
@@ -155,15 +161,34 @@ def read_query(row: dict, path: Path, number: int) -> Query:
 
 def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> list[tuple[str, Melody]]:
     """Read the songs, hidden in medleys if so wished; what is wrong with unusable rows goes to ``skipped``."""
-    songs = [song for path in options.songs for song in tqdm(read_songs(path, skipped), desc=path.name, unit=" songs")]
+    songs = [
+        song
+        for path in options.songs
+        for song in tqdm(read_songs(path, skipped, options.no_benchmark), desc=path.name, unit=" songs")
+    ]
+    dropped = dropped_ids(options)
+    songs = [song for song in songs if song[0] not in dropped]
+    if options.catalog:
+        catalog = Catalog.load(options.catalog, encoder_of(options.catalog))
+        songs += [(song.id, melody) for song, melody in zip(catalog.songs, catalog.melodies, strict=True)]
     if not songs:
         raise Hmm2SongError(f"no song can be used: {skipped[0] if skipped else 'the song files are empty'}")
     if options.medley > 1:
-        songs = hide_in_medleys(songs, read_fillers(options.fillers, queries), options.medley, options.seed)
+        songs = hide_in_medleys(songs, read_fillers(options, queries), options.medley, options.seed)
     return songs
 
 
-def read_songs(path: Path, skipped: list[str]) -> Iterator[tuple[str, Melody]]:
+def dropped_ids(options: argparse.Namespace) -> set[str]:
+    """Return the ids that are to be left out."""
+    if not options.drop:
+        return set()
+    try:
+        return {line.split("\t")[0] for line in options.drop.read_text(encoding="utf-8").splitlines()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Hmm2SongError(f"{options.drop}: {error}; give a table whose first column holds ids") from error
+
+
+def read_songs(path: Path, skipped: list[str], no_benchmark: bool) -> Iterator[tuple[str, Melody]]:
     """Yield (id, melody) for every usable row of a song file; what is wrong with the others goes to ``skipped``."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
@@ -172,7 +197,8 @@ def read_songs(path: Path, skipped: list[str]) -> Iterator[tuple[str, Melody]]:
                 if not line.strip():
                     continue
                 try:
-                    yield read_song(line, path, number)
+                    if song := read_song(line, path, number, no_benchmark):
+                        yield song
                 except Hmm2SongError as error:
                     skipped.append(str(error))
                     print(f"evaluate.py: skipped {error}", file=sys.stderr)
@@ -180,10 +206,14 @@ def read_songs(path: Path, skipped: list[str]) -> Iterator[tuple[str, Melody]]:
         raise Hmm2SongError(f"{path}: {error}; give songs as JSON lines") from error
 
 
-def read_song(line: str, path: Path, number: int) -> tuple[str, Melody]:
-    """Read one song row."""
+def read_song(line: str, path: Path, number: int, no_benchmark: bool) -> tuple[str, Melody] | None:
+    """Read one song row; None for one of a benchmark that is not wanted."""
     try:
         row = json.loads(line)
+        if not isinstance(row, dict):
+            raise TypeError(f"a {type(row).__name__} instead of an object")
+        if no_benchmark and row.get("in_benchmark"):
+            return None
         song_id, melody = str(row["id"]), melody_of_row(row, path.parent)
         if not melody.voiced.any():
             raise MelodyError("it has no pitch at all")
@@ -229,10 +259,15 @@ def count_unanswerable(queries: list[Query], song_ids: set[str]) -> int:
     return len(lost)
 
 
-def read_fillers(paths: list[Path], queries: list[Query]) -> list[Melody]:
+def read_fillers(options: argparse.Namespace, queries: list[Query]) -> list[Melody]:
     """Read the fillers, without those that answer a query: in the track of another song they would be found too."""
-    asked_for = {song_id for query in queries for song_id in query.acceptable}
-    return [melody for path in paths for song_id, melody in read_songs(path, []) if song_id not in asked_for]
+    unwanted = {song_id for query in queries for song_id in query.acceptable} | dropped_ids(options)
+    return [
+        melody
+        for path in options.fillers
+        for song_id, melody in read_songs(path, [], options.no_benchmark)
+        if song_id not in unwanted
+    ]
 
 
 def hide_in_medleys(

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Fit the constants of hmm2song/confidence.py and report how well calibrated they are on other singers.
+"""Fit the weight of the votes and the constants of hmm2song/confidence.py; report both on other singers.
 
     python scripts/fit_confidence.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
 
 The files are those of scripts/evaluate.py, songs as notes; a column `singer` in Q.csv keeps each singer's hums in one
 fold. Every hum is asked whole and without its first seconds, in catalogs of several sizes (random subsets), once with
-its song and once with its song removed. Five folds by singer give the calibration figures; the constants printed are
-fitted on everything.
+its song and once with its song removed. Five folds by singer give all figures: each fold is answered with what was
+fitted on the other singers. What is printed last is fitted on everything. `--plot` draws the reliability of P(first).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
 from hmm2song.errors import AudioError
-from hmm2song.inference import MAX_TOP_K, Recognizer
-from hmm2song.results import SearchResult
+from hmm2song.inference import MIN_VOICED_S, Evidence, Recognizer
+from hmm2song.melody import Melody
+from hmm2song.pitch import track_pitch
 from hmm2song.scores import read_scores
 
 CATALOG_SHARES = (1.0, 0.4, 0.15)
@@ -37,27 +38,38 @@ SKIPPED_S = (0.0, 3.0)
 """Seconds dropped from the start of each hum: short hums belong to the fit."""
 N_FOLDS = 5
 N_BINS = 10
-START = np.array([30.0, 0.2, -0.4, 0.9])
-SCALE = np.array([10.0, 0.5, 0.1, 0.5])
-"""Start and typical size of each constant, for the optimiser."""
+START = np.array([20.0, 0.2, -0.1, 0.9, 0.8])
+SCALE = np.array([10.0, 0.5, 0.1, 0.5, 0.5])
+"""Start and typical size of each constant, for the optimiser; the last is the weight of the votes, in semitones."""
+PLOT_PX = 360
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One question: scores of the best songs, best first, and which of them is right (-1: none)."""
+    """One question: costs and votes of the best songs, shape (n,), and which of them is right (-1: none)."""
 
     singer: str
-    scores_st: np.ndarray
+    cost_st: np.ndarray
+    vote: np.ndarray
     voiced_s: float
     right: int
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What is fitted."""
+
+    constants: LogitConstants
+    vote_weight_st: float
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What was said about one question: P(first) and P(none), and what was true."""
+    """What was said about one question: P(first), P(none) and the probability given to the truth; what was true."""
 
     first: float
     none: float
+    truth: float
     first_is_right: bool
     is_absent: bool
 
@@ -69,10 +81,13 @@ def main() -> int:
     parser.add_argument("--songs", type=Path, action="append", required=True)
     parser.add_argument("--limit", type=int, default=500, metavar="N", help="hums to use (default 500)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the reliability as SVG")
     options = parser.parse_args()
     trials = collect_trials(options)
-    report([answer for fold in range(N_FOLDS) for answer in cross_validate(trials, fold)])
-    print("constants fitted on all trials:", fit(trials))
+    bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold)])
+    if options.plot:
+        options.plot.write_text(reliability_svg(bins), encoding="utf-8")
+    print("fitted on all trials:", fit(trials))
     return 0
 
 
@@ -93,46 +108,50 @@ def collect_trials(options: argparse.Namespace) -> list[Trial]:
         singer, acceptable = row.get("singer", row["file"]), row["song_id"].split("|")
         for skipped_s in SKIPPED_S:
             rest = samples[round(skipped_s * SAMPLE_RATE_HZ) :]
-            result = recognizer.recognize((SAMPLE_RATE_HZ, rest), top_k=MAX_TOP_K) if len(rest) else None
+            hum = track_pitch(rest).melody if len(rest) else Melody(rest)
+            if hum.voiced_s < MIN_VOICED_S:
+                continue  # nothing is searched then
+            evidence = recognizer.evidence(hum)
             for share in CATALOG_SHARES:
-                trials += cut_trials(result, acceptable, singer, share, rng) if result else []
+                trials += cut_trials(evidence, hum.voiced_s, acceptable, singer, share, rng)
     return trials
 
 
 def cut_trials(
-    result: SearchResult, acceptable: list[str], singer: str, share: float, rng: random.Random
+    evidence: Evidence, voiced_s: float, acceptable: list[str], singer: str, share: float, rng: random.Random
 ) -> list[Trial]:
     """Ask a random part of the catalog, with and without the right song.
 
     A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score.
     """
-    others = [match.score for match in result.matches if match.id not in acceptable and rng.random() < share]
-    right = [match.score for match in result.matches if match.id in acceptable][:1]
-    trials = []
-    if others:
-        trials.append(Trial(singer, np.array(others), result.hum.voiced_s, -1))
-    if right:
-        rank = sum(score > right[0] for score in others)
-        scores_st = np.insert(np.array(others), rank, right[0])
-        trials.append(Trial(singer, scores_st, result.hum.voiced_s, rank))
-    return trials
+    others = [i for i, song_id in enumerate(evidence.ids) if song_id not in acceptable and rng.random() < share]
+    right = [i for i, song_id in enumerate(evidence.ids) if song_id in acceptable][:1]
+    questions = ([(others, -1)] if others else []) + ([(right + others, 0)] if right else [])
+    return [Trial(singer, evidence.cost_st[kept], evidence.vote[kept], voiced_s, truth) for kept, truth in questions]
 
 
-def fit(trials: list[Trial]) -> LogitConstants:
+def answer(trial: Trial, fitted: Fit) -> Answer:
+    """Say what the fit makes of a trial."""
+    scores_st = fitted.vote_weight_st * trial.vote - trial.cost_st
+    order = np.argsort(-scores_st, kind="stable")
+    confidence = probabilities(padded(scores_st[order]), trial.voiced_s, fitted.constants)
+    place = int(np.flatnonzero(order == trial.right)[0]) if trial.right >= 0 else -1
+    truth = confidence.none if place < 0 else float(confidence.song[place])
+    return Answer(float(confidence.song[0]), confidence.none, truth, place == 0, place < 0)
+
+
+def fit(trials: list[Trial]) -> Fit:
     """Maximise the likelihood of the right answers."""
 
+    def as_fit(scaled: np.ndarray) -> Fit:
+        *constants, vote_weight_st = (scaled * SCALE).round(3).tolist()
+        return Fit(LogitConstants(*constants), vote_weight_st)
+
     def loss(scaled: np.ndarray) -> float:
-        constants = LogitConstants(*(scaled * SCALE).tolist())
-        return float(np.mean([-np.log(max(probability_of_truth(trial, constants), 1e-9)) for trial in trials]))
+        return float(np.mean([-np.log(max(answer(trial, as_fit(scaled)).truth, 1e-9)) for trial in trials]))
 
-    found = minimize(loss, START / SCALE, method="Powell", options={"maxiter": 8, "xtol": 1e-2, "ftol": 1e-5})
-    return LogitConstants(*(found.x * SCALE).round(3).tolist())
-
-
-def probability_of_truth(trial: Trial, constants: LogitConstants) -> float:
-    """Return the probability given to what is true of a trial."""
-    confidence = probabilities(padded(trial.scores_st), trial.voiced_s, constants)
-    return confidence.none if trial.right < 0 else float(confidence.song[trial.right])
+    found = minimize(loss, START / SCALE, method="Powell", options={"maxiter": 6, "xtol": 1e-2, "ftol": 1e-5})
+    return as_fit(found.x)
 
 
 def padded(scores_st: np.ndarray) -> np.ndarray:
@@ -145,34 +164,48 @@ def cross_validate(trials: list[Trial], fold: int) -> list[Answer]:
     singers = sorted({trial.singer for trial in trials})
     random.Random(0).shuffle(singers)
     tested = set(singers[fold::N_FOLDS])
-    constants = fit([trial for trial in trials if trial.singer not in tested])
-    answers = []
-    for trial in trials:
-        if trial.singer in tested:
-            confidence = probabilities(padded(trial.scores_st), trial.voiced_s, constants)
-            answers.append(Answer(float(confidence.song[0]), confidence.none, trial.right == 0, trial.right < 0))
-    return answers
+    fitted = fit([trial for trial in trials if trial.singer not in tested])
+    return [answer(trial, fitted) for trial in trials if trial.singer in tested]
 
 
-def report(answers: list[Answer]) -> None:
-    """Print reliability, expected calibration error and the no-match decision."""
-    first, none = np.array([answer.first for answer in answers]), np.array([answer.none for answer in answers])
-    right = np.array([answer.first_is_right for answer in answers])
-    absent = np.array([answer.is_absent for answer in answers])
-    bins = np.minimum((first * N_BINS).astype(int), N_BINS - 1)
+def report(answers: list[Answer]) -> list[tuple[float, float, int]]:
+    """Print figures and return the reliability bins: mean said, share right, number."""
+    first, none = np.array([each.first for each in answers]), np.array([each.none for each in answers])
+    right = np.array([each.first_is_right for each in answers])
+    absent = np.array([each.is_absent for each in answers])
     print(f"{len(first)} questions from held-out singers, {absent.mean():.2f} of them without the song")
-    error = 0.0
-    for index in np.unique(bins):
-        inside = bins == index
-        error += inside.mean() * abs(first[inside].mean() - right[inside].mean())
-        print(f"  said {first[inside].mean():.2f}  was {right[inside].mean():.2f}  n {np.count_nonzero(inside)}")
-    print(f"expected calibration error {error:.3f}")
+    print(f"first is right in {right[~absent].mean():.3f} of those with it")
+    number = np.minimum((first * N_BINS).astype(int), N_BINS - 1)
+    bins = [
+        (float(first[number == bin].mean()), float(right[number == bin].mean()), int(np.count_nonzero(number == bin)))
+        for bin in np.unique(number)
+    ]
+    for said, was, n in bins:
+        print(f"  said {said:.2f}  was {was:.2f}  n {n}")
+    print(f"expected calibration error {sum(n * abs(said - was) for said, was, n in bins) / len(first):.3f}")
     said_none = none > 0.5
     print(f"no-match: {said_none[absent].mean():.3f} of {np.count_nonzero(absent)} absent songs are called absent, ")
     print(f"          {said_none[~absent].mean():.3f} of {np.count_nonzero(~absent)} present ones wrongly so")
     threshold = np.quantile(none[~absent], 0.95)
     print(
         f"at 5 % of present songs called absent, {np.mean(none[absent] <= threshold):.3f} of absent ones get an answer"
+    )
+    return bins
+
+
+def reliability_svg(bins: list[tuple[float, float, int]]) -> str:
+    """Draw what was right against what was said; the larger a dot, the more questions."""
+    size, most = PLOT_PX, max(n for _, _, n in bins)
+    dots = "".join(
+        f'<circle cx="{said * size:.0f}" cy="{size - was * size:.0f}" r="{3 + 9 * (n / most) ** 0.5:.0f}"/>'
+        for said, was, n in bins
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-50 -10 {size + 70} {size + 60}" font-family="sans-serif" '
+        f'font-size="14"><rect width="{size}" height="{size}" fill="#fff" stroke="#94a3b8"/>'
+        f'<path d="M0 {size}L{size} 0" stroke="#94a3b8" stroke-dasharray="4"/><g fill="#4f46e5">{dots}</g>'
+        f'<text x="{size / 2}" y="{size + 30}" text-anchor="middle">said to be right</text>'
+        f'<text transform="translate(-20 {size / 2}) rotate(-90)" text-anchor="middle">was right</text></svg>\n'
     )
 
 

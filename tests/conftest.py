@@ -1,10 +1,26 @@
-"""The running app, shared by the modules that drive it; a module may define another ``catalog``."""
+"""What test modules share: the tiny encoder in place of the bundled one, and the running app.
+
+A module that drives the app may define another ``catalog``.
+"""
 
 from collections.abc import Iterator
 
 import pytest
+from encoders import tiny_encoder
 from gradio_client import Client
 from serving import MiniatureCatalog, make_catalog, running_app
+
+from hmm2song.hub import MODEL_VARIABLE
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the tiny encoder be the default one, here and in the processes started: it is quick, and will do."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    tiny_encoder().save(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MODEL_VARIABLE, str(folder))
+        yield
 
 
 @pytest.fixture(scope="module")

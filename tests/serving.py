@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
+from encoders import tiny_encoder
+from humming import tune
 
 from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
 from hmm2song.melody import Melody, melody_from_notes
 from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.song import Song
@@ -27,13 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HOSTILE_TITLE = "<script>alert('x')</script> ${alert(1)} {{7*7}}"
 HUMMED_FROM_S, HUMMED_TO_S, HUMMED_SHIFT_ST = 12.0, 22.0, -3.0
 N_SONGS = 12
-SCALE_ST = (0, 2, 4, 5, 7, 9, 11)
 START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, eq=False)
 class MiniatureCatalog:
-    """A saved catalog; ``hum_path`` is a hum of its first song, which alone has a recording."""
+    """A saved catalog with its model; ``hum_path`` is a hum of its first song, which alone has a recording."""
 
     folder: Path
     songs: tuple[Song, ...]
@@ -43,19 +42,20 @@ class MiniatureCatalog:
 def make_catalog(folder: Path) -> MiniatureCatalog:
     """Save a catalog of a dozen random melodies and a hum of the first one."""
     songs, melodies = zip(*(_make_song(number) for number in range(N_SONGS)), strict=True)
-    Catalog.build(songs, melodies, default_encoder()).save(folder / "catalog")
+    save_with_model(Catalog.build(songs, melodies, tiny_encoder()), folder / "catalog")
     soundfile.write(folder / "catalog" / "s0.flac", melody_tone(melodies[0], 0.0, 60.0), SAMPLE_RATE_HZ)
     hum = Melody(melodies[0].pitch_midi + HUMMED_SHIFT_ST)
     soundfile.write(folder / "hum.wav", melody_tone(hum, HUMMED_FROM_S, HUMMED_TO_S), SAMPLE_RATE_HZ)
     return MiniatureCatalog(folder / "catalog", songs, folder / "hum.wav")
 
 
+def save_with_model(catalog: Catalog, folder: Path) -> None:
+    """Save a catalog that brings along the tiny encoder it was made with."""
+    catalog.save(folder)
+    tiny_encoder().save(folder)
+
+
 def _make_song(number: int) -> tuple[Song, Melody]:
-    rng = np.random.default_rng(number)
-    degrees = 7 + np.clip(np.cumsum(rng.integers(-2, 3, 70)), -7, 7)
-    lengths_s = rng.choice([0.3, 0.45, 0.6], 70)
-    pitches = [55 + 12 * (degree // 7) + SCALE_ST[degree % 7] for degree in degrees]
-    notes = list(zip(np.cumsum(lengths_s) - lengths_s, lengths_s * 0.95, pitches, strict=True))
     song = Song(
         id=f"s{number}",
         title=HOSTILE_TITLE if number == 1 else f"Song {number}",
@@ -67,7 +67,7 @@ def _make_song(number: int) -> tuple[Song, Melody]:
         path="s0.flac" if number == 0 else "",
         year=str(1900 + number),
     )
-    return song, melody_from_notes(notes)
+    return song, melody_from_notes(tune(number))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from contours import contour
 
 from hmm2song.align import (
     COST_CAP_ST,
@@ -23,10 +24,6 @@ from hmm2song.windows import FilledContour
 
 AS_IT_IS = (1.0,)
 FINE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))
-
-
-def contour(pitch_midi, offset_s: float = 0.0) -> FilledContour:
-    return FilledContour(np.asarray(pitch_midi, np.float32), offset_s)
 
 
 def random_tune(seed: int, n_notes: int = 60, note_frames: tuple[int, int] = (5, 20)) -> np.ndarray:

@@ -8,29 +8,52 @@ import sys
 from pathlib import Path
 from subprocess import PIPE
 
+import gradio as gr
 import httpx
+import numpy as np
 import pytest
+import soundfile
+from encoders import tiny_encoder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from serving import (
     HUMMED_FROM_S,
     HUMMED_SHIFT_ST,
+    HUMMED_TO_S,
     N_SONGS,
     ROOT,
     MiniatureCatalog,
 )
+
+from app import Page
+from hmm2song import Recognizer
+from hmm2song.catalog import Catalog
+from hmm2song.inference import MAX_EARLIER
+from hmm2song.melody import Melody
+from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
 
 RESULT_KEYS = {
     "matches",
     "no_match",
     "advice",
     "hum",
+    "n_hums",
     "n_searched",
     "n_unknown",
     "elsewhere",
     "notices",
     "seconds",
 }
+OTHER_SONG = "s3"
+
+
+@pytest.fixture(scope="module")
+def other_hum(catalog: MiniatureCatalog) -> Path:
+    """Return a hum of another song of the catalog."""
+    melody = Catalog.load(catalog.folder, tiny_encoder()).melody(OTHER_SONG)
+    path = catalog.hum_path.with_name("other.wav")
+    soundfile.write(path, melody_tone(melody, HUMMED_FROM_S, HUMMED_TO_S), SAMPLE_RATE_HZ)
+    return path
 
 
 def test_only_the_three_documented_endpoints_are_public(client: Client) -> None:
@@ -39,7 +62,7 @@ def test_only_the_three_documented_endpoints_are_public(client: Client) -> None:
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/recognize"]["parameters"]
     defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters}
-    assert defaults == {"audio": None, "genres": [], "gender": "any", "top_k": 10}
+    assert defaults == {"audio": None, "genres": [], "gender": "any", "top_k": 10, "earlier": None}
 
 
 def test_a_hum_finds_its_song(client: Client, catalog: MiniatureCatalog) -> None:
@@ -51,6 +74,17 @@ def test_a_hum_finds_its_song(client: Client, catalog: MiniatureCatalog) -> None
     assert best["start_s"] == pytest.approx(HUMMED_FROM_S, abs=1.0)
     assert best["key_shift_st"] == pytest.approx(HUMMED_SHIFT_ST, abs=0.5)
     assert not result["no_match"]
+
+
+def test_an_earlier_hum_counts_too(client: Client, catalog: MiniatureCatalog, other_hum: Path) -> None:
+    hum, earlier = handle_file(str(catalog.hum_path)), handle_file(str(other_hum))
+    alone = client.predict(audio=hum, api_name="/recognize")
+    joined = client.predict(audio=hum, earlier=earlier, api_name="/recognize")
+    assert (alone["n_hums"], joined["n_hums"]) == (1, 2)
+    assert alone["hum"] == joined["hum"]  # the latest hum is the one described
+    assert alone["matches"][0]["id"] == "s0"
+    assert {match["id"] for match in joined["matches"][:2]} == {"s0", OTHER_SONG}
+    assert joined["matches"][0]["probability"] < alone["matches"][0]["probability"]
 
 
 def test_genre_gender_and_top_k_are_obeyed(client: Client, catalog: MiniatureCatalog) -> None:
@@ -84,22 +118,33 @@ def test_an_impossible_option_is_refused_politely(
         client.predict(audio=handle_file(str(catalog.hum_path)), **options, api_name="/recognize")
 
 
-def test_a_recording_that_cannot_be_used_is_refused_politely(client: Client, tmp_path: Path) -> None:
+def test_a_recording_that_cannot_be_used_is_refused_politely(
+    client: Client, catalog: MiniatureCatalog, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"this is not audio")
     with pytest.raises(AppError, match="broken.wav"):
         client.predict(audio=handle_file(str(broken)), api_name="/recognize")
+    with pytest.raises(AppError, match="broken.wav"):
+        client.predict(handle_file(str(catalog.hum_path)), earlier=handle_file(str(broken)), api_name="/recognize")
     with pytest.raises(AppError, match="no recording"):
         client.predict(audio=None, api_name="/recognize")
 
 
 def test_only_uploaded_files_are_opened(url: str, catalog: MiniatureCatalog) -> None:
     path = str(catalog.hum_path)  # audio, but nobody uploaded it
+    uploaded = httpx.post(f"{url}/gradio_api/upload", files={"files": catalog.hum_path.read_bytes()}).json()
+    mine = {"path": uploaded[0], "meta": {"_type": "gradio.FileData"}}
+    assert "event: complete" in ask(url, mine, None)
     for audio in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}, path):
-        call = httpx.post(f"{url}/gradio_api/call/recognize", json={"data": [audio, [], "any", 3]}).json()
-        answer = httpx.get(f"{url}/gradio_api/call/recognize/{call['event_id']}", timeout=30).text
-        assert "event: error" in answer and "matches" not in answer
+        for answer in (ask(url, audio, None), ask(url, mine, audio)):
+            assert "event: error" in answer and "matches" not in answer
     assert httpx.get(f"{url}/gradio_api/file={path}").status_code in (403, 404)
+
+
+def ask(url: str, audio: object, earlier: object) -> str:
+    call = httpx.post(f"{url}/gradio_api/call/recognize", json={"data": [audio, [], "any", 3, earlier]}).json()
+    return httpx.get(f"{url}/gradio_api/call/recognize/{call['event_id']}", timeout=30).text
 
 
 def test_the_catalog_can_be_searched(client: Client) -> None:
@@ -122,6 +167,24 @@ def test_a_song_is_told_in_full(client: Client) -> None:
     assert 20 < song["melody_s"] < 45
     with pytest.raises(AppError, match="nobody"):
         client.predict("nobody", api_name="/song")
+
+
+def test_a_few_hums_can_be_joined_and_silence_counts_for_nothing(catalog: MiniatureCatalog) -> None:
+    recognizer = Recognizer.from_pretrained(catalog.folder)
+    with gr.Blocks() as blocks:
+        page = Page(recognizer, blocks)
+    hum, silence = recognizer.hear(catalog.hum_path), Melody(np.full(250, np.nan))
+    for latest, earlier, is_offered, joined_next in (
+        (hum, [], True, [hum]),
+        (hum, [hum] * (MAX_EARLIER - 1), True, [hum] * MAX_EARLIER),
+        (hum, [hum] * MAX_EARLIER, False, [hum] * MAX_EARLIER),
+        (silence, [], False, []),
+        (silence, [hum], True, [hum]),  # nothing was heard this time: the first hum is not lost
+    ):
+        result = recognizer.recognize_melody(latest, earlier=earlier)
+        assert page.word("en", result, False, "")[page.once_more]["visible"] == is_offered
+        assert list(page.join(result, True)) == joined_next
+        assert not page.join(result, False)
 
 
 def test_a_burst_is_queued(client: Client, catalog: MiniatureCatalog) -> None:

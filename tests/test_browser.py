@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import soundfile
 from serving import HOSTILE_TITLE, HUMMED_FROM_S, N_SONGS, MiniatureCatalog
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -42,6 +43,20 @@ class Visit:
     def upload(self, path: Path) -> None:
         self.page.get_by_label("Upload file").first.click()
         self.page.locator("#recorder input[type=file]").first.set_input_files(path)
+
+    def hum_once_more(self) -> None:
+        self.page.get_by_role("button", name="Hum once more").dblclick()  # the second press changes nothing
+        self.see(".status", "Hum the same tune again")
+
+
+@pytest.fixture(scope="module")
+def parts(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two hums of the first song, of different places."""
+    samples, rate_hz = soundfile.read(catalog.hum_path)
+    folder = tmp_path_factory.mktemp("parts")
+    soundfile.write(folder / "first.wav", samples[: 6 * rate_hz], rate_hz)
+    soundfile.write(folder / "second.wav", samples[4 * rate_hz :], rate_hz)
+    return folder / "first.wav", folder / "second.wav"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +139,66 @@ def test_a_filter_searches_again_and_can_be_dropped(visit: Visit, catalog: Minia
     visit.see("#results", f"Searched {N_SONGS} songs")
 
 
+def test_a_second_hum_is_joined_with_the_first(visit: Visit, parts: tuple[Path, Path]) -> None:
+    page, (first, second) = visit.page, parts
+    visit.upload(first)
+    visit.see(".status", "Song 0")
+    visit.hum_once_more()
+    playwright.expect(page.locator("#recorder input[type=file]")).to_have_count(1)  # ready for the next one
+    visit.upload(second)
+    visit.see(".status", "· 2 hums joined")
+
+    page.get_by_text("Narrow the search").click()
+    page.get_by_label(re.compile("^Genre")).click()
+    page.get_by_role("option", name="Folk (4)").click()
+    visit.see("#results", "Searched 8 songs")
+    visit.see(".status", "· 2 hums joined")  # the same two, searched again
+
+    page.get_by_label("Clear", exact=True).first.click()
+    visit.see(".status", "Press Record")
+    visit.upload(first)  # without the button it is a new question
+    playwright.expect(page.locator(".status").first).to_have_text(re.compile("% sure$"), timeout=SLOWLY_MS)
+
+
+def test_what_was_hummed_survives_a_bad_recording_and_another_language(
+    visit: Visit, parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    page = visit.page
+    visit.upload(parts[0])
+    visit.see(".status", "Song 0")
+    visit.hum_once_more()
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"this is not audio")
+    visit.upload(broken)
+    visit.see("[role=alert]", "broken.wav")
+    visit.see(".status", "Hum the same tune again")
+    page.get_by_label("한국어").check(force=True)
+    visit.see(".status", "같은 노래를 한 번 더")
+    page.get_by_label("English").check(force=True)
+    visit.see(".status", "Hum the same tune again")
+    page.locator("#recorder button[aria-label='Clear']").click()
+    page.get_by_label("Record audio").click()
+    page.locator("#recorder .record-button").click()
+    visit.see(".status", "Listening")
+    page.wait_for_timeout(4000)
+    page.locator("#recorder .stop-button").click()
+    visit.see(".status", "· 2 hums joined")
+
+
+def test_visitors_hum_for_themselves(visit: Visit, browser: playwright.Browser, parts: tuple[Path, Path]) -> None:
+    visit.upload(parts[0])
+    visit.see(".status", "Song 0")
+    visit.hum_once_more()
+    context = browser.new_context(locale="en-US")
+    other = Visit(context.new_page())
+    other.page.goto(visit.page.url)
+    other.upload(parts[1])
+    playwright.expect(other.page.locator(".status").first).to_have_text(re.compile("% sure$"), timeout=SLOWLY_MS)
+    context.close()
+    visit.page.get_by_role("button", name="Arirang").click()  # an example counts as a hum
+    visit.see(".status", "· 2 hums joined")
+
+
 def test_a_file_that_is_no_audio_is_explained(visit: Visit, tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"this is not audio")
@@ -138,6 +213,7 @@ def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     page.locator("#recorder input[type=file], #recorder .source-selection button").first.click()
     page.locator("#recorder input[type=file]").first.set_input_files(catalog.hum_path)
     visit.see(".status", "찾았습니다: 첫 노래 (Song 0)")
+    visit.see("#results", "한 번 더 흥얼거리기")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.documentElement.lang") == "ko"
     page.get_by_label("English").check(force=True)

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoders import tiny_encoder
 
 from hmm2song import catalog as catalog_module
 from hmm2song.catalog import Catalog
 from hmm2song.catalog_files import DATA_FILES, MANIFEST_FILE
-from hmm2song.encoder import PhaseEncoder
+from hmm2song.encoder import encoder_of
 from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
 from hmm2song.melody import Melody
-from hmm2song.song import Song
+from hmm2song.song import Song, SongFilter
+from hmm2song.windows import fill_rests
 
-ENCODER = PhaseEncoder()
+ENCODER = tiny_encoder()
 SOURCE_COLUMNS = ["id", "Title", "Singer", "Lyric", "genre", "path", "gender"]
 SONGS = (
     Song(
@@ -128,6 +130,27 @@ def test_markup_in_a_title_is_text_like_any_other(folder):
     assert Catalog.load(folder, ENCODER).song("two").title == "<script>alert(1)</script>"
 
 
+def test_every_song_has_the_windows_the_encoder_gives_it():
+    catalog = build()
+    assert catalog.embeddings.dtype == np.float16
+    parts = np.split(catalog.embeddings, np.cumsum(catalog.n_windows)[:-1])
+    for melody, embeddings in zip(catalog.melodies, parts, strict=True):
+        np.testing.assert_array_equal(embeddings, ENCODER.embed_song(fill_rests(melody)).astype(np.float16))
+
+
+def test_a_catalog_with_its_model_is_complete(folder):
+    ENCODER.save(folder)
+    catalog = Catalog.load(folder, encoder_of(folder))
+    assert catalog.songs == SONGS
+    assert catalog.encoder_fingerprint == ENCODER.fingerprint
+
+
+def test_a_catalog_with_another_model_is_refused(folder):
+    tiny_encoder(seed=3).save(folder)
+    with pytest.raises(CatalogError, match="build the catalog again"):
+        Catalog.load(folder, encoder_of(folder))
+
+
 def test_progress_is_told():
     told = []
     Catalog.build(SONGS, make_melodies(4), ENCODER, progress=lambda done, total: told.append((done, total)))
@@ -206,7 +229,7 @@ def test_a_folder_without_manifest_is_no_catalog(folder):
 
 def test_another_encoder_is_refused(folder):
     with pytest.raises(CatalogError, match="build the catalog again") as refused:
-        Catalog.load(folder, PhaseEncoder(n_frames=20))
+        Catalog.load(folder, tiny_encoder(seed=1))
     assert ENCODER.fingerprint in str(refused.value)
 
 
@@ -273,8 +296,23 @@ def test_rows_with_impossible_fields_are_refused(folder, fields, words):
         ("embeddings", {"embeddings": np.zeros((4, 3)), "n_windows": np.int32([1] * 4)}, r"shape \(4, 3\), expected"),
         (
             "embeddings",
-            {"embeddings": np.zeros((4, ENCODER.dim)), "n_windows": np.int32([5, -1, 0, 0])},
+            {"embeddings": np.zeros((4, ENCODER.dim), np.float16), "n_windows": np.int32([5, -1, 0, 0])},
             "window counts add up",
+        ),
+        (
+            "embeddings",
+            {"embeddings": np.full((4, ENCODER.dim), np.nan, np.float16), "n_windows": np.int32([1] * 4)},
+            "finite",
+        ),
+        (
+            "embeddings",
+            {"embeddings": np.zeros((4, ENCODER.dim), np.float32), "n_windows": np.int32([1] * 4)},
+            "float16",
+        ),
+        (
+            "embeddings",
+            {"embeddings": np.zeros((4, ENCODER.dim), np.float16), "n_windows": np.int32([[1]] * 4)},
+            "int32",
         ),
     ],
 )
@@ -413,6 +451,13 @@ def test_filters_keep_what_fits_and_what_is_unknown(filters, expected, n_unknown
     selection = catalog.select(**filters)
     assert ids(catalog, **filters) == expected
     assert (selection.n_songs, selection.n_unknown) == (len(expected), n_unknown)
+
+
+def test_a_selection_says_what_was_wanted_in_the_catalogs_words():
+    selection = build().select(["folk", "BALLAD"], "male", only_known=True)
+    assert selection.wanted == SongFilter(("Ballad", "Folk"), "male", only_known=True)
+    np.testing.assert_array_equal(selection.mask, [selection.wanted.passes(song) for song in SONGS])
+    assert build().select().wanted == SongFilter()
 
 
 def test_unknown_is_said_of_the_column_asked_for():

@@ -19,6 +19,7 @@ TUNES = {
     "leaps": ("March", "CGEc|GCcE|FcAf|cFA2|GdBg|dGB2|"),
     "bells": ("Folk, March", "ccAA|ffcc|AFAF|G2E2|ccAA|d2G2|"),
 }
+pytestmark = pytest.mark.usefixtures("tiny_model")
 STAIRS_MIDI = (60, 62, 64, 65, 67, 69, 71, 72, 71, 69, 67, 65, 64, 62, 60, 60)
 
 
@@ -111,6 +112,8 @@ def test_info_finds_damage(catalog, tmp_path, capsys):
         (("index", "nowhere", "--out", "x"), "no file or folder"),
         (("index", ".", "--out", "x", "--workers", "0"), "at least 1"),
         (("recognize", "nowhere.wav", "--catalog", "{catalog}"), "nowhere.wav"),
+        (("recognize", "{hum}", "nowhere.wav", "--catalog", "{catalog}"), "nowhere.wav"),
+        (("recognize", *["{hum}"] * 6, "--catalog", "{catalog}"), "5 earlier hums are too many"),
         (("recognize", "{hum}", "--catalog", "{catalog}", "--genre", "Polka"), "Polka"),
         (("recognize", "{hum}", "--catalog", "{catalog}", "--top-k", "0"), "top_k"),
     ],
@@ -133,6 +136,20 @@ def test_recognize(catalog, hum):
     assert first[0] == "1"
     assert first[2:7] == ["stairs", "(계단)", "Trad.", "Folk", "0:00"]
     assert first[7:9] == ["-5", "st"]
+
+
+def test_several_hums_are_joined(catalog, hum, tmp_path, capsys):
+    samples, _ = soundfile.read(hum)
+    soundfile.write(tmp_path / "again.wav", samples[3 * RATE_HZ :], RATE_HZ)
+    command = ["recognize", str(hum), str(tmp_path / "again.wav"), "--catalog", str(catalog)]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(", 2 hums joined:")
+    assert "stairs" in lines[2]
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n_hums"] == 2
+    assert result["hum"]["duration_s"] == pytest.approx(len(samples) / RATE_HZ, abs=0.1)  # the first is shown
 
 
 def test_recognize_json_and_filters(catalog, hum, capsys):

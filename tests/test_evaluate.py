@@ -11,11 +11,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from humming import hum, tune
+from serving import N_SONGS, MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody import melody_from_notes, midi_to_hz
@@ -24,6 +26,7 @@ from hmm2song.voice import hum_audio
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "evaluate.py"
+pytestmark = pytest.mark.usefixtures("tiny_model")
 HUM_S = 8.0
 FIRST_TUNE_S, SECOND_TUNE_S = 12.0, 7.0
 """One hum goes on with another song: as a whole it is the first, without its start it is the second."""
@@ -47,10 +50,14 @@ class Dataset:
     folder: Path
 
     @property
+    def songs(self) -> list[str]:
+        """The options that name its songs."""
+        return ["--songs", str(self.folder / "songs.jsonl"), "--songs", str(self.folder / "more.jsonl.gz")]
+
+    @property
     def options(self) -> list[str]:
         """The options that name its files."""
-        songs = ("--songs", str(self.folder / "songs.jsonl"), "--songs", str(self.folder / "more.jsonl.gz"))
-        return ["--queries", str(self.folder / "queries.csv"), *songs]
+        return ["--queries", str(self.folder / "queries.csv"), *self.songs]
 
 
 def write_f0(path: Path, pitch_midi: np.ndarray) -> None:
@@ -103,10 +110,28 @@ def evaluate(*options: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, env=environment)
 
 
-def report_of(dataset: Dataset, out: Path, *options: object) -> tuple[dict, list[dict]]:
-    """The JSON report and the rows of the misses."""
-    done = evaluate(*dataset.options, "--json", out / "report.json", "--misses", out / "misses.csv", *options)
-    assert done.returncode == 0, done.stderr
+@dataclass(frozen=True)
+class Runner:
+    """Runs the script in this process, which saves the seconds that its imports take, and reads what it writes."""
+
+    script: dict
+    monkeypatch: pytest.MonkeyPatch
+    out: Path
+
+    def run(self, *options: object) -> tuple[dict, list[dict]]:
+        """The JSON report and the rows of the misses."""
+        files = ("--json", self.out / "report.json", "--misses", self.out / "misses.csv")
+        self.monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, (*options, *files))])
+        assert self.script["main"]() == 0
+        return written_in(self.out)
+
+
+@pytest.fixture
+def runner(script: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
+    return Runner(script, monkeypatch, tmp_path)
+
+
+def written_in(out: Path) -> tuple[dict, list[dict]]:
     with (out / "misses.csv").open(newline="", encoding="utf-8") as file:
         return json.loads((out / "report.json").read_text(encoding="utf-8")), list(csv.DictReader(file))
 
@@ -118,7 +143,9 @@ def script() -> dict:
 
 
 def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> None:
-    report, misses = report_of(dataset, tmp_path)
+    done = evaluate(*dataset.options, "--json", tmp_path / "report.json", "--misses", tmp_path / "misses.csv")
+    assert done.returncode == 0, done.stderr
+    report, misses = written_in(tmp_path)
     assert report["n"] == len(QUERIES) and report["n_songs"] == 7 and report["unreadable"] == 1
     assert [(row["file"], row["song_id"]) for row in misses] == [row[:2] for row in QUERIES if row[2] != 1]
     second_tune, gone = misses
@@ -140,8 +167,8 @@ def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> Non
     assert report["build_seconds"] > 0 and report["peak_mb"] > 10
 
 
-def test_a_limited_sample_depends_on_the_seed_alone(dataset: Dataset, tmp_path: Path) -> None:
-    runs = [report_of(dataset, tmp_path, "--limit", 3, "--seed", 1) for _ in range(2)]
+def test_a_limited_sample_depends_on_the_seed_alone(dataset: Dataset, runner: Runner) -> None:
+    runs = [runner.run(*dataset.options, "--limit", 3, "--seed", 1) for _ in range(2)]
     metrics = [{name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")} for report, _ in runs]
     assert metrics[0] == metrics[1] and metrics[0]["n"] == 3
     assert runs[0][1] == runs[1][1]  # the same hums were missed
@@ -153,14 +180,15 @@ def test_sampling_draws_others_with_another_seed(script: dict) -> None:
     assert sample(queries, None, seed=1) == sample(queries, 100, seed=1) == queries
 
 
-def test_the_start_of_hums_and_tracks_can_be_skipped(dataset: Dataset, tmp_path: Path) -> None:
-    report, misses = report_of(dataset, tmp_path, "--skip-start", FIRST_TUNE_S)
+def test_the_start_of_hums_and_tracks_can_be_skipped(dataset: Dataset, runner: Runner) -> None:
+    report, misses = runner.run(*dataset.options, "--skip-start", FIRST_TUNE_S)
     assert {(row["file"], row["song_id"]) for row in misses} == {row[:2] for row in QUERIES} - {("hums/two.flac", "s4")}
     assert report["unreadable"] == len(QUERIES) - 2  # the others end before
 
 
-def test_songs_are_found_inside_medleys(dataset: Dataset, tmp_path: Path) -> None:
-    report, misses = report_of(dataset, tmp_path, "--medley", 3, "--fillers", dataset.folder / "fillers.jsonl.gz")
+def test_songs_are_found_inside_medleys(dataset: Dataset, runner: Runner) -> None:
+    fillers = dataset.folder / "fillers.jsonl.gz"
+    report, misses = runner.run(*dataset.options, "--medley", 3, "--fillers", fillers)
     assert report["top1"]["value"] == pytest.approx(N_FOUND_FIRST / len(QUERIES), abs=1e-4)
     assert len(misses) == len(QUERIES) - N_FOUND_FIRST
 
@@ -170,7 +198,8 @@ def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
 ) -> None:
     fillers = tmp_path / "fillers.jsonl"
     fillers.write_text(json_lines([{"id": name, "notes": tune(seed)} for name, seed in (("s1", 1), ("x", 20))]))
-    melodies = script["read_fillers"]([fillers], script["read_queries"](dataset.folder / "queries.csv"))
+    options = SimpleNamespace(fillers=[fillers], drop=None, no_benchmark=False)
+    melodies = script["read_fillers"](options, script["read_queries"](dataset.folder / "queries.csv"))
     assert [melody.duration_s for melody in melodies] == [melody_from_notes(tune(20)).duration_s]
     song = melody_from_notes(tune(0))
     ((song_id, track),) = script["hide_in_medleys"]([("s0", song)], melodies, 2, seed=0)
@@ -252,17 +281,47 @@ def test_an_error_ends_the_process_with_2_and_one_line(dataset: Dataset, tmp_pat
     assert "cut.jsonl.gz" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(dataset: Dataset, tmp_path: Path) -> None:
+def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(
+    dataset: Dataset, runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     (tmp_path / "odd.jsonl").write_text(
         '{"id": "broken", "notes": [[0, 1]]}\n{"id": "mute", "f0": "mute.csv"}\n{"id"\n'
     )
     (tmp_path / "mute.csv").write_text("time_s,f0_hz\n0.0,0\n0.1,0\n")
     hum = dataset.folder / "hums" / "track.csv"
     (tmp_path / "queries.csv").write_text(f"file,song_id\n{hum},nowhere\n{hum},7\n")
-    songs = [option for option in dataset.options if option != "--queries"][1:]
-    out = tmp_path / "report.json"
-    done = evaluate("--queries", tmp_path / "queries.csv", *songs, "--songs", tmp_path / "odd.jsonl", "--json", out)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(out.read_text(encoding="utf-8"))
+    report, _ = runner.run("--queries", tmp_path / "queries.csv", *dataset.songs, "--songs", tmp_path / "odd.jsonl")
     assert (report["n"], report["queries_without_song"], report["songs_skipped"]) == (2, 1, 3)
-    assert "'nowhere'" in done.stderr and "odd.jsonl, line 2" in done.stderr
+    told = capsys.readouterr().err
+    assert "'nowhere'" in told and "odd.jsonl, line 2" in told
+
+
+def test_songs_can_be_left_out(dataset: Dataset, runner: Runner, tmp_path: Path) -> None:
+    (tmp_path / "drop.tsv").write_text("id\ttitle\n8\tEight\ns4\tFour\n")
+    (tmp_path / "benchmark.jsonl").write_text(
+        json_lines([{"id": name, "notes": tune(50), "in_benchmark": name == "b"} for name in ("a", "b")])
+    )
+    more = ("--songs", tmp_path / "benchmark.jsonl", "--limit", 1)
+    assert runner.run(*dataset.options, *more)[0]["n_songs"] == 9
+    assert runner.run(*dataset.options, *more, "--no-benchmark")[0]["n_songs"] == 8
+    assert runner.run(*dataset.options, *more, "--no-benchmark", "--drop", tmp_path / "drop.tsv")[0]["n_songs"] == 6
+
+
+def test_a_catalog_is_searched_alone_or_with_songs(
+    dataset: Dataset, runner: Runner, catalog: MiniatureCatalog, tmp_path: Path
+) -> None:
+    (tmp_path / "queries.csv").write_text(f"file,song_id\n{catalog.hum_path},s0\n")
+    queries = ("--queries", tmp_path / "queries.csv")
+    report, misses = runner.run(*queries, "--catalog", catalog.folder)
+    assert (report["n_songs"], report["top1"]["value"], misses) == (N_SONGS, 1.0, [])
+    (tmp_path / "songs.jsonl").write_text(json_lines([{"id": "x", "notes": tune(60)}]))
+    report, misses = runner.run(*queries, "--catalog", catalog.folder, "--songs", tmp_path / "songs.jsonl")
+    assert (report["n_songs"], report["top1"]["value"], misses) == (N_SONGS + 1, 1.0, [])
+
+
+def test_a_row_that_is_no_object_is_skipped_whatever_is_left_out(script: dict, tmp_path: Path) -> None:
+    (tmp_path / "songs.jsonl").write_text(f'[1]\n{{"id": "x", {NOTES}}}\n')
+    for no_benchmark in (False, True):
+        skipped: list[str] = []
+        read = list(script["read_songs"](tmp_path / "songs.jsonl", skipped, no_benchmark))
+        assert ([song_id for song_id, _ in read], len(skipped)) == (["x"], 1)

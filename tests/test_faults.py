@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from encoders import tiny_encoder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from humming import hum, tune
-from serving import HOSTILE_TITLE, MiniatureCatalog
+from serving import HOSTILE_TITLE, MiniatureCatalog, save_with_model
 from test_audio import encode
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ
 from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
 from hmm2song.melody import melody_from_notes
 from hmm2song.singer import FLAWLESS, Singer
 from hmm2song.song import Song
@@ -52,7 +52,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> MiniatureCatalog:
     folder = tmp_path_factory.mktemp("miniature")
     songs = tuple(_song(number) for number in range(N_SONGS))
     melodies = [melody_from_notes(tune(number)) for number in range(N_SONGS)]
-    Catalog.build(songs, melodies, default_encoder()).save(folder / "catalog")
+    save_with_model(Catalog.build(songs, melodies, tiny_encoder()), folder / "catalog")
     recording = hum(FLAWLESS, (HUMMED, 20.0))
     soundfile.write(folder / "catalog" / "inside.flac", recording, SAMPLE_RATE_HZ)
     (folder / "outside.flac").write_bytes(OUTSIDE)
@@ -234,7 +234,8 @@ def ask_page(url: str, path: Path) -> str:
     with httpx.Client(base_url=f"{url}/gradio_api", timeout=60) as http:
         events = http.get(f"{url}/config").json()["dependencies"]
         search = next(event["id"] for event in events if event["api_name"] == "search")
-        request = {"data": [upload(http, path), [], "any", False, "en"], "fn_index": search, "session_hash": "visit"}
+        data = [upload(http, path), [], "any", False, "en", None, None]  # the last two are kept by the server
+        request = {"data": data, "fn_index": search, "session_hash": "visit"}
         http.post("/queue/join", json=request).raise_for_status()
         answer = http.get("/queue/data", params={"session_hash": "visit"}).text
     return next(line for line in answer.splitlines() if '"process_completed"' in line)
@@ -300,7 +301,7 @@ def test_in_a_rush_nobody_gets_the_answer_of_another(url: str, tmp_path: Path) -
 
 def ask(http: httpx.Client, path: Path) -> Answer:
     """Upload, ask and wait over plain HTTP."""
-    data = [upload(http, path), [], "any", 3]
+    data = [upload(http, path), [], "any", 3, None]
     call = http.post("/call/recognize", json={"data": data})
     if call.status_code != 200:
         return Answer(None, call.status_code, call.text)

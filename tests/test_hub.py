@@ -1,4 +1,4 @@
-"""Resolving a catalog against a stand-in of the Hub: the real client, a local server, no network.
+"""Resolving a catalog or a model against a stand-in of the Hub: the real client, a local server, no network.
 
 The stand-in speaks the part of the Hub's HTTP interface that the client uses (repository info, file tree,
 download with ranges) and can be told to misbehave. Files hold arbitrary bytes: resolving never reads them.
@@ -23,8 +23,8 @@ import pytest
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from hmm2song import hub
-from hmm2song.errors import CatalogError, HubError
-from hmm2song.hub import resolve_catalog
+from hmm2song.errors import CatalogError, Hmm2SongError, HubError
+from hmm2song.hub import resolve_catalog, resolve_model
 
 REPOSITORY = "someone/songs"
 COMMIT, NEXT_COMMIT = "a" * 40, "b" * 40
@@ -34,6 +34,7 @@ FILES = {
     "melodies.safetensors": bytes(range(256)) * 400,
     "embeddings.safetensors": b"\x00\xff" * 100,
 }
+MODEL = {"config.json": b'{"dim": 1}', "model.safetensors": bytes(range(100)) * 30}
 UNWANTED = {"evil.pkl": b"pickle", "modeling.py": b"code", "nested/songs.json": b"nested"}
 LARGE_FILE = "melodies.safetensors"
 
@@ -171,6 +172,15 @@ def client(server: StandIn, bundled: Path, tmp_path: Path, monkeypatch: pytest.M
     huggingface_hub.close_session()
     if bars_were_on:
         enable_progress_bars()
+
+
+@pytest.fixture
+def bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "bundled model"
+    folder.mkdir()
+    monkeypatch.setattr(hub, "BUNDLED_MODEL", folder)
+    monkeypatch.delenv(hub.MODEL_VARIABLE, raising=False)
+    return folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -439,6 +449,73 @@ def test_the_environment_variables_of_the_hub_client_are_obeyed(server: StandIn,
     offline_folder, offline_notice = run(HF_HUB_OFFLINE="1")
     assert (offline_folder, server.requests) == (folder, [])
     assert "HF_HUB_OFFLINE is set" in offline_notice
+
+
+# --- Models ---
+
+
+def test_no_source_is_the_bundled_model(bundled_model: Path) -> None:
+    assert resolve_model() == resolve_model("") == hub.Resolved(bundled_model, "bundled", ())
+
+
+def test_the_bundled_model_lies_beside_the_package() -> None:
+    assert Path(hub.__file__).parents[1] / "assets" / "model" == hub.BUNDLED_MODEL
+
+
+def test_the_environment_names_the_model_unless_the_caller_does(
+    tmp_path: Path, bundled_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.mkdir()
+    other.mkdir()
+    monkeypatch.setenv(hub.MODEL_VARIABLE, str(mine))
+    assert resolve_model().folder == mine
+    assert resolve_model(other).folder == other
+    assert resolve_catalog().origin == "bundled"  # which is named by another variable
+
+
+@pytest.mark.parametrize("prefix", ["", "datasets/"])
+def test_of_a_model_its_own_files_are_downloaded(prefix: str, server: StandIn) -> None:
+    server.files = FILES | MODEL | UNWANTED
+    resolved = resolve_model(prefix + REPOSITORY)
+    assert contents(resolved.folder) == MODEL
+    assert resolved.origin == f"{prefix}{REPOSITORY}@{COMMIT}"
+    assert f"revision='{COMMIT}'" in only_notice(resolved)
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_repository_may_hold_a_catalog_with_its_model(revision: str | None, server: StandIn) -> None:
+    server.files = FILES | MODEL | UNWANTED
+    assert contents(resolve_model(REPOSITORY, revision).folder) == MODEL
+    assert contents(resolve_catalog(REPOSITORY, revision).folder) == FILES | MODEL  # a part of it was there before
+
+
+def test_a_catalog_is_not_taken_from_the_model_alone(server: StandIn, bundled: Path) -> None:
+    server.files = FILES | MODEL
+    resolve_model(REPOSITORY)
+    server.stop()
+    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, "ConnectError")
+    assert contents(resolve_model(REPOSITORY).folder) == MODEL
+
+
+def test_a_repository_without_a_model_is_an_error() -> None:
+    with pytest.raises(HubError, match=r"holds no model: it has no config\.json"):
+        resolve_model(REPOSITORY)
+
+
+def test_an_unreachable_model_is_the_bundled_one_with_a_notice(server: StandIn, bundled_model: Path) -> None:
+    server.stop()
+    resolved = resolve_model(REPOSITORY)
+    assert_bundled_with_reason(resolved, bundled_model, "ConnectError")
+    assert "the bundled model is in use instead" in only_notice(resolved)
+    bundled_model.rmdir()
+    with pytest.raises(Hmm2SongError, match="There is no bundled model .* name a model folder or repository"):
+        resolve_model(REPOSITORY)
+
+
+def test_what_is_neither_folder_nor_repository_is_no_model() -> None:
+    with pytest.raises(Hmm2SongError, match="'./model' is not an existing folder: give a model folder"):
+        resolve_model("./model")
 
 
 # --- The token ---

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ from hmm2song.workers import map_files
 
 ROOT = Path(__file__).parent.parent
 SCALE = "CDEFGABc"
+pytestmark = pytest.mark.usefixtures("tiny_model")
 
 
 def tune(number, header=""):
@@ -292,6 +294,15 @@ def shout(word):
     return word.upper()
 
 
+@pytest.fixture
+def quick_workers(monkeypatch):
+    """Fork workers from a process that has imported everything: each import of its own would take seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hmm2song.indexing", "pytest"])
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+
+
+@pytest.mark.usefixtures("quick_workers")
 def test_worker_crash_costs_one_file_only():
     words = [f"word {number}" for number in range(40)]
     words[3], words[7] = "crash", "bad"
@@ -303,6 +314,7 @@ def test_worker_crash_costs_one_file_only():
     assert done == list(range(1, 41))
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_workers_that_cannot_run_at_all_are_an_error():
     with pytest.raises(Hmm2SongError, match="workers=1"):
         map_files(shout, [("crash",)] * 40, workers=2)

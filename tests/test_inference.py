@@ -10,20 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from encoders import IntervalEncoder, tiny_encoder
 
+from hmm2song import search as search_module
+from hmm2song import votes as votes_module
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog import Catalog
 from hmm2song.encoder import default_encoder
-from hmm2song.errors import AudioError, QueryError
+from hmm2song.errors import AudioError, CatalogError, QueryError
+from hmm2song.index import ExactIndex
 from hmm2song.inference import DEFAULT_TOP_K, Recognizer
-from hmm2song.melody import Melody, melody_from_notes
+from hmm2song.melody import FRAME_RATE_HZ, Melody, melody_from_notes
 from hmm2song.notation import abc
 from hmm2song.notation.lines import melody_line
-from hmm2song.results import SearchResult
+from hmm2song.results import Match, SearchResult
 from hmm2song.scores import read_scores
 from hmm2song.singer import FEMALE, FLAWLESS, WHISTLER, Singer, hum_contour
 from hmm2song.song import Song
 from hmm2song.voice import hum_audio
+from hmm2song.windows import fill_rests
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
 TUNES = (
@@ -36,7 +41,7 @@ TUNES = (
 SINGERS = (Singer(), FEMALE, WHISTLER)
 
 RESULT_KEYS = {
-    "matches", "no_match", "advice", "hum", "n_searched", "n_unknown", "elsewhere", "notices", "seconds"
+    "matches", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices", "seconds"
 }  # fmt: skip
 MATCH_KEYS = {
     "rank", "id", "title", "title_ko", "artist", "genre", "gender", "year", "lyric", "tune", "probability", "score",
@@ -91,7 +96,7 @@ def ids(result: SearchResult) -> list[str]:
 
 def test_hums_find_their_songs(recognizer):
     found, sure, advised = [], [], []
-    for number, tune in enumerate(TUNES):
+    for number, tune in enumerate(TUNES[::2]):
         result = recognizer.recognize(hum(tune, seed=number, singer=SINGERS[number % 3]))
         found.append(ids(result)[0] == tune)
         sure.append(found[-1] and not result.no_match)
@@ -167,15 +172,23 @@ def test_the_shortest_melodies_that_are_searched(recognizer, n_frames):
 # Not sure -----------------------------------------------------------------------------------------------
 
 
+def without(catalog: Catalog, position: int) -> Catalog:
+    """Return the catalog without one song."""
+    rest = np.arange(len(catalog)) != position
+    return Catalog(
+        songs=catalog.songs[:position] + catalog.songs[position + 1 :],
+        melodies=catalog.melodies[:position] + catalog.melodies[position + 1 :],
+        embeddings=catalog.embeddings[np.repeat(rest, catalog.n_windows)],
+        n_windows=catalog.n_windows[rest],
+        encoder_fingerprint=catalog.encoder_fingerprint,
+    )
+
+
 def test_without_its_song_a_hum_mostly_finds_nothing(catalog):
     said_nothing, said_other = [], []
     for number in range(0, len(TUNES), 2):
-        kept = [position for position in range(len(TUNES)) if position != number]
-        without = Recognizer(
-            Catalog.build([catalog.songs[p] for p in kept], [catalog.melodies[p] for p in kept], default_encoder())
-        )
         melody = hummed_melody(TUNES[number], 100 + number, Singer(), duration_s=14.0)
-        result = without.recognize_melody(melody)
+        result = Recognizer(without(catalog, number)).recognize_melody(melody)
         said_nothing.append(result.no_match)
         said_other.append(result.matches[0].probability > 0.9)
     assert np.mean(said_nothing) > 0.5
@@ -299,6 +312,101 @@ def test_a_filter_may_leave_nothing(recognizer):
     assert (result.matches, result.no_match, result.n_searched) == ((), True, 0)
     assert result.elsewhere is not None
     assert result.elsewhere.id == "blue-danube"
+
+
+# Large catalogs -----------------------------------------------------------------------------------------
+
+BUDGET_S = 500.0
+"""Half of the thirty tunes."""
+
+
+@pytest.fixture(scope="module")
+def knowing(catalog) -> Recognizer:
+    """Return a recogniser whose embeddings mean something, trained or not."""
+    encoder = IntervalEncoder()
+    return Recognizer(Catalog.build(catalog.songs, catalog.melodies, encoder), encoder, n_threads=2)
+
+
+@pytest.fixture
+def is_large(knowing, monkeypatch) -> None:
+    """Make thirty tunes too many to be aligned everywhere, and the neighbours asked for few of all windows."""
+    monkeypatch.setattr(search_module, "COARSE_BUDGET_S", BUDGET_S)
+    monkeypatch.setattr(votes_module, "N_NEIGHBOURS", 20)
+    assert sum(melody.duration_s for melody in knowing.catalog.melodies) > 1.5 * BUDGET_S
+
+
+@pytest.fixture(scope="module")
+def found_everywhere(knowing) -> dict[str, Match]:
+    """Return the best matches of hums of some tunes, aligned with everything."""
+    return {tune: knowing.recognize_melody(hummed_melody(tune, duration_s=10.0)).matches[0] for tune in TUNES[::4]}
+
+
+@pytest.mark.parametrize("tune", TUNES[::4])
+def test_in_a_large_catalog_the_votes_say_where_to_look(knowing, found_everywhere, is_large, tune):
+    near = knowing.recognize_melody(hummed_melody(tune, duration_s=10.0)).matches[0]
+    everywhere = found_everywhere[tune]
+    assert near.id == everywhere.id == tune
+    assert near.score == pytest.approx(everywhere.score, abs=1e-5)
+    assert near.alignment.start_s == everywhere.alignment.start_s
+
+
+def test_in_a_large_catalog_filters_hold(knowing, is_large):
+    melody = hummed_melody("blue-danube", duration_s=12.0)
+    result = knowing.recognize_melody(melody, gender="male")
+    allowed = {song.id for song in knowing.catalog.songs if song.gender == ""}
+    assert result.matches and set(ids(result)) <= allowed
+    assert result.n_searched == len(allowed)
+    result = knowing.recognize_melody(melody, gender="male", only_known=True)
+    assert (result.matches, result.n_searched) == ((), 0)
+
+
+@pytest.mark.parametrize("duration_s", [1.0, 1.04, 2.0, 30.0, 59.0])
+def test_in_a_large_catalog_hums_of_any_length_are_answered(knowing, is_large, duration_s):
+    tune = fill_rests(knowing.catalog.melody("greensleeves")).pitch_midi
+    result = knowing.recognize_melody(Melody(np.resize(tune, round(FRAME_RATE_HZ * duration_s))))
+    assert result.matches
+    assert all(np.isfinite(match.score) for match in result.matches)
+    assert all(np.isfinite(match.alignment.song_time_s).all() for match in result.matches)
+
+
+def test_another_index_may_be_asked(knowing, is_large):
+    asked = []
+
+    class Counting(ExactIndex):
+        def nearest(self, *arguments):
+            asked.append("nearest")
+            return super().nearest(*arguments)
+
+        def windows_of(self, songs):
+            asked.append("windows_of")
+            return super().windows_of(songs)
+
+    index = Counting.of(knowing.catalog, 1)
+    other = Recognizer(knowing.catalog, IntervalEncoder(), index=index)
+    assert ids(other.recognize_melody(hummed_melody("aloha-oe")))[0] == "aloha-oe"
+    assert asked == ["nearest", "windows_of"]
+
+
+# Where it comes from ------------------------------------------------------------------------------------
+
+
+def test_a_folder_with_its_own_model_is_used_with_it(catalog, tmp_path):
+    Catalog.build(catalog.songs[:8], catalog.melodies[:8], tiny_encoder(seed=9)).save(tmp_path / "mine")
+    with pytest.raises(CatalogError, match="was made with encoder"):
+        Recognizer.from_pretrained(tmp_path / "mine")
+    tiny_encoder(seed=9).save(tmp_path / "mine")
+    recognizer = Recognizer.from_pretrained(tmp_path / "mine")
+    assert recognizer.notices == ()
+    assert ids(recognizer.recognize_melody(hummed_melody(TUNES[5], duration_s=10.0)))[0] == TUNES[5]
+
+
+def test_bare_melodies_are_a_catalog(catalog):
+    told = []
+    recognizer = Recognizer.from_melodies(
+        {tune: catalog.melody(tune) for tune in TUNES[:4]}, progress=lambda *step: told.append(step)
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert ids(recognizer.recognize_melody(hummed_melody(TUNES[2], duration_s=10.0)))[0] == TUNES[2]
 
 
 # Answers ------------------------------------------------------------------------------------------------

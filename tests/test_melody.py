@@ -87,6 +87,31 @@ def test_the_later_onset_wins_where_notes_overlap():
     np.testing.assert_array_equal(melody.pitch_midi, [60] * 5 + [72] * 2 + [60] * 3)
 
 
+def test_notes_of_the_same_pitch_are_parted_by_a_frame():
+    repeated = melody_from_notes([(0.0, 0.4, 60), (0.4, 0.4, 60), (0.8, 0.4, 60), (1.2, 0.4, 62)])
+    np.testing.assert_array_equal(repeated.pitch_midi, [*[60] * 9, NAN] * 2 + [60] * 10 + [62] * 10)
+    np.testing.assert_array_equal(
+        melody_from_notes([(0.4, 0.4, 60), (0.0, 0.4, 60)]).pitch_midi, [60] * 9 + [NAN] + [60] * 10
+    )
+
+
+def test_a_written_rest_parts_enough():
+    melody = melody_from_notes([(0.0, 0.4, 60), (0.44, 0.4, 60)])
+    np.testing.assert_array_equal(melody.pitch_midi, [60] * 10 + [NAN] + [60] * 10)
+
+
+def test_a_held_note_struck_again_is_parted_too():
+    melody = melody_from_notes([(0.0, 0.8, 60), (0.4, 0.2, 60)])
+    np.testing.assert_array_equal(melody.pitch_midi, [60] * 9 + [NAN] + [60] * 10)
+
+
+@pytest.mark.parametrize(("n_frames", "parted"), [(1, False), (2, False), (3, True), (4, True)])
+def test_the_shortest_notes_are_not_shortened(n_frames, parted):
+    melody = melody_from_notes([(0.0, n_frames * HOP_S, 60), (n_frames * HOP_S, 0.4, 60)])
+    assert melody.voiced.sum() == n_frames + 10 - parted
+    assert melody.voiced[n_frames - 1] != parted
+
+
 def test_the_shortest_note_still_sounds():
     np.testing.assert_array_equal(melody_from_notes([(0.0, 0.0, 60), (0.4, 0.4, 62)]).voiced[:2], [True, False])
 

@@ -139,6 +139,16 @@ def test_what_was_searched_is_said(language: str) -> None:
 
 
 @LANGUAGES
+def test_joined_hums_are_counted(language: str) -> None:
+    result, two = make_result(make_match()), texts.text(language, "joined", n=2)
+    joined = replace(result, earlier=(hum(),))
+    assert two in cards.found_html(joined, language)
+    assert two in cards.found_html(replace(joined, no_match=True), language)
+    assert two not in cards.found_html(result, language)
+    assert two not in cards.found_html(replace(joined, matches=(), no_match=True), language)  # nothing was searched
+
+
+@LANGUAGES
 def test_nothing_from_a_catalog_becomes_html(language: str) -> None:
     hostile = make_match(
         title=HOSTILE, title_ko=HOSTILE + "2", artist=HOSTILE, genre=HOSTILE, year=HOSTILE, lyric=HOSTILE

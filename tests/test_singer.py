@@ -156,9 +156,46 @@ def test_wrong_dropped_and_repeated_notes():
     assert np.ptp(dropped.melody.pitch_midi) == pytest.approx(0.0, abs=1e-4)  # the first note is held
     assert dropped.melody.voiced.all()
     plain = hum_contour([(0.0, 4.0, 60.0)], FLAWLESS, rng(), start_s=0.0)
-    repeated = hum_contour([(0.0, 4.0, 60.0)], replace(FLAWLESS, repeated_probability=1.0), rng(), start_s=0.0)
+    syllables = replace(FLAWLESS, repeated_probability=1.0, gap_median_s=0.2)
+    repeated = hum_contour([(0.0, 4.0, 60.0)], syllables, rng(), start_s=0.0)
     assert plain.melody.voiced.all()
     assert np.count_nonzero(np.diff(repeated.melody.voiced.astype(int)) == -1) == 1
+
+
+def test_onsets_say_when_each_note_begins_in_hum_and_song():
+    hum = hum_contour(TWINKLE, FLAWLESS, rng(), start_s=3.4)
+    np.testing.assert_allclose(hum.song_onset_s, [3.4, *ONSETS_S[7:]])  # the first one is begun in its middle
+    np.testing.assert_allclose(hum.hum_onset_s, hum.song_onset_s - 3.4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_onsets_hold_whatever_tempo_errors_and_rests_are(seed):
+    notes = [*LONG_SONG[:20], *[(onset_s + 30.0, length_s, midi) for onset_s, length_s, midi in LONG_SONG[20:]]]
+    singer = replace(Singer(), dropped_probability=0.2, repeated_probability=0.2, octave_slip_rate_per_s=0.0)
+    hum = hum_contour(notes, singer, rng(seed), start_s=2.0, duration_s=20.0)
+    assert len(hum.hum_onset_s) == len(hum.song_onset_s) > 10
+    assert (np.diff(hum.hum_onset_s) > 0).all() and (np.diff(hum.song_onset_s) > 0).all()
+    assert hum.song_onset_s[0] == hum.start_s and hum.song_onset_s[-1] < hum.end_s
+    frame = np.minimum((hum.hum_onset_s / HOP_S + 1.5).astype(int), len(hum.melody.pitch_midi) - 1)
+    assert hum.melody.voiced[frame].mean() > 0.9
+    written = np.searchsorted([onset_s for onset_s, _, _ in notes], hum.song_onset_s, side="right") - 1
+    settled = np.minimum(frame + 3, len(hum.melody.pitch_midi) - 1)
+    sung_st = hum.melody.pitch_midi[settled] - hum.key_shift_st - np.array([notes[index][2] for index in written])
+    assert np.nanmedian(np.abs(sung_st)) < 1.0
+
+
+@pytest.mark.parametrize("share", [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_notes_of_the_same_pitch_are_parted_as_often_as_others(share):
+    singer = replace(FLAWLESS, legato_share=share, gap_median_s=0.1, gap_log_sd=0.0)
+    parted = {"same": [], "other": []}
+    for seed in range(10):
+        hum = hum_contour(LONG_SONG, singer, rng(seed), start_s=0.0, duration_s=30.0)
+        before = np.round(hum.hum_onset_s[1:] / HOP_S).astype(int) - 1  # the last frame before each note
+        midi = np.interp(hum.song_onset_s, [row[0] for row in LONG_SONG], [row[2] for row in LONG_SONG])
+        for name, chosen in (("same", np.diff(midi) == 0), ("other", np.diff(midi) != 0)):
+            parted[name] += (~hum.melody.voiced[before[chosen]]).tolist()
+    assert np.mean(parted["same"]) == pytest.approx(1.0 - share[0], abs=0.12)
+    assert np.mean(parted["other"]) == pytest.approx(1.0 - share[0], abs=0.12)
 
 
 def test_octave_slips_are_short_and_whole_octaves():

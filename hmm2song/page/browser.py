@@ -17,8 +17,8 @@ CSS = """
 #recorder .source-selection {height: auto; padding: .5rem; gap: 1.5rem} @keyframes beat {to {opacity: .2}}
 #recorder .record::before {background: #fff} .status {text-align: center; font-size: 1.15rem} .names {flex: 1}
 .moving::before {content: "● "; color: var(--color-accent); animation: beat .8s infinite alternate}
-.quiet {opacity: .75} html:not(.insecure) .only-insecure {display: none} .dim > :not([open]) {opacity: .6}
-.note, .card {border: 1px solid var(--border-color-primary); border-radius: 12px; margin: .5rem 0}
+#once-more {margin-right: auto} html:not(.insecure) .only-insecure {display: none} .dim > :not([open]) {opacity: .6}
+.note, .card {border: 1px solid var(--border-color-primary); border-radius: 12px; margin: .5rem 0} .quiet {opacity: .75}
 .note, .card {background: var(--block-background-fill)} .note, .card[open] {border-color: var(--color-accent)}
 .note, .card > summary {padding: .7rem 1rem} .body {padding: 0 1rem .8rem} .dark audio {color-scheme: dark}
 .card > summary {display: flex; gap: .7rem; align-items: center; cursor: pointer} #examples > * {flex: none}
@@ -49,6 +49,12 @@ CHOOSE_CARD_JS = """element.addEventListener("click", (event) => {
   }
 });"""
 """Runs inside the cards' element: an opened card is shown in the plot; on a phone a button leads there."""
+
+SHOW_RECORDER_JS = """() => {
+  document.getElementById("recorder").scrollIntoView({behavior: "smooth", block: "center"});
+  return [];
+}"""
+"""On a phone the recorder is off the screen when "Hum once more" is pressed."""
 
 TELL_LANGUAGE_JS = "(language) => {document.documentElement.lang = language}"
 """Screen readers choose their voice by it."""

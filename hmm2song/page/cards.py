@@ -51,16 +51,19 @@ def header_html(language: str) -> str:
 
 
 def status_html(key: str, language: str) -> str:
-    """Return the status line for a state: ``ready``, ``listening``, ``searching``, ``busy`` or ``gone``."""
+    """Return the status line for a state: ``ready``, ``again``, ``listening``, ``searching``, ``busy`` or ``gone``."""
     return _status(text(language, key), is_moving=key in MOVING_STATES)
 
 
 def found_html(result: SearchResult, language: str) -> str:
-    """Return the status line after a search: the best match, or that there is none."""
+    """Return the status line after a search: the best match, or that there is none; and how many hums were joined."""
+    joined = ""
+    if result.earlier and result.matches:  # without matches nothing was searched
+        joined = f" · {text(language, 'joined', n=1 + len(result.earlier))}"
     if result.no_match:
-        return _status(text(language, "no_match" if result.n_searched else "nothing_left"))
+        return _status(text(language, "no_match" if result.n_searched else "nothing_left") + joined)
     best = result.matches[0]
-    return _status(text(language, "found", title=full_title(best, language), percent=_percent(best)))
+    return _status(text(language, "found", title=full_title(best, language), percent=_percent(best)) + joined)
 
 
 def description_html(words: str, language: str) -> str:

@@ -28,6 +28,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "ready": "Press Record and start humming. The search begins when you stop.",
         "listening": "Listening… hum at least eight seconds, then press Stop.",
         "searching": "Searching…",
+        "again": "Hum the same tune again, perhaps another part; all your hums will count together.",
         "gone": "Your recording has been deleted meanwhile. Please record it again.",
         "busy": "The search did not go through; too many people may be humming right now. Please try again.",
         "insecure": (
@@ -37,7 +38,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "privacy": (
             "What happens to your voice: the recording is used for this search only. It is not kept, not "
             "shared and not trained on; the temporary file is deleted after ten to twenty minutes, "
-            "and no history is stored."
+            "and no history is stored. Only the line of pitches heard in it stays in memory, so that you can "
+            "hum once more; it is forgotten within an hour after you close the page."
         ),
         "examples": "Or try an example:",
         "filters": "Narrow the search",
@@ -73,6 +75,8 @@ TEXTS: dict[str, dict[str, str]] = {
         ),
         "elsewhere": "Outside your filter there is a good match: {title}",
         "drop_filter": "Drop the filter and show it",
+        "once_more": "Hum once more",
+        "joined": "{n} hums joined",
         "sure": "{percent}%",
         "position": "at {start}–{end}",
         "same_key": "in the same key as the catalog",
@@ -119,6 +123,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "ready": "녹음 버튼을 누르고 흥얼거려 보세요. 멈추면 바로 검색합니다.",
         "listening": "듣고 있습니다… 8초 이상 흥얼거린 뒤 멈춰 주세요.",
         "searching": "찾는 중…",
+        "again": "같은 노래를 한 번 더 흥얼거려 보세요. 다른 부분도 좋습니다. 허밍을 모두 합쳐서 찾습니다.",
         "gone": "녹음이 그사이 지워졌습니다. 다시 녹음해 주세요.",
         "busy": "검색하지 못했습니다. 지금 이용자가 많을 수 있으니 다시 시도해 주세요.",
         "insecure": (
@@ -128,7 +133,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "privacy": (
             "내 목소리는 어떻게 되나요? 녹음은 이번 검색에만 쓰입니다. "
             "보관하거나 공유하거나 학습에 쓰지 않습니다. "
-            "임시 파일은 10~20분 뒤에 지우고 기록은 남기지 않습니다."
+            "임시 파일은 10~20분 뒤에 지우고 기록은 남기지 않습니다. "
+            "한 번 더 흥얼거릴 수 있도록 들린 음의 높낮이만 메모리에 두며, 페이지를 닫으면 한 시간 안에 사라집니다."
         ),
         "examples": "예시로 해 보기:",
         "filters": "검색 범위 좁히기",
@@ -162,6 +168,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "advice_not_one_voice": "음악이나 말소리 없이 불러 주세요. 한 멜로디인 소리가 {value:.0f}%뿐입니다.",
         "elsewhere": "조건 밖에 잘 맞는 곡이 있습니다: {title}",
         "drop_filter": "조건을 지우고 보기",
+        "once_more": "한 번 더 흥얼거리기",
+        "joined": "허밍 {n}개를 합쳤습니다",
         "sure": "{percent}%",
         "position": "{start}–{end} 부분",
         "same_key": "카탈로그와 같은 조로",

@@ -1,0 +1,177 @@
+#!/usr/bin/env python
+"""Measure what each part of the search is worth: alignment, encoder, votes, path, fusion.
+
+    python scripts/ablate.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz] --limit 300 --model assets/model
+
+Every hum is searched by each part alone and by all together, over the same songs:
+
+    alignment   slope-limited DTW alone, the way it is used in the search
+    encoder     the one window of the hum that is most like any window of the song
+    votes       the mean over the hum's windows of the best window of the song, in any order
+    path        the same along a time-consistent path through the song
+    fusion      alignment and path, as the recogniser joins them
+
+`--model` is repeatable, LABEL=FOLDER: models trained with other windows, seeds, or without an effect of the singer
+(scripts/train.py). Times are seconds of processor time per hum, of all threads together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.catalog import Catalog
+from hmm2song.encoder import MelodyEncoder
+from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.evaluation import rank_of, retrieval_scores
+from hmm2song.index import ExactIndex
+from hmm2song.inference import VOTE_WEIGHT_ST
+from hmm2song.melody import Melody
+from hmm2song.pitch import track_pitch
+from hmm2song.scores import read_scores
+from hmm2song.search import MelodySearch
+from hmm2song.song import Song
+from hmm2song.votes import HumWindows, embed_hum, votes
+from hmm2song.windows import FilledContour, fill_rests
+
+Query = tuple[FilledContour, tuple[str, ...]]
+
+
+def main() -> int:
+    """Run the command line."""
+    options = parse_options()
+    try:
+        queries = read_queries(options)
+        melodies = {scored.song.id: scored.melody for path in options.songs for scored in read_scores(path).melodies}
+        rows = measure(queries, melodies, options.model)
+    except Hmm2SongError as error:
+        print(f"ablate.py: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
+    parser.add_argument("--songs", type=Path, action="append", required=True, help="songs as JSON lines; repeatable")
+    parser.add_argument("--model", action="append", required=True, metavar="[LABEL=]FOLDER", help="repeatable")
+    parser.add_argument("--limit", type=int, default=300, metavar="N", help="random hums to use (default 300)")
+    parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
+    parser.add_argument("--seed", type=int, default=0, help="for --limit and the intervals")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    return parser.parse_args()
+
+
+def read_queries(options: argparse.Namespace) -> list[Query]:
+    """Track the hums; those without a melody are left in as missed by everything."""
+    with options.queries.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    chosen = random.Random(options.seed).sample(rows, min(options.limit, len(rows)))
+    queries = []
+    for row in tqdm(chosen, desc="tracking", unit=" hums"):
+        try:
+            samples = load_audio(options.queries.parent / row["file"])[round(options.skip_start * SAMPLE_RATE_HZ) :]
+            melody = track_pitch(samples).melody
+        except AudioError as error:
+            print(f"ablate.py: {error}", file=sys.stderr)
+            melody = Melody(np.zeros(0))
+        queries.append((fill_rests(melody), tuple(row["song_id"].split("|"))))
+    return queries
+
+
+def measure(queries: list[Query], melodies: dict[str, Melody], models: list[str]) -> list[dict]:
+    """Search with every part and print a line for each."""
+    print(f"{len(queries)} hums, {len(melodies)} songs")
+    print(f"{'model':16s} {'part':10s} {'top-1':>6s} {'top-10':>7s} {'MRR':>6s} {'cpu s':>7s}", flush=True)
+    ids = np.array(list(melodies))
+    search = MelodySearch(list(melodies.values()))
+    everything = np.ones(len(ids), dtype=bool)
+    rankings = []
+
+    def align(hum: FilledContour, _: int) -> np.ndarray:
+        ranking = search.rank(hum, everything)
+        rankings.append(ranking)
+        return ranking.song
+
+    rows = [line_of("", "alignment", ids, queries, align)]
+    aligned = dict(
+        zip([number for number, query in enumerate(queries) if len(query[0].pitch_midi)], rankings, strict=True)
+    )
+    for model in models:
+        label, _, folder = model.rpartition("=")
+        rows += measure_encoder(label or Path(folder).name, Path(folder), queries, ids, melodies, aligned)
+    return rows
+
+
+def measure_encoder(
+    label: str, folder: Path, queries: list[Query], ids: np.ndarray, melodies: dict[str, Melody], aligned: dict
+) -> list[dict]:
+    """Search with one encoder, alone and joined with the alignment."""
+    encoder = MelodyEncoder.load(folder)
+    with tqdm(total=len(ids), desc=f"embedding {label}", unit=" songs") as bar:
+        songs = [Song(id=song_id, title=song_id) for song_id in ids]
+        catalog = Catalog.build(
+            songs, list(melodies.values()), encoder, progress=lambda done, _: bar.update(done - bar.n)
+        )
+    index = ExactIndex.of(catalog, n_threads=1)
+    everything = np.arange(len(ids))
+    windows, counts = index.windows_of(everything)
+    first = np.cumsum(counts) - counts
+    embedded: dict[int, HumWindows] = {}
+
+    def encoder_alone(hum: FilledContour, number: int) -> np.ndarray:
+        embedded[number] = embed_hum(hum, encoder)
+        similarity = (windows @ embedded[number].embeddings.T).max(axis=1)
+        return np.argsort(-np.maximum.reduceat(similarity, first), kind="stable")
+
+    def votes_alone(_: FilledContour, number: int) -> np.ndarray:
+        hum = embedded[number]
+        best = np.maximum.reduceat(windows @ hum.embeddings.T, first, axis=0)
+        means = [best[:, hum.series == series].mean(axis=1) for series in np.unique(hum.series)]
+        return np.argsort(-np.max(means, axis=0), kind="stable")
+
+    def path_alone(_: FilledContour, number: int) -> np.ndarray:
+        return np.argsort(-votes(embedded[number], index, everything), kind="stable")
+
+    def fusion(_: FilledContour, number: int) -> np.ndarray:
+        ranking = aligned[number]
+        scores = VOTE_WEIGHT_ST * votes(embedded[number], index, ranking.song) - ranking.cost_st
+        return ranking.song[np.argsort(-scores, kind="stable")]
+
+    parts = {"encoder": encoder_alone, "votes": votes_alone, "path": path_alone, "fusion": fusion}
+    return [line_of(label, part, ids, queries, search) for part, search in parts.items()]
+
+
+def line_of(
+    label: str, part: str, ids: np.ndarray, queries: list[Query], search: Callable[[FilledContour, int], np.ndarray]
+) -> dict:
+    """Search every hum, print the figures and return them."""
+    ranks = []
+    started_s = time.process_time()
+    for number, (hum, acceptable) in enumerate(tqdm(queries, desc=f"{label} {part}", leave=False)):
+        found = ids[search(hum, number)[:100]] if len(hum.pitch_midi) else ()
+        ranks.append(rank_of(tuple(found), acceptable))
+    cpu_s = (time.process_time() - started_s) / len(queries)
+    scores = retrieval_scores(ranks, 0).to_dict()
+    figures = [scores[name]["value"] for name in ("top1", "top10", "mrr")]
+    print(f"{label:16s} {part:10s} {figures[0]:6.3f} {figures[1]:7.3f} {figures[2]:6.3f} {cpu_s:7.3f}", flush=True)
+    return {"model": label, "part": part, "cpu_s_per_hum": round(cpu_s, 4), **scores}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Which songs a filter lets pass; rows and their columns are tested with the catalog."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
+
+BOTH = Song("both", "t", genre="Ballad, Folk", gender="female")
+NO_GENRE = Song("no genre", "t", gender="male")
+NO_GENDER = Song("no gender", "t", genre="Folk")
+NOTHING = Song("nothing", "t")
+SONGS = (BOTH, NO_GENRE, NO_GENDER, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passing"),
+    [
+        (SongFilter(), SONGS),
+        (SongFilter(only_known=True), SONGS),  # nothing is asked for that could be unknown
+        (SongFilter(genres=("Folk",)), SONGS),
+        (SongFilter(genres=("Ballad",)), (BOTH, NO_GENRE, NOTHING)),
+        (SongFilter(genres=("Dance", "Ballad")), (BOTH, NO_GENRE, NOTHING)),
+        (SongFilter(genres=("Dance",)), (NO_GENRE, NOTHING)),
+        (SongFilter(genres=("Ballad, Folk",)), (NO_GENRE, NOTHING)),  # not the field but the genres in it
+        (SongFilter(genres=("Folk",), only_known=True), (BOTH, NO_GENDER)),
+        (SongFilter(gender="female"), (BOTH, NO_GENDER, NOTHING)),
+        (SongFilter(gender="male"), (NO_GENRE, NO_GENDER, NOTHING)),
+        (SongFilter(gender="mixed"), (NO_GENDER, NOTHING)),
+        (SongFilter(gender="male", only_known=True), (NO_GENRE,)),
+        (SongFilter(("Folk",), "female"), SONGS[:1] + SONGS[2:]),
+        (SongFilter(("Folk",), "male"), (NO_GENRE, NO_GENDER, NOTHING)),
+        (SongFilter(("Folk",), "female", only_known=True), (BOTH,)),
+        (SongFilter(("Dance",), "female", only_known=True), ()),
+    ],
+    ids=str,
+)
+def test_what_fits_passes_and_what_is_unknown_unless_only_known(wanted, passing):
+    assert tuple(song for song in SONGS if wanted.passes(song)) == passing
+
+
+@pytest.mark.parametrize(
+    ("wanted", "unknown"),
+    [
+        (SongFilter(), ()),
+        (SongFilter(genres=("Folk",)), (NO_GENRE, NOTHING)),
+        (SongFilter(gender="male"), (NO_GENDER, NOTHING)),
+        (SongFilter(("Folk",), "male"), (NO_GENRE, NO_GENDER, NOTHING)),
+    ],
+    ids=str,
+)
+def test_unknown_is_only_what_was_asked_for(wanted, unknown):
+    assert tuple(song for song in SONGS if wanted.is_unknown_of(song)) == unknown
+
+
+def test_only_known_takes_away_the_unknown_and_nothing_else():
+    for genres, gender in product(((), ("Folk",), ("Ballad",), ("Dance", "Folk")), (ANY_GENDER, *GENDERS)):
+        broad, narrow = SongFilter(genres, gender), SongFilter(genres, gender, only_known=True)
+        for song in SONGS:
+            assert narrow.passes(song) == (broad.passes(song) and not broad.is_unknown_of(song))

@@ -1,0 +1,93 @@
+"""Filled contours, and the windows cut from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from contours import contour, random_notes
+
+from hmm2song.melody import Melody
+from hmm2song.windows import FilledContour, cut_windows, fill_rests
+
+NAN = np.nan
+
+
+# Filled contours ----------------------------------------------------------------------------------------
+
+
+def test_rests_are_held_and_outer_ones_dropped():
+    filled = fill_rests(Melody([NAN, NAN, 60, NAN, NAN, 62, 63, NAN]))
+    np.testing.assert_array_equal(filled.pitch_midi, [60, 60, 60, 62, 63])
+    np.testing.assert_array_equal(filled.voiced, [True, False, False, True, True])
+    assert filled.offset_s == pytest.approx(0.08)
+    assert filled.duration_s == pytest.approx(0.2)
+
+
+def test_without_a_voice_the_contour_is_empty():
+    for melody in (Melody([]), Melody([NAN, NAN])):
+        filled = fill_rests(melody)
+        assert len(filled.pitch_midi) == len(filled.voiced) == filled.duration_s == 0
+
+
+def test_outside_a_contour_there_is_no_pitch_and_no_voice():
+    filled = FilledContour(np.float32([60, 61]), np.array([True, False]), 5.0)
+    time_s = np.array([[-0.01, 0.0], [0.039, 0.04], [0.079, 0.08]])
+    np.testing.assert_array_equal(filled.sample(time_s), [[NAN, 60], [60, 61], [61, NAN]])
+    np.testing.assert_array_equal(filled.sample_voiced(time_s), [[False, True], [True, False], [False, False]])
+
+
+def test_a_part_keeps_its_voice_and_its_place():
+    filled = fill_rests(Melody([NAN, 60, NAN, 62, 63, NAN, 64]))
+    part = filled.part(1, 4)
+    np.testing.assert_array_equal(part.pitch_midi, [60, 62, 63])
+    np.testing.assert_array_equal(part.voiced, [False, True, True])
+    assert part.offset_s == pytest.approx(0.08)
+    np.testing.assert_array_equal(filled.part(4, 99).pitch_midi, [63, 64])
+    assert len(filled.part(6, 9).pitch_midi) == len(filled.part(2, 2).voiced) == 0
+
+
+# Windows ------------------------------------------------------------------------------------------------
+
+
+def test_windows_cover_the_contour_and_are_centred():
+    ramp = contour(np.arange(250))  # 10 s
+    windows = cut_windows(ramp, window_s=4.0, hop_s=1.0, n_frames=16, min_fill=0.4)
+    np.testing.assert_allclose(windows.start_s, np.arange(9))  # the one from 8 s is filled by half
+    assert windows.pitch_st.shape == windows.voiced.shape == (9, 16)
+    np.testing.assert_allclose(np.nanmedian(windows.pitch_st, axis=1), 0.0, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(windows.pitch_st).sum(axis=1), [0, 0, 0, 0, 0, 0, 0, 4, 8])
+    np.testing.assert_array_equal(windows.voiced, ~np.isnan(windows.pitch_st))
+    assert len(cut_windows(ramp, 4.0, 1.0, 16, min_fill=1.0).start_s) == 6
+
+
+def test_windows_know_what_was_sung_and_what_filled():
+    melody = np.full(200, 60.0)
+    melody[50:75] = NAN  # from 2 to 3 s
+    windows = cut_windows(fill_rests(Melody(melody)), window_s=4.0, hop_s=1.0, n_frames=16)
+    expected = np.ones((5, 16), bool)
+    for row, rest in enumerate((slice(8, 12), slice(4, 8), slice(0, 4))):
+        expected[row, rest] = False
+    np.testing.assert_array_equal(windows.voiced[:5], expected)
+    assert not np.isnan(windows.pitch_st[:5]).any()
+
+
+@pytest.mark.parametrize("key_st", [-24.0, 0.25, 7.0])
+def test_windows_of_another_key_are_the_same(key_st):
+    song = random_notes(3)
+    shifted = contour(song.pitch_midi + np.float32(key_st))
+    as_written, transposed = (cut_windows(each, 4.0, 1.0, 16) for each in (song, shifted))
+    np.testing.assert_allclose(transposed.pitch_st, as_written.pitch_st, atol=1e-4)
+
+
+def test_a_fast_hum_is_stretched_to_song_time():
+    fast = random_notes(1)
+    stretched = cut_windows(fast, 4.0, 1.0, 16, speed=2.0)
+    as_written = cut_windows(contour(np.repeat(fast.pitch_midi, 2)), 4.0, 1.0, 16)
+    np.testing.assert_array_equal(stretched.start_s, as_written.start_s)
+    np.testing.assert_array_equal(stretched.pitch_st, as_written.pitch_st)
+
+
+def test_a_contour_shorter_than_a_window_is_one_window():
+    windows = cut_windows(contour(np.full(25, 60)), 4.0, 1.0, 16)
+    np.testing.assert_array_equal(np.isnan(windows.pitch_st), [[False] * 4 + [True] * 12])
+    np.testing.assert_array_equal(windows.voiced, [[True] * 4 + [False] * 12])
