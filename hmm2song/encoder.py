@@ -221,6 +221,11 @@ def default_encoder() -> MelodyEncoder:
     return _loaded(resolve_model().folder)
 
 
+def brings_model(catalog_folder: Path) -> bool:
+    """Tell whether a catalog's folder holds the model that the catalog was made with."""
+    return (catalog_folder / WEIGHTS_FILE).is_file()
+
+
 def encoder_of(catalog_folder: Path) -> MelodyEncoder:
     """Return the encoder that a catalog brings with it, else the default one.
 
@@ -228,4 +233,4 @@ def encoder_of(catalog_folder: Path) -> MelodyEncoder:
     ------
     ModelError, HubError
     """
-    return MelodyEncoder.load(catalog_folder) if (catalog_folder / WEIGHTS_FILE).is_file() else default_encoder()
+    return MelodyEncoder.load(catalog_folder) if brings_model(catalog_folder) else default_encoder()

@@ -33,7 +33,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from hmm2song.errors import CatalogError, Hmm2SongError, HubError
+from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
 CATALOG_VARIABLE = "HMM2SONG_CATALOG"
 """Environment variable naming the catalog (a folder or a repository) where the caller names none."""
@@ -81,12 +81,13 @@ class Resolved:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is looked for: its name in messages, where it is if nobody says, and its files, the telling one first."""
+    """What is looked for: its name, where it is if nobody says, its files (the telling one first), what to raise."""
 
     word: str
     variable: str
     bundled: Path
     files: tuple[str, ...]
+    error: type[Hmm2SongError]
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def resolve_catalog(
     HubError
         The repository or revision does not exist, access is refused, it is no catalog, or cannot be stored.
     """
-    wanted = _Wanted("catalog", CATALOG_VARIABLE, BUNDLED_CATALOG, CATALOG_FILES)
+    wanted = _Wanted("catalog", CATALOG_VARIABLE, BUNDLED_CATALOG, CATALOG_FILES, CatalogError)
     return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
 
 
@@ -150,10 +151,10 @@ def resolve_model(
 ) -> Resolved:
     """Find a model, downloading it if need be.
 
-    Parameters and errors are those of :func:`resolve_catalog`; the environment variable is ``HMM2SONG_MODEL``, and a
-    folder that is no model is a ModelError when it is loaded.
+    Parameters and errors are those of :func:`resolve_catalog`, with ModelError for CatalogError; the environment
+    variable is ``HMM2SONG_MODEL``.
     """
-    wanted = _Wanted("model", MODEL_VARIABLE, BUNDLED_MODEL, MODEL_FILES)
+    wanted = _Wanted("model", MODEL_VARIABLE, BUNDLED_MODEL, MODEL_FILES, ModelError)
     return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
 
 
@@ -174,7 +175,7 @@ def _resolve(
     match = _REPOSITORY.fullmatch(source) if isinstance(source, str) else None
     if match is None or PurePosixPath(match[2]).suffix in _FILE_SUFFIXES:
         accepted = f"give a {wanted.word} folder, or a Hub repository as 'owner/name' or 'datasets/owner/name'"
-        raise CatalogError(f"{os.fspath(source)!r} is not an existing folder: {accepted}")
+        raise wanted.error(f"{os.fspath(source)!r} is not an existing folder: {accepted}")
     try:
         validate_repo_id(match[2])
     except HFValidationError as error:
@@ -190,7 +191,7 @@ def _bundled(wanted: _Wanted, *notices: str) -> Resolved:
     if not wanted.bundled.is_dir():
         word = wanted.word
         missing = f"There is no bundled {word} at {wanted.bundled}: name a {word} folder or repository."
-        raise CatalogError(" ".join([*notices, missing]))
+        raise wanted.error(" ".join([*notices, missing]))
     return Resolved(wanted.bundled, "bundled", notices)
 
 

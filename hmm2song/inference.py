@@ -17,9 +17,9 @@ import numpy as np
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog import Catalog, Selection
 from hmm2song.confidence import probabilities
-from hmm2song.encoder import MelodyEncoder, default_encoder, encoder_of
-from hmm2song.errors import QueryError
-from hmm2song.hub import resolve_catalog
+from hmm2song.encoder import MelodyEncoder, brings_model, default_encoder
+from hmm2song.errors import CatalogError, QueryError
+from hmm2song.hub import Resolved, resolve_catalog, resolve_model
 from hmm2song.index import ExactIndex, WindowIndex
 from hmm2song.melody import Melody
 from hmm2song.milvus import index_from_setting
@@ -112,6 +112,10 @@ class Recognizer:
         self.catalog = catalog
         self.notices = notices
         self._encoder = encoder or default_encoder()
+        if catalog.encoder_fingerprint != self._encoder.fingerprint:
+            raise CatalogError(
+                f"the catalog was made with encoder {catalog.encoder_fingerprint!r}, not {self._encoder.fingerprint!r}"
+            )
         self._search = MelodySearch(catalog.melodies, n_threads)
         self._index = index or ExactIndex.of(catalog, self._search.n_threads)
 
@@ -135,13 +139,17 @@ class Recognizer:
 
         Raises
         ------
-        CatalogError, IntegrityError, HubError
+        CatalogError, IntegrityError, HubError, ModelError, IndexUnavailableError
         """
         resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
-        encoder = encoder_of(resolved.folder)
+        model = Resolved(resolved.folder, resolved.origin)
+        if not brings_model(resolved.folder):
+            model = resolve_model(None, None, token, cache_dir, local_files_only)
+        encoder = MelodyEncoder.load(model.folder)
         catalog = Catalog.load(resolved.folder, encoder)
-        setting = os.environ.get(INDEX_VARIABLE, "")
-        return cls(catalog, encoder, resolved.notices, index=index_from_setting(setting, catalog) if setting else None)
+        setting = os.environ.get(INDEX_VARIABLE)
+        index = index_from_setting(setting, catalog) if setting else None
+        return cls(catalog, encoder, (*resolved.notices, *model.notices), index=index)
 
     @classmethod
     def from_melodies(

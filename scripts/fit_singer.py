@@ -144,7 +144,7 @@ QUANTITIES = {
     "breath_s": Quantity("gaps over 0.25 s", "s", ("breath_s",)),
     "breaths_per_10s": Quantity("gaps over 0.25 s", "per 10 s", ("breath_rate_per_s",)),
     "connected": Quantity("connected notes, per hum", "%", ("legato_share",), scale=100),
-    "parted_same": Quantity("same pitch twice: parted", "%", ("SAME_PITCH_LEGATO",), is_mean=True, scale=100),
+    "parted_same": Quantity("same pitch twice: parted", "%", ("legato_share",), is_mean=True, scale=100),
     "parted_different": Quantity("different pitches: parted", "%", ("legato_share",), is_mean=True, scale=100),
     "lead_in_s": Quantity("silence at first", "s", ("lead_in_s",)),
     "octave": Quantity("frames an octave off", "%", is_mean=True, scale=100),
