@@ -79,6 +79,8 @@ def main() -> int:
             build(read_all(options, queries, skipped)) if options.songs else Recognizer.from_pretrained(options.catalog)
         )
         n_unanswerable = count_unanswerable(queries, {song.id for song in recognizer.catalog.songs})
+        if options.save:
+            recognizer.catalog.save(options.save)
         build_seconds = time.perf_counter() - started_s
     except Hmm2SongError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
@@ -119,6 +121,7 @@ def parse_options() -> argparse.Namespace:
         default=[],
         help="melodies to fill the medleys with; repeatable",
     )
+    parser.add_argument("--save", type=Path, metavar="OUT", help="keep the catalog built, for --catalog another time")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
     options = parser.parse_args()
