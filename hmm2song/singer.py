@@ -13,18 +13,20 @@ Conventions
 
 Where the numbers come from
 ---------------------------
-"measured" beside a constant is a statistic over people, of which only the statistic is used here:
+"measured" beside a constant is a statistic over people, of which only the statistic is used here, as
+``scripts/fit_singer.py`` finds it; ``docs/singer.md`` holds its tables:
 
-* *SSVD*: 194 amateur phone recordings of sight-singing with hand-labelled notes; note centres from 86 whose
-  exercise at least two others sang, against their consensus;
-* *MAST*: 928 recordings of students singing back short melodies, passed or failed by a jury, aligned with a
-  piano's rendition by dynamic time warping;
-* *QBSH*: 568 hums of 8 s of well-known songs (MIR-QBSH), aligned with their scores likewise, out of 600 picked
-  at random. Those that would not align are left out, so the worst hums are missing, here and in MAST.
+* *SSVD*: 194 amateur phone recordings of sight-singing with hand-labelled notes; note centres from 91 whose
+  exercise at least two others sang with equally many notes, against their consensus;
+* *MAST*: 632 of 869 recordings of students singing back short melodies, passed or failed by a jury, aligned
+  with a piano's rendition by our own search;
+* *QBSH*: 279 of 300 random hums of 8 s of well-known songs (MIR-QBSH), aligned with their scores likewise.
+  Those that would not align are left out, so the worst hums are missing, here and in MAST.
 
-Measured in the same way, simulated hums give the statistics back. Medians, QBSH in brackets: sd of note
-centres 0.29 st (0.31), of tempo over 2 s 0.075 (0.068); octave slips in 0.2 % of the frames (0.2 %); unvoiced
-22 % of a contour and 12 % of a sound as tracked (17 %).
+"simulated" is what the same measurement finds in hums of this singer. Contours give most of the statistics back.
+Medians, QBSH in brackets: sd of note centres 0.33 st (0.35), of log tempo over 2 s 0.060 (0.052); gaps 0.08 s
+(0.08); connected notes 48 % (44); unvoiced 15 % (17); octave slips in 0.2 % of the frames (0.2). The sound as
+tracked is too connected: connected notes 71 %, unvoiced 9 %.
 
 "assumed" marks what none of them can tell.
 """
@@ -73,45 +75,45 @@ class Singer:
     """
 
     # Key and tempo, once per hum
-    centre_midi: float = 52.0  # median pitch of a hum; measured: QBSH 52.1, lower mode of MAST 52.6
-    centre_sd_st: float = 3.0  # measured: QBSH quartiles 50.0-55.1, mostly men by their pitch
-    tempo_log_sd: float = 0.2  # measured: QBSH 0.18 around 0.99, MAST fail 0.19 around 0.95
-    tempo_ratio_limits: tuple[float, float] = (0.6, 1.7)  # measured: QBSH 5-95 % 0.74-1.33; rarely beyond
-    interval_scale_sd: float = 0.06  # measured: QBSH 0.06, MAST pass 0.06, fail 0.10; medians 0.99-1.01
-    interval_scale_limit: float = 0.15  # measured: MAST fail 5-95 % -16 to +19 %
+    centre_midi: float = 52.0  # median pitch of a hum; measured, low voices: QBSH 51.9, MAST 52.4-52.5
+    centre_sd_st: float = 3.0  # measured: QBSH low voices 3.0, quartiles 49.9-53.6
+    tempo_log_sd: float = 0.2  # measured, sd of the ratio: QBSH 0.185 around 1.04, MAST fail 0.127 around 0.955
+    tempo_ratio_limits: tuple[float, float] = (0.6, 1.7)  # measured: QBSH 5-95 % 0.79-1.38; rarely beyond
+    interval_scale_sd: float = 0.06  # measured: QBSH 0.07, SSVD 0.05, MAST pass 0.06, fail 0.09; medians 0.99-1.00
+    interval_scale_limit: float = 0.15  # measured: MAST fail 5-95 % -16 to +14 %
     # Wandering
-    tempo_warp_log_sd: float = 0.08  # measured: QBSH over 2 s stretches, mean 0.084
-    tempo_warp_limit: float = 0.2  # measured: QBSH 95 % 0.21
-    drift_sd_st_per_10s: float = 0.4  # measured: QBSH |slope| median 0.50, less what note errors would give
+    tempo_warp_log_sd: float = 0.08  # measured: QBSH over 2 s stretches, mean 0.067; simulated 0.072
+    tempo_warp_limit: float = 0.2  # measured: QBSH sd over 2 s stretches, 95 % 0.17; simulated 0.15
+    drift_sd_st_per_10s: float = 0.4  # measured: QBSH |slope| median 0.50, simulated 0.50; SSVD 0.12, simulated 0.20
     # Single notes
-    note_error_median_st: float = 0.31  # measured, sd in a hum: QBSH 0.31, SSVD 0.34, MAST 0.20-0.32
-    note_error_log_sd: float = 0.35  # measured: QBSH 5-95 % 0.16-0.50 st
-    wrong_probability: float = 0.03  # measured, over 1.5 st off: QBSH 1.8 %, MAST pass 2.3 %, fail 8 %
+    note_error_median_st: float = 0.31  # measured, sd in a hum: QBSH 0.35, SSVD 0.37, MAST 0.29-0.42; simulated 0.33
+    note_error_log_sd: float = 0.35  # measured: QBSH 5-95 % 0.20-0.58 st
+    wrong_probability: float = 0.03  # measured, over 1.5 st off: QBSH 2.1 %, SSVD 2.9 %, MAST pass 1.8 %, fail 7.0 %
     dropped_probability: float = 0.02  # assumed; the note before is held instead
     repeated_probability: float = 0.02  # assumed; another syllable on the same note
     # Within notes
-    jitter_sd_st: float = 0.17  # measured: gives SSVD's frames around a note's median, 0.15
-    jitter_time_s: float = 0.07  # measured: SSVD autocorrelation 0.79 at 16 ms
+    jitter_sd_st: float = 0.17  # measured: SSVD frames around a note's median 0.15, simulated 0.15
+    jitter_time_s: float = 0.07  # measured: SSVD autocorrelation 0.78 at 16 ms; simulated 0.58
     glide_median_s: float = 0.11  # measured: SSVD 15-85 % of the way in 0.064 s, half of a cosine glide
     glide_log_sd: float = 0.6  # measured: SSVD quartiles 0.048-0.096 s
-    scoop_sd_st: float = 0.5  # measured: SSVD first 50 ms of a note, quartiles +-0.3, 5-95 % -1.1 to +0.9
-    vibrato_probability: float = 0.20  # measured: SSVD, 0.16 of 2,806 long notes are found to have it
+    scoop_sd_st: float = 0.5  # measured: SSVD first 50 ms off the note, median 0.30, 95 % 1.15; simulated 0.28, 0.88
+    vibrato_probability: float = 0.20  # measured: SSVD, 0.16 of 2,806 long notes are found to have it; simulated 0.16
     vibrato_shortest_note_s: float = 0.55  # the notes counted as long there
-    vibrato_rate_hz: tuple[float, float] = (4.0, 6.0)  # measured: SSVD, median 4.9
-    vibrato_depth_median_st: float = 0.16  # measured: SSVD
-    vibrato_depth_log_sd: float = 0.6  # measured: SSVD 5-95 % 0.10-0.51 st
+    vibrato_rate_hz: tuple[float, float] = (4.0, 6.0)  # measured: SSVD, median 4.9; simulated 5.3
+    vibrato_depth_median_st: float = 0.16  # measured: SSVD 0.17, simulated 0.16
+    vibrato_depth_log_sd: float = 0.6  # measured: SSVD 5-95 % 0.10-0.51 st; simulated 0.11-0.32
     # Between notes
     legato_share: tuple[float, float] = (0.1, 1.0)  # over hums, "la la" to "mm"; measured: QBSH 5-95 % 0.08-0.94
     gap_median_s: float = 0.075  # measured: QBSH as tracked 0.08, SSVD by hand 0.12
     gap_log_sd: float = 0.6  # measured: SSVD quartiles 0.08-0.19 s
-    breath_rate_per_s: float = 0.25  # gives the measured: QBSH 1.6 gaps over 0.25 s in 10 s, rests included
-    breath_s: tuple[float, float] = (0.3, 0.9)  # measured: SSVD gaps over 0.3 s, quartiles 0.47-0.76
+    breath_rate_per_s: float = 0.25  # measured: QBSH 1.4 gaps over 0.25 s in 10 s, rests included; simulated 1.3
+    breath_s: tuple[float, float] = (0.3, 0.9)  # measured, gaps over 0.25 s: SSVD quartiles 0.45-0.75, QBSH 0.36-0.52
     # Beginning
     phrase_start_probability: float = 0.7  # assumed; otherwise any note, mid-phrase
-    lead_in_s: tuple[float, float] = (0.1, 0.9)  # silence at first; measured: QBSH 5-95 % 0.12-0.96
+    lead_in_s: tuple[float, float] = (0.1, 0.9)  # silence at first; measured: QBSH 5-95 % 0.20-0.96
     # The tracker's errors, in contours only
-    octave_slip_rate_per_s: float = 0.02  # measured: QBSH with SwiftF0, 78 in 568 hums of about 7 s
-    octave_slip_s: tuple[float, float] = (0.04, 0.2)  # measured: the same, 5-95 %
+    octave_slip_rate_per_s: float = 0.02  # measured: QBSH with SwiftF0 0.023, 37 in 279 hums
+    octave_slip_s: tuple[float, float] = (0.04, 0.2)  # measured: the same, 5-95 % 0.04-0.22
     # Sound
     timbres: tuple[str, ...] = ("mm", "la", "oo")  # one is picked per hum
     formant_scale: float = 1.0  # women's resonances are about 1.17 times as high (Peterson & Barney 1952)
@@ -127,7 +129,7 @@ class Singer:
 
 
 FEMALE = Singer(centre_midi=64.0, centre_sd_st=2.5, formant_scale=1.17)
-"""An untrained woman; measured: upper mode of MAST, median 64.2, 5-95 % 60.6-68.0."""
+"""An untrained woman; measured: high voices of MAST, medians 64.0-64.2, 5-95 % 60.4-68.0."""
 WHISTLER = Singer(centre_midi=86.0, centre_sd_st=3.0, timbres=(WHISTLE,))
 """Somebody whistling, about 800-2000 Hz."""
 FLAWLESS = Singer(
@@ -345,7 +347,7 @@ def _articulate(onset_s: np.ndarray, end_s: np.ndarray, singer: Singer, rng: np.
     connects, breathes = rng.random((2, n_between))
     spacing_s = np.diff(onset_s)
     written_rest_s = onset_s[1:] - end_s[:-1]
-    # measured: notes of the same pitch are parted as often as others (QBSH 51 % and 52 %)
+    # measured: notes of the same pitch are parted as often as others (QBSH 51 % and 52 %; but SSVD 66 % and 50 %)
     connected = (connects < legato_share) & (written_rest_s < LEGATO_REST_S)
     breathing = breathes < 1.0 - np.exp(-singer.breath_rate_per_s * spacing_s)
     parted_end_s = np.minimum(end_s[:-1], onset_s[1:] - np.minimum(gap_s, spacing_s / 2))
