@@ -37,7 +37,7 @@ class LogitConstants:
     crowd_weight: float
 
 
-FITTED = LogitConstants(sharpness_per_st=32.764, length_exponent=0.169, none_score_st=-0.423, crowd_weight=0.93)
+FITTED = LogitConstants(sharpness_per_st=24.45, length_exponent=0.251, none_score_st=-0.336, crowd_weight=0.883)
 
 
 @dataclass(frozen=True, eq=False)
