@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ from hmm2song.windows import fill_rests
 
 UNVOICED_CENTS = -32768
 CENTS_PER_ST = 100.0
+CACHED_FILTERS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +218,20 @@ class Catalog:
         """
         if gender not in (ANY_GENDER, *GENDERS):
             raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
-        wanted = SongFilter(self._known_genres(genres), gender, only_known)
+        return self.selection(SongFilter(self._known_genres(genres), gender, only_known))
+
+    def selection(self, wanted: SongFilter) -> Selection:
+        """Return the songs that pass a filter in the catalog's own spelling."""
+        return self._selections(wanted)
+
+    @cached_property
+    def _selections(self) -> Callable[[SongFilter], Selection]:
+        # Every search asks for its filter's songs more than once, mostly for those of no filter at all.
+        return lru_cache(maxsize=CACHED_FILTERS)(self._compare)
+
+    def _compare(self, wanted: SongFilter) -> Selection:
         mask = np.array([wanted.passes(song) for song in self.songs])
+        mask.setflags(write=False)
         unknown = np.array([wanted.is_unknown_of(song) for song in self.songs])
         return Selection(wanted, mask, int(np.count_nonzero(mask & unknown)))
 

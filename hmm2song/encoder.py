@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from hmm2song.errors import ModelError
-from hmm2song.hub import resolve_model
+from hmm2song.hub import Resolved, resolve_model
 from hmm2song.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.windows import FilledContour, Windows, cut_windows
 
@@ -31,7 +31,7 @@ WEIGHTS_FILE = "model.safetensors"
 MAX_WEIGHTS_BYTES = 100_000_000
 MODEL_TYPE = "hmm2song-contour-encoder"
 BATCH_WINDOWS = 512
-"""Windows embedded at once: enough to keep two cores busy, little memory."""
+"""Windows embedded at once: enough to keep a core busy, little memory."""
 
 
 @dataclass(frozen=True)
@@ -221,9 +221,16 @@ def default_encoder() -> MelodyEncoder:
     return _loaded(resolve_model().folder)
 
 
-def brings_model(catalog_folder: Path) -> bool:
-    """Tell whether a catalog's folder holds the model that the catalog was made with."""
-    return (catalog_folder / WEIGHTS_FILE).is_file()
+def resolve_model_of(
+    catalog_folder: Path,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Resolved:
+    """Find the model of a catalog: the one it brings with it, else what :func:`hmm2song.hub.resolve_model` finds."""
+    if (catalog_folder / WEIGHTS_FILE).is_file():
+        return Resolved(catalog_folder, str(catalog_folder))
+    return resolve_model(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
 
 
 def encoder_of(catalog_folder: Path) -> MelodyEncoder:
@@ -233,4 +240,4 @@ def encoder_of(catalog_folder: Path) -> MelodyEncoder:
     ------
     ModelError, HubError
     """
-    return MelodyEncoder.load(catalog_folder) if brings_model(catalog_folder) else default_encoder()
+    return MelodyEncoder.load(resolve_model_of(catalog_folder).folder)

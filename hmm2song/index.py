@@ -75,7 +75,7 @@ class ExactIndex:
 
     def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
         """See :class:`WindowIndex`."""
-        songs = np.array([index for index, song in enumerate(self.catalog.songs) if wanted.passes(song)], np.int64)
+        songs = np.flatnonzero(self.catalog.selection(wanted).mask)
         counts = self.first_window[songs + 1] - self.first_window[songs]
         rows = self._rows(songs, counts)
         blocks = [rows[at : at + BLOCK_WINDOWS] for at in range(0, len(rows), BLOCK_WINDOWS)]

@@ -17,9 +17,9 @@ import numpy as np
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog import Catalog, Selection
 from hmm2song.confidence import probabilities
-from hmm2song.encoder import MelodyEncoder, brings_model, default_encoder
+from hmm2song.encoder import MelodyEncoder, default_encoder, resolve_model_of
 from hmm2song.errors import CatalogError, QueryError
-from hmm2song.hub import Resolved, resolve_catalog, resolve_model
+from hmm2song.hub import resolve_catalog
 from hmm2song.index import ExactIndex, WindowIndex
 from hmm2song.melody import Melody
 from hmm2song.milvus import index_from_setting
@@ -142,9 +142,7 @@ class Recognizer:
         CatalogError, IntegrityError, HubError, ModelError, IndexUnavailableError
         """
         resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
-        model = Resolved(resolved.folder, resolved.origin)
-        if not brings_model(resolved.folder):
-            model = resolve_model(None, None, token, cache_dir, local_files_only)
+        model = resolve_model_of(resolved.folder, token, cache_dir, local_files_only)
         encoder = MelodyEncoder.load(model.folder)
         catalog = Catalog.load(resolved.folder, encoder)
         setting = os.environ.get(INDEX_VARIABLE)

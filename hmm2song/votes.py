@@ -92,12 +92,11 @@ def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, wanted: Song
     excess = excess / np.count_nonzero(tempo[:, None] == tempo, axis=1)[row]
     start_s = window * song_hop_s - hum.start_s[query]
     place = np.floor(start_s / PLACE_STEP_S).astype(np.int64)
+    speed = np.searchsorted(VOTE_SPEEDS, hum.speed[query] - 1e-9)
     # a place and the one before it share the evidence that falls on their border
-    doubled = {name: np.concatenate((values, values)) for name, values in
-               {"song": song, "query": query, "excess": excess, "start_s": start_s}.items()}  # fmt: skip
+    twice = np.tile(np.arange(len(song)), 2)
     place = np.concatenate((place, place - 1))
-    speed_number = np.searchsorted(VOTE_SPEEDS, hum.speed[doubled["query"]] - 1e-9)
-    return _collect(doubled["song"], place, speed_number, doubled["query"], doubled["excess"], doubled["start_s"])
+    return _collect(song[twice], place, speed[twice], query[twice], excess[twice], start_s[twice])
 
 
 def _collect(

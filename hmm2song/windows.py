@@ -114,7 +114,11 @@ def cut_windows(
     stretched_s = contour.duration_s * speed
     start_s = np.arange(0.0, max(stretched_s - window_s * min_fill, hop_s / 2), hop_s)
     inside_s = (np.arange(n_frames) + 0.5) * (window_s / n_frames)
-    time_s = (start_s[:, None] + inside_s) / speed
+    return Windows(*sample_windows(contour, (start_s[:, None] + inside_s) / speed), start_s)
+
+
+def sample_windows(contour: FilledContour, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pitch relative to each window's median, in semitones, and voicing at times of shape (..., n_frames)."""
     pitch = contour.sample(time_s)
-    centred = (pitch - np.nanmedian(pitch, axis=1, keepdims=True)).astype(np.float32)
-    return Windows(centred, contour.sample_voiced(time_s), start_s)
+    centred = (pitch - np.nanmedian(pitch, axis=-1, keepdims=True)).astype(np.float32)
+    return centred, contour.sample_voiced(time_s)

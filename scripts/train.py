@@ -42,7 +42,7 @@ from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.melody import FRAME_RATE_HZ, melody_from_notes
 from hmm2song.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.singer import Singer, hum_contour
-from hmm2song.windows import FilledContour, fill_rests
+from hmm2song.windows import FilledContour, fill_rests, sample_windows
 
 VALIDATION_SEED = 12345
 RESEARCH_ONLY_SOURCES = frozenset({"essen", "symbtr", "nova_scotia"})
@@ -171,9 +171,7 @@ def read_melodies(path: Path, excluded: frozenset[str], limit: int | None) -> tu
 
 def cut(contour: FilledContour, start_s: float, span_s: float, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Return one window (pitch_st, voiced), each (n_frames,): ``span_s`` of the contour, centred on its median."""
-    time_s = start_s + (np.arange(n_frames) + 0.5) * (span_s / n_frames)
-    pitch = contour.sample(time_s)
-    return (pitch - np.nanmedian(pitch)).astype(np.float32), contour.sample_voiced(time_s)
+    return sample_windows(contour, start_s + (np.arange(n_frames) + 0.5) * (span_s / n_frames))
 
 
 def transcribed(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
