@@ -323,7 +323,7 @@ class Api:
 
 def _hums(result: SearchResult) -> tuple[Melody, ...]:
     """Return the hums of an answer that another one can be joined with: those in which a melody was heard."""
-    return tuple(hum for hum in (*result.earlier, result.hum) if hum.voiced_s >= MIN_VOICED_S)
+    return result.earlier + ((result.hum,) if result.hum.voiced_s >= MIN_VOICED_S else ())
 
 
 @contextmanager

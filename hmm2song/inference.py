@@ -269,10 +269,11 @@ class Recognizer:
         top_k: int,
         started_s: float,
     ) -> SearchResult:
+        earlier = tuple(hum for hum in earlier if hum.voiced_s >= MIN_VOICED_S)
         matches: tuple[Match, ...] = ()
         no_match, elsewhere = True, None
         if melody.voiced_s >= MIN_VOICED_S:
-            hums = [melody, *(hum for hum in earlier if hum.voiced_s >= MIN_VOICED_S)]
+            hums = [melody, *earlier]
             ranked = self._rank(hums, selection)
             matches = self._matches(ranked, top_k)
             no_match = not matches or ranked.none_probability > 0.5
@@ -282,7 +283,7 @@ class Recognizer:
             no_match=no_match,
             advice=advice,
             hum=melody,
-            earlier=tuple(earlier),
+            earlier=earlier,
             n_searched=selection.n_songs,
             n_unknown=selection.n_unknown,
             elsewhere=elsewhere,

@@ -185,6 +185,7 @@ def test_a_few_hums_can_be_joined_and_silence_counts_for_nothing(catalog: Miniat
         assert page.word("en", result, False, "")[page.once_more]["visible"] == is_offered
         assert list(page.join(result, True)) == joined_next
         assert not page.join(result, False)
+    assert recognizer.recognize_melody(hum, earlier=[silence, hum]).to_dict()["n_hums"] == 2
 
 
 def test_a_burst_is_queued(client: Client, catalog: MiniatureCatalog) -> None:
