@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,19 +153,19 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def client(server: StandIn, bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Point the real client at the stand-in, with an empty cache of its own."""
+@contextmanager
+def real_client(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Point the real client at a stand-in, with a cache of its own, silent and without telemetry."""
     constants = huggingface_hub.constants
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # it would make requests of its own
-    monkeypatch.setattr(huggingface_hub.file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
     bars_were_on = not are_progress_bars_disabled()
     disable_progress_bars()
     huggingface_hub.close_session()  # a session from elsewhere may go through a proxy
@@ -172,6 +173,14 @@ def client(server: StandIn, bundled: Path, tmp_path: Path, monkeypatch: pytest.M
     huggingface_hub.close_session()
     if bars_were_on:
         enable_progress_bars()
+
+
+@pytest.fixture(autouse=True)
+def client(server: StandIn, bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Point the real client at the stand-in, with an empty cache of its own."""
+    monkeypatch.setattr(huggingface_hub.file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
+    with real_client(server.url, tmp_path / "cache", monkeypatch):
+        yield
 
 
 @pytest.fixture

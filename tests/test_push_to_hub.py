@@ -26,8 +26,7 @@ import huggingface_hub.utils._http
 import numpy as np
 import pytest
 import yaml
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-from test_hub import StandIn, _Handler
+from test_hub import StandIn, _Handler, real_client
 
 from hmm2song import cards
 from hmm2song.catalog import Catalog
@@ -401,24 +400,11 @@ def client(server: PublishingHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE", CATALOG_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     monkeypatch.setattr(huggingface_hub.utils._http, "time", SimpleNamespace(sleep=lambda s: None, time=time.time))
-    bars_were_on = not are_progress_bars_disabled()
-    disable_progress_bars()
-    huggingface_hub.close_session()  # a session from elsewhere may go through a proxy
-    yield
-    huggingface_hub.close_session()
-    if bars_were_on:
-        enable_progress_bars()
+    with real_client(server.url, tmp_path / "cache", monkeypatch):
+        yield
 
 
 @pytest.fixture
