@@ -35,6 +35,36 @@ class Neighbours:
     similarity: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class WindowRanges:
+    """Stretches of songs, counted in windows; all arrays have shape (n,), int64.
+
+    Each goes from the window ``first`` of ``song`` to before ``after``, as far as the song has them, and has at least
+    one window. A song may occur several times.
+    """
+
+    song: np.ndarray
+    first: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def whole(cls, songs: np.ndarray) -> WindowRanges:
+        """Return the ranges that are ``songs`` (n,) from beginning to end."""
+        songs = np.asarray(songs, np.int64)
+        return cls(songs, np.zeros_like(songs), np.full_like(songs, np.iinfo(np.int32).max))
+
+    def rows(self, first_window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of all windows, one range after the other, and how many each range has.
+
+        Song ``i`` owns the rows ``first_window[i]`` to ``first_window[i + 1]``.
+        """
+        start, stop = first_window[self.song], first_window[self.song + 1]
+        begin = np.clip(start + self.first, start, stop - 1)
+        counts = np.clip(start + self.after, begin + 1, stop) - begin
+        before = np.cumsum(counts) - counts
+        return np.repeat(begin - before, counts) + np.arange(counts.sum()), counts
+
+
 class WindowIndex(Protocol):
     """What a search asks of an index."""
 
@@ -42,8 +72,8 @@ class WindowIndex(Protocol):
         """Return the ``k`` windows most like each of ``queries`` (n, dim) float32, of songs that pass ``wanted``."""
         ...
 
-    def windows_of(self, songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return all embeddings (m, dim) float32 of ``songs`` (n,), one song after the other, and how many each has."""
+    def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
+        """Return the embeddings (m, dim) float32 of ranges, one after the other, and how many each has (n,)."""
         ...
 
 
@@ -68,16 +98,15 @@ class ExactIndex:
         """Index a catalog."""
         return cls(catalog, np.concatenate(([0], np.cumsum(catalog.n_windows, dtype=np.int64))), n_threads)
 
-    def windows_of(self, songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`WindowIndex`."""
-        counts = self.first_window[songs + 1] - self.first_window[songs]
-        return _single(self.catalog.embeddings[self._rows(songs, counts)]), counts
+        rows, counts = ranges.rows(self.first_window)
+        return _single(self.catalog.embeddings[rows]), counts
 
     def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
         """See :class:`WindowIndex`."""
         songs = np.flatnonzero(self.catalog.selection(wanted).mask)
-        counts = self.first_window[songs + 1] - self.first_window[songs]
-        rows = self._rows(songs, counts)
+        rows, _ = WindowRanges.whole(songs).rows(self.first_window)
         blocks = [rows[at : at + BLOCK_WINDOWS] for at in range(0, len(rows), BLOCK_WINDOWS)]
         shares = [blocks[first :: self.n_threads] for first in range(self.n_threads)]
         with ThreadPoolExecutor(self.n_threads) as pool:
@@ -88,11 +117,6 @@ class ExactIndex:
         song = np.searchsorted(self.first_window, row, side="right") - 1
         missing = row < 0
         return Neighbours(np.where(missing, -1, song), np.where(missing, -1, row - self.first_window[song]), similarity)
-
-    def _rows(self, songs: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the rows of all windows of ``songs``."""
-        before = np.cumsum(counts) - counts
-        return np.repeat(self.first_window[songs] - before, counts) + np.arange(counts.sum())
 
     def _scan(self, queries: np.ndarray, blocks: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and similarities (n_queries, k) of the best windows in ``blocks``, in no order."""

@@ -28,7 +28,7 @@ from hmm2song.quality import assess
 from hmm2song.results import Advice, Alignment, Match, SearchResult
 from hmm2song.search import MelodySearch, Ranking
 from hmm2song.song import ANY_GENDER, Song
-from hmm2song.votes import embed_hum, propose, votes
+from hmm2song.votes import embed_hum, propose, ranges_of, votes
 from hmm2song.windows import FilledContour, fill_rests
 
 INDEX_VARIABLE = "HMM2SONG_INDEX"
@@ -316,8 +316,12 @@ class Recognizer:
         """Return the songs that fit best and the votes for them, shape (n_ranked,)."""
         windows = embed_hum(hum, self._encoder)
         proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection.wanted)
-        ranking = self._search.rank(hum, selection.mask, proposed)
-        return ranking, votes(windows, self._index, ranking.song)
+        placed = self._search.rank(hum, selection.mask, proposed)
+        # A vote counts where the hum was placed: a long track has a window for everything somewhere.
+        ranges = ranges_of(placed.song, *self._search.stretches_s(hum, placed), self._encoder.windows)
+        vote = votes(windows, self._index, ranges)
+        best = placed.best_of_songs(VOTE_WEIGHT_ST * vote - placed.cost_st)
+        return placed.take(best), vote[best]
 
     def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
         """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""

@@ -35,7 +35,7 @@ import numpy as np
 
 from hmm2song.catalog import Catalog
 from hmm2song.errors import IndexUnavailableError, QueryError
-from hmm2song.index import Neighbours
+from hmm2song.index import Neighbours, WindowRanges
 from hmm2song.song import ANY_GENDER, SongFilter
 
 if TYPE_CHECKING:
@@ -277,14 +277,11 @@ class MilvusIndex:
                 similarity[query, : len(hits)] = [hit["distance"] for hit in hits]
         return Neighbours(song, window, similarity)
 
-    def windows_of(self, songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`hmm2song.index.WindowIndex`; raises IndexUnavailableError as :meth:`nearest` does."""
         self._own_properties()
-        songs = np.asarray(songs, np.int64)
-        counts = self.first_window[songs + 1] - self.first_window[songs]
-        local_start = np.cumsum(counts) - counts
-        wanted_rows = np.repeat(self.first_window[songs] - local_start, counts) + np.arange(counts.sum())
-        rows, places = np.unique(wanted_rows, return_inverse=True)  # a song may be asked for twice
+        wanted_rows, counts = ranges.rows(self.first_window)
+        rows, places = np.unique(wanted_rows, return_inverse=True)  # ranges may share windows
         embeddings = np.empty((len(rows), self.dim), np.float32)
         for first in range(0, len(rows), ROWS_PER_CALL):
             self._fetch(rows[first : first + ROWS_PER_CALL], embeddings[first : first + ROWS_PER_CALL])

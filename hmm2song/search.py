@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numba
 import numpy as np
@@ -65,10 +65,10 @@ LONGEST_STRETCH = 1.3
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Songs in order of alignment cost; all arrays have shape (n_ranked,).
+    """Placements of a hum in order of alignment cost; all arrays have shape (n_ranked,).
 
-    ``song`` is the position in the catalog, ``cost_st`` the mean cost per hum frame in semitones, ``end``, ``key_st``
-    and ``speed`` describe the placement on the fine grid.
+    ``song`` is the position in the catalog; a song may be there with several places. ``cost_st`` is the mean cost per
+    hum frame in semitones, ``end``, ``key_st`` and ``speed`` describe the placement on the fine grid.
     """
 
     song: np.ndarray
@@ -76,6 +76,15 @@ class Ranking:
     end: np.ndarray
     key_st: np.ndarray
     speed: np.ndarray
+
+    def best_of_songs(self, score: np.ndarray) -> np.ndarray:
+        """Return which placements are their song's best by ``score`` (n_ranked,), in the order of the ranking."""
+        best_first = np.argsort(-score, kind="stable")
+        return np.sort(best_first[np.unique(self.song[best_first], return_index=True)[1]])
+
+    def take(self, chosen: np.ndarray) -> Ranking:
+        """Return the placements ``chosen``."""
+        return Ranking(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +129,9 @@ class MelodySearch:
         return self._contours[song]
 
     def rank(self, hum: FilledContour, mask: np.ndarray, proposed: Proposals | None = None) -> Ranking:
-        """Rank songs for a hum that is not empty; best first, songs too short for it are left out.
+        """Place a hum that is not empty in songs; best first, songs too short for it are left out.
+
+        What is proposed adds places to those of the song that aligned best at first.
 
         Parameters
         ----------
@@ -173,7 +184,6 @@ class MelodySearch:
         fine = place(hum, self._fine, regions, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
         best = np.argsort(fine.cost_st, kind="stable")
         best = best[fine.cost_st[best] < INFINITE_COST]
-        best = best[np.sort(np.unique(songs[kept][best], return_index=True)[1])]
         return Ranking(songs[kept][best], fine.cost_st[best], fine.end[best], fine.key_st[best], fine.speed[best])
 
     def _place_coarsely(self, hum: FilledContour, songs: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Placements:
@@ -198,6 +208,11 @@ class MelodySearch:
         reach = np.maximum(stop - first_frame - int(LOCAL_MEDIAN_S * COARSE_RATE_HZ), start - first_frame)
         after = np.clip(first_median + (reach * per_frame).astype(np.int64) + 1, begin + 1, last_median + 1)
         return _range_of(self._medians.pitch_midi, begin, after)
+
+    def stretches_s(self, hum: FilledContour, ranking: Ranking) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the placements begin at the earliest and end, in s from their song's first voiced frame."""
+        end_s = (ranking.end - self._fine.first_frame[ranking.song]) / FINE_RATE_HZ
+        return end_s - LONGEST_STRETCH * hum.duration_s * ranking.speed, end_s
 
     def align(self, hum: FilledContour, ranking: Ranking, place_index: int) -> Alignment:
         """Trace the placement of one ranked song."""

@@ -5,8 +5,8 @@ follow each other should find windows of one song that follow each other. That i
 
 * :func:`propose` asks the index for each window's nearest neighbours in the whole catalog and collects those that agree
   on song and place: the places worth aligning.
-* :func:`votes` compares all windows of given songs, walking a *time-consistent path* through each: from one window of
-  the hum to the next the song advances by nought to two windows.
+* :func:`votes` compares the windows of given songs, or of stretches of them, walking a *time-consistent path* through
+  each: from one window of the hum to the next the song advances by nought to two windows.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from hmm2song.encoder import MelodyEncoder
-from hmm2song.index import WindowIndex
+from hmm2song.encoder import MelodyEncoder, WindowConfig
+from hmm2song.index import WindowIndex, WindowRanges
 from hmm2song.melody import FRAME_RATE_HZ
 from hmm2song.search import Proposals
 from hmm2song.song import SongFilter
@@ -32,6 +32,8 @@ MIN_HUM_FILL = 0.5
 N_NEIGHBOURS = 200
 PLACE_STEP_S = 2.0
 """Neighbours that put the hum's start this close together agree."""
+STRETCH_SLACK_S = 1.0
+"""Windows this far outside a stretch of a song still speak for it: they lie on a grid and the stretch is a guess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,21 +116,32 @@ def _collect(
     strongest_first = np.lexsort((-excess[order], group))
     strongest = order[strongest_first[np.flatnonzero(new_place)]]  # it says best where the hum begins
     chosen = strongest[np.argsort(-evidence, kind="stable")]
+    # of two places that share their evidence the better one remains: as many others can be looked at
+    exact = np.stack((song[chosen], start_s[chosen], speed[chosen]))
+    chosen = chosen[np.sort(np.unique(exact, axis=1, return_index=True)[1])]
     return Proposals(song[chosen], start_s[chosen], np.asarray(VOTE_SPEEDS)[speed[chosen]])
 
 
-def votes(hum: HumWindows, index: WindowIndex, songs: np.ndarray) -> np.ndarray:
-    """Return the vote for each of ``songs`` (n,): mean similarity along the best path of all tempi and phases.
+def ranges_of(songs: np.ndarray, start_s: np.ndarray, end_s: np.ndarray, config: WindowConfig) -> WindowRanges:
+    """Return the windows that speak for stretches of ``songs`` (n,), in s from each song's first voiced frame."""
+    last_s = end_s - MIN_HUM_FILL * config.window_s  # a hum's last window starts there
+    first = np.floor((start_s - STRETCH_SLACK_S) / config.song_hop_s).astype(np.int64)
+    after = np.floor((last_s + STRETCH_SLACK_S) / config.song_hop_s).astype(np.int64) + 1
+    return WindowRanges(songs, first, after)
+
+
+def votes(hum: HumWindows, index: WindowIndex, ranges: WindowRanges) -> np.ndarray:
+    """Return the vote for each range: mean similarity along the best path of all tempi and phases.
 
     Returns
     -------
     np.ndarray, shape (n,), float32
         1 for identical melodies, about 0 for chance.
     """
-    song_windows, counts = index.windows_of(songs)
+    song_windows, counts = index.windows_of(ranges)
     first_window = np.concatenate(([0], np.cumsum(counts)))
     similarity = song_windows @ hum.embeddings.T
-    best = np.full(len(songs), -2.0, dtype=np.float32)  # less than any similarity; fastmath allows no infinity
+    best = np.full(len(counts), -2.0, dtype=np.float32)  # less than any similarity; fastmath allows no infinity
     for number in np.unique(hum.series):
         columns = np.flatnonzero(hum.series == number)
         _raise_to_best_paths(np.ascontiguousarray(similarity[:, columns]), first_window, best)

@@ -9,7 +9,7 @@ Every hum is searched by each part alone and by all together, over the same song
     encoder     the one window of the hum that is most like any window of the song
     votes       the mean over the hum's windows of the best window of the song, in any order
     path        the same along a time-consistent path through the song
-    fusion      alignment and path, as the recogniser joins them
+    fusion      alignment and path at the place aligned, as the recogniser joins them
 
 `--model` is repeatable, LABEL=FOLDER: models trained with other windows, seeds, or without an effect of the singer
 (scripts/train.py). Times are seconds of processor time per hum, of all threads together.
@@ -24,6 +24,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,17 +37,26 @@ from hmm2song.catalog import Catalog
 from hmm2song.encoder import MelodyEncoder
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.evaluation import rank_of, retrieval_scores
-from hmm2song.index import ExactIndex
+from hmm2song.index import ExactIndex, WindowRanges
 from hmm2song.inference import VOTE_WEIGHT_ST
 from hmm2song.melody import Melody
 from hmm2song.pitch import track_pitch
 from hmm2song.scores import read_scores
-from hmm2song.search import MelodySearch
+from hmm2song.search import MelodySearch, Ranking
 from hmm2song.song import Song
-from hmm2song.votes import HumWindows, embed_hum, votes
+from hmm2song.votes import HumWindows, embed_hum, ranges_of, votes
 from hmm2song.windows import FilledContour, fill_rests
 
 Query = tuple[FilledContour, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Where the alignment places a hum: ranked songs, and what stretch of each, in seconds; arrays of shape (n,)."""
+
+    ranking: Ranking
+    start_s: np.ndarray
+    end_s: np.ndarray
 
 
 def main() -> int:
@@ -101,17 +111,14 @@ def measure(queries: list[Query], melodies: dict[str, Melody], models: list[str]
     ids = np.array(list(melodies))
     search = MelodySearch(list(melodies.values()))
     everything = np.ones(len(ids), dtype=bool)
-    rankings = []
+    aligned: dict[int, Aligned] = {}
 
-    def align(hum: FilledContour, _: int) -> np.ndarray:
+    def align(hum: FilledContour, number: int) -> np.ndarray:
         ranking = search.rank(hum, everything)
-        rankings.append(ranking)
+        aligned[number] = Aligned(ranking, *search.stretches_s(hum, ranking))
         return ranking.song
 
     rows = [line_of("", "alignment", ids, queries, align)]
-    aligned = dict(
-        zip([number for number, query in enumerate(queries) if len(query[0].pitch_midi)], rankings, strict=True)
-    )
     for model in models:
         label, _, folder = model.rpartition("=")
         rows += measure_encoder(label or Path(folder).name, Path(folder), queries, ids, melodies, aligned)
@@ -119,7 +126,12 @@ def measure(queries: list[Query], melodies: dict[str, Melody], models: list[str]
 
 
 def measure_encoder(
-    label: str, folder: Path, queries: list[Query], ids: np.ndarray, melodies: dict[str, Melody], aligned: dict
+    label: str,
+    folder: Path,
+    queries: list[Query],
+    ids: np.ndarray,
+    melodies: dict[str, Melody],
+    aligned: dict[int, Aligned],
 ) -> list[dict]:
     """Search with one encoder, alone and joined with the alignment."""
     encoder = MelodyEncoder.load(folder)
@@ -129,7 +141,7 @@ def measure_encoder(
             songs, list(melodies.values()), encoder, progress=lambda done, _: bar.update(done - bar.n)
         )
     index = ExactIndex.of(catalog, n_threads=1)
-    everything = np.arange(len(ids))
+    everything = WindowRanges.whole(np.arange(len(ids)))
     windows, counts = index.windows_of(everything)
     first = np.cumsum(counts) - counts
     embedded: dict[int, HumWindows] = {}
@@ -149,9 +161,10 @@ def measure_encoder(
         return np.argsort(-votes(embedded[number], index, everything), kind="stable")
 
     def fusion(_: FilledContour, number: int) -> np.ndarray:
-        ranking = aligned[number]
-        scores = VOTE_WEIGHT_ST * votes(embedded[number], index, ranking.song) - ranking.cost_st
-        return ranking.song[np.argsort(-scores, kind="stable")]
+        placed = aligned[number]
+        ranges = ranges_of(placed.ranking.song, placed.start_s, placed.end_s, encoder.windows)
+        scores = VOTE_WEIGHT_ST * votes(embedded[number], index, ranges) - placed.ranking.cost_st
+        return placed.ranking.song[np.argsort(-scores, kind="stable")]
 
     parts = {"encoder": encoder_alone, "votes": votes_alone, "path": path_alone, "fusion": fusion}
     return [line_of(label, part, ids, queries, search) for part, search in parts.items()]

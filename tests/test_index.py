@@ -7,7 +7,7 @@ import pytest
 
 from hmm2song import index as index_module
 from hmm2song.catalog import Catalog
-from hmm2song.index import ExactIndex
+from hmm2song.index import ExactIndex, WindowRanges
 from hmm2song.melody import Melody
 from hmm2song.song import Song, SongFilter
 
@@ -113,14 +113,33 @@ def test_without_queries_there_are_no_neighbours(catalog):
 
 @pytest.mark.parametrize("songs", [[0], [N_SONGS - 1], [5, 2, 30], [7, 7], list(range(N_SONGS))], ids=str)
 def test_windows_come_in_the_order_asked_for(catalog, songs):
-    windows, counts = ExactIndex.of(catalog, 1).windows_of(np.array(songs))
+    windows, counts = ExactIndex.of(catalog, 1).windows_of(WindowRanges.whole(np.array(songs)))
     assert windows.dtype == np.float32
     np.testing.assert_array_equal(counts, catalog.n_windows[songs])
     expected = [row for song in songs for row, place in enumerate(places_of(catalog)) if place[0] == song]
     np.testing.assert_array_equal(windows, catalog.embeddings[expected].astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    ("first", "after", "expected"),
+    [
+        (0, 99, [0, 1, 2, 3]),
+        (1, 3, [1, 2]),
+        (-5, 2, [0, 1]),
+        (2, -3, [2]),  # one at least
+        (9, 9, [3]),
+        (-9, -9, [0]),
+    ],
+)
+def test_ranges_are_cut_to_the_song_and_never_empty(first, after, expected):
+    first_window = np.array([0, 2, 6, 7])
+    ranges = WindowRanges(np.array([1, 0]), np.array([first, 0]), np.array([after, 1]))
+    rows, counts = ranges.rows(first_window)
+    assert rows.tolist() == [2 + window for window in expected] + [0]
+    assert counts.tolist() == [len(expected), 1]
+
+
 def test_no_songs_have_no_windows(catalog):
-    windows, counts = ExactIndex.of(catalog, 1).windows_of(np.array([], dtype=np.int64))
+    windows, counts = ExactIndex.of(catalog, 1).windows_of(WindowRanges.whole(np.array([], dtype=np.int64)))
     assert windows.shape == (0, DIM)
     assert counts.shape == (0,)

@@ -377,9 +377,9 @@ def test_another_index_may_be_asked(knowing, is_large):
             asked.append("nearest")
             return super().nearest(*arguments)
 
-        def windows_of(self, songs):
+        def windows_of(self, ranges):
             asked.append("windows_of")
-            return super().windows_of(songs)
+            return super().windows_of(ranges)
 
     index = Counting.of(knowing.catalog, 1)
     other = Recognizer(knowing.catalog, IntervalEncoder(), index=index)

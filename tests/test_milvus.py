@@ -19,7 +19,7 @@ from encoders import tiny_encoder
 from hmm2song import milvus
 from hmm2song.catalog import Catalog
 from hmm2song.errors import CatalogError, IndexUnavailableError, QueryError
-from hmm2song.index import ExactIndex
+from hmm2song.index import ExactIndex, WindowRanges
 from hmm2song.melody import Melody
 from hmm2song.milvus import MilvusAddress, MilvusCollection, MilvusIndex, digest_of, filter_expression
 from hmm2song.song import Song, SongFilter
@@ -151,7 +151,8 @@ def test_many_queries_go_in_several_calls(index, monkeypatch):
 def test_windows_are_those_of_the_catalog(index, songs, monkeypatch):
     monkeypatch.setattr(milvus, "ROWS_PER_CALL", 64)
     songs = np.array(songs, dtype=np.int64)
-    for found, expected in zip(index.windows_of(songs), EXACT.windows_of(songs), strict=True):
+    ranges = WindowRanges.whole(songs)
+    for found, expected in zip(index.windows_of(ranges), EXACT.windows_of(ranges), strict=True):
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
 
@@ -343,7 +344,7 @@ def test_a_collection_that_disappears_is_missed_and_found_again(script, path):
     script["load"](collection, CATALOG, "FLAT")
     index = MilvusIndex.connect(str(path), CATALOG)
     collection.call("drop_collection")
-    for ask in (lambda: index.nearest(QUERIES, EVERYTHING, 5), lambda: index.windows_of(np.array([1]))):
+    for ask in (lambda: index.nearest(QUERIES, EVERYTHING, 5), lambda: index.windows_of(WindowRanges.whole([1]))):
         with pytest.raises(IndexUnavailableError, match="there is no collection 'hmm2song_windows'"):
             ask()
     script["load"](collection, make_catalog(seed=1), "FLAT")
@@ -362,7 +363,7 @@ def test_lost_rows_are_noticed(script, path):
     with pytest.raises(IndexUnavailableError, match=f"has {N_ROWS - 1} rows instead of {N_ROWS}"):
         MilvusIndex.connect(str(path), CATALOG)
     with pytest.raises(IndexUnavailableError, match="lacks 1 of"):
-        index.windows_of(np.array([0]))
+        index.windows_of(WindowRanges.whole([0]))
 
 
 def test_the_digest_tells_what_the_rows_depend_on():

@@ -11,11 +11,11 @@ from encoders import IntervalEncoder
 
 from hmm2song import votes as votes_module
 from hmm2song.catalog import Catalog
-from hmm2song.index import ExactIndex, Neighbours
+from hmm2song.index import ExactIndex, Neighbours, WindowRanges
 from hmm2song.melody import Melody
 from hmm2song.search import PLACE_SLACK_S
 from hmm2song.song import Song, SongFilter
-from hmm2song.votes import VOTE_SPEEDS, HumWindows, embed_hum, propose, votes
+from hmm2song.votes import VOTE_SPEEDS, HumWindows, embed_hum, propose, ranges_of, votes
 from hmm2song.windows import FilledContour
 
 ENCODER = IntervalEncoder()
@@ -47,9 +47,10 @@ class FixedIndex:
     def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
         return self.neighbours
 
-    def windows_of(self, songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = [number for song in songs for number in self.windows[song]]
-        return np.eye(self.dim, dtype=np.float32)[rows], np.array([len(self.windows[song]) for song in songs])
+    def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
+        first_window = np.cumsum([0, *map(len, self.windows)])
+        rows, counts = ranges.rows(first_window)
+        return np.eye(self.dim, dtype=np.float32)[np.concatenate(self.windows)[rows]], counts
 
 
 def hum_of(*series: tuple[int, ...], dim: int = 4) -> HumWindows:
@@ -73,8 +74,12 @@ def index(tunes) -> ExactIndex:
     return index_of(tunes)
 
 
+def whole(n_songs: int) -> WindowRanges:
+    return WindowRanges.whole(np.arange(n_songs))
+
+
 def vote(hum: FilledContour, index: ExactIndex, n_songs: int = N_SONGS) -> np.ndarray:
-    return votes(embed_hum(hum, ENCODER), index, np.arange(n_songs))
+    return votes(embed_hum(hum, ENCODER), index, whole(n_songs))
 
 
 # Windows of a hum ---------------------------------------------------------------------------------------
@@ -100,7 +105,7 @@ def test_the_shortest_hum_has_a_window_at_every_tempo(index, tunes, n_frames):
     hum = embed_hum(tunes[0].part(100, 100 + n_frames), ENCODER)  # half a hop into it, nothing may be left
     np.testing.assert_array_equal(np.unique(hum.speed), VOTE_SPEEDS)
     assert np.isfinite(hum.embeddings).all()
-    assert np.isfinite(votes(hum, index, np.arange(N_SONGS))).all()
+    assert np.isfinite(votes(hum, index, whole(N_SONGS))).all()
 
 
 # Votes for songs ----------------------------------------------------------------------------------------
@@ -127,9 +132,9 @@ def test_a_start_between_two_windows_is_bridged(index, tunes):
 
 def test_only_the_songs_asked_for_vote(index, tunes):
     hum = embed_hum(hummed(tunes[6], 4.0), ENCODER)
-    everyone = votes(hum, index, np.arange(N_SONGS))
-    np.testing.assert_array_equal(votes(hum, index, np.array([6, 1])), everyone[[6, 1]])
-    assert votes(hum, index, np.array([], dtype=np.int64)).shape == (0,)
+    everyone = votes(hum, index, whole(N_SONGS))
+    np.testing.assert_array_equal(votes(hum, index, WindowRanges.whole(np.array([6, 1]))), everyone[[6, 1]])
+    assert votes(hum, index, WindowRanges.whole(np.array([], dtype=np.int64))).shape == (0,)
 
 
 def test_the_order_in_time_counts():
@@ -171,27 +176,42 @@ def test_songs_shorter_than_a_window_or_than_the_hum_can_be_voted_for():
     ids=str,
 )
 def test_a_path_advances_by_nought_to_two_windows(song, expected):
-    found = votes(hum_of((0, 1, 2)), FixedIndex(windows=((3,), song, (3, 3))), np.arange(3))
+    found = votes(hum_of((0, 1, 2)), FixedIndex(windows=((3,), song, (3, 3))), whole(3))
     np.testing.assert_allclose(found, [0.0, expected, 0.0], atol=1e-6)
 
 
 def test_a_path_may_stay_in_the_last_window():
-    found = votes(hum_of((1, 1, 1, 2, 2)), FixedIndex(windows=((1, 2), (2, 1))), np.arange(2))
+    found = votes(hum_of((1, 1, 1, 2, 2)), FixedIndex(windows=((1, 2), (2, 1))), whole(2))
     np.testing.assert_allclose(found, [1.0, 0.6], atol=1e-6)
 
 
 def test_the_best_tempo_decides_and_tempi_are_not_mixed():
     songs = FixedIndex(windows=((0, 1, 2), (0, 1), (2, 3)))
-    found = votes(hum_of((3, 3, 3), (0, 1)), songs, np.arange(3))
+    found = votes(hum_of((3, 3, 3), (0, 1)), songs, whole(3))
     np.testing.assert_allclose(found, [1.0, 1.0, 1.0], atol=1e-6)
-    found = votes(hum_of((0, 3), (3, 1)), songs, np.arange(3))  # half right twice is not right
+    found = votes(hum_of((0, 3), (3, 1)), songs, whole(3))  # half right twice is not right
     np.testing.assert_allclose(found, [0.5, 0.5, 0.5], atol=1e-6)
 
 
 def test_even_the_opposite_of_a_song_gets_a_vote():
     hum = hum_of((0, 1))
     opposite = HumWindows(-hum.embeddings, hum.start_s, hum.series, hum.speed)
-    np.testing.assert_allclose(votes(opposite, FixedIndex(windows=((0, 0), (1,))), np.arange(2)), [-0.5, -0.5])
+    np.testing.assert_allclose(votes(opposite, FixedIndex(windows=((0, 0), (1,))), whole(2)), [-0.5, -0.5])
+
+
+def test_only_the_stretch_asked_for_votes():
+    songs = FixedIndex(windows=((0, 1, 3, 3, 0, 2), (0, 1)))
+    ranges = WindowRanges(np.array([0, 0, 0, 1]), np.array([0, 2, 4, 0]), np.array([2, 4, 9, 9]))
+    np.testing.assert_allclose(votes(hum_of((0, 1)), songs, ranges), [1.0, 0.0, 0.5, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 9.5, 21.0])
+def test_a_melody_gets_its_full_vote_in_the_stretch_where_it_is(index, tunes, start_s):
+    hum = embed_hum(hummed(tunes[3], start_s, hum_s=8.0), ENCODER)
+    places_s = np.array([start_s, start_s - 12.0, start_s + 12.0])
+    found = votes(hum, index, ranges_of(np.full(3, 3), places_s, places_s + 8.0, ENCODER.windows))
+    assert found[0] == pytest.approx(votes(hum, index, WindowRanges.whole([3]))[0], abs=1e-6)
+    assert found[0] > found[1:].max() + 0.2
 
 
 # Places to look at --------------------------------------------------------------------------------------
@@ -281,6 +301,13 @@ def test_a_hum_may_begin_before_the_song():
     late = neighbours([(0, 1, 0.4), (1, 0, 0.1)], [(0, 0, 0.9), (1, 0, 0.1)], [(0, 1, 0.9), (1, 0, 0.1)])
     song, start_s = places(hum_of((3, 0, 1)), late)[0]
     assert (song, start_s) in ((0, -1.0), (0, 1.0))
+
+
+def test_each_place_is_proposed_once(index, tunes):
+    found = propose(embed_hum(hummed(tunes[4], 5.0), ENCODER), index, HOP_S, EVERYTHING)
+    proposed = list(zip(found.song, found.start_s, found.speed, strict=True))
+    assert len(set(proposed)) == len(proposed) > N_SONGS
+    assert places(hum_of((0,)), neighbours([(0, 2, 0.7), (1, 1, 0.5)])) == [(0, 2.0), (1, 1.0)]
 
 
 def test_one_neighbour_is_a_place_without_evidence_and_none_is_none():
