@@ -37,7 +37,7 @@ class LogitConstants:
     crowd_weight: float
 
 
-FITTED = LogitConstants(sharpness_per_st=24.45, length_exponent=0.251, none_score_st=-0.336, crowd_weight=0.883)
+FITTED = LogitConstants(sharpness_per_st=25.886, length_exponent=0.609, none_score_st=-0.327, crowd_weight=0.937)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import pytest
 from hmm2song.catalog import Catalog
 from hmm2song.encoder import MelodyEncoder
 from hmm2song.hub import BUNDLED_CATALOG, BUNDLED_MODEL
-from hmm2song.index import ExactIndex
+from hmm2song.index import ExactIndex, WindowRanges
 from hmm2song.melody import melody_from_notes
 from hmm2song.notation import abc
 from hmm2song.notation.lines import melody_line
@@ -43,7 +43,7 @@ def shares_found(encoder: MelodyEncoder) -> tuple[float, float]:
     for number, notes in enumerate(tunes):
         performance = hum_contour(notes, Singer(), np.random.default_rng(number), duration_s=10.0)
         hum = embed_hum(fill_rests(performance.melody), encoder)
-        by_votes.append(np.argmax(votes(hum, index, np.arange(len(tunes)))) == number)
+        by_votes.append(np.argmax(votes(hum, index, WindowRanges.whole(np.arange(len(tunes))))) == number)
         by_places.append(number in propose(hum, index, encoder.windows.song_hop_s, SongFilter()).song[:5])
     return float(np.mean(by_votes)), float(np.mean(by_places))
 
