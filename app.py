@@ -21,7 +21,7 @@ import gradio as gr
 
 from hmm2song import Recognizer
 from hmm2song.audio import MAX_FILE_BYTES
-from hmm2song.errors import AudioError, Hmm2SongError, QueryError
+from hmm2song.errors import AudioError, CatalogError, Hmm2SongError, QueryError
 from hmm2song.inference import MAX_EARLIER, MIN_VOICED_S
 from hmm2song.melody import Melody
 from hmm2song.page import browser, cards
@@ -30,6 +30,7 @@ from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, preferred_language, text
 from hmm2song.results import Match, SearchResult
 from hmm2song.song import ANY_GENDER, GENDERS
+from hmm2song.sources import AUDIO_SUFFIXES
 
 EXAMPLES = sorted((Path(__file__).parent / "assets" / "examples").glob("*.flac"))
 TOP_K = 10
@@ -60,8 +61,9 @@ THEME = gr.themes.Default(
 class Page:
     """The widgets and what happens when they are used. Made inside ``gr.Blocks``."""
 
-    def __init__(self, recognizer: Recognizer, blocks: gr.Blocks) -> None:
+    def __init__(self, recognizer: Recognizer, blocks: gr.Blocks, previews: Path | None) -> None:
         self.recognizer = recognizer
+        self.previews = previews
         self.catalog = recognizer.catalog
         self._lay_out_question()
         self._lay_out_answer()
@@ -263,10 +265,11 @@ class Page:
 
     def _sound(self, match: Match, language: str) -> dict:
         start_s, end_s = match.alignment.start_s, match.alignment.end_s
-        recording = self.catalog.recording(match.id)
-        if recording is not None:
-            label = text(language, "play_recording")
-            return gr.update(value=str(recording), playback_position=start_s, label=label)
+        recording = self.catalog.recording(match.id, self.previews)
+        if recording is not None and recording.suffix.lower() in AUDIO_SUFFIXES:
+            # A copy of this one file is served, for ten minutes; the folder it is in stays closed to visitors.
+            copy = self.player.move_resource_to_block_cache(recording)
+            return gr.update(value=copy, playback_position=start_s, label=text(language, "play_recording"))
         tone = melody_tone(self.catalog.melody(match.id), start_s - TONE_LEAD_S, end_s + TONE_LEAD_S)
         return gr.update(value=(SAMPLE_RATE_HZ, tone), playback_position=0, label=text(language, "play_tone"))
 
@@ -335,17 +338,20 @@ def _polite_errors() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def build_app(recognizer: Recognizer) -> gr.Blocks:
-    """Return the page and the API around a recognizer, to be launched with :func:`serve`."""
+def build_app(recognizer: Recognizer, previews: Path | None = None) -> gr.Blocks:
+    """Return the page and the API around a recognizer, to be launched with :func:`serve`.
+
+    ``previews`` is the folder in which the catalog's recordings are, by default the catalog's own.
+    """
     delete_cache = (CACHE_SWEEP_S, CACHE_AGE_S)
     with gr.Blocks(title="Hmm2Song", delete_cache=delete_cache, analytics_enabled=False) as blocks:
-        Page(recognizer, blocks)
+        Page(recognizer, blocks, previews)
         Api(recognizer)
     return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 
 
-def serve(blocks: gr.Blocks, recordings: Path | None, options: argparse.Namespace) -> None:
-    """Serve until interrupted; files in ``recordings`` (a folder) may be played."""
+def serve(blocks: gr.Blocks, options: argparse.Namespace) -> None:
+    """Serve until interrupted."""
     blocks.launch(
         server_name=options.host,
         server_port=options.port,
@@ -358,7 +364,7 @@ def serve(blocks: gr.Blocks, recordings: Path | None, options: argparse.Namespac
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],
-        allowed_paths=[str(folder) for folder in (*{path.parent for path in EXAMPLES}, recordings) if folder],
+        allowed_paths=[str(folder) for folder in {path.parent for path in EXAMPLES}],
     )
 
 
@@ -369,6 +375,12 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", help="0.0.0.0 lets other machines in; default: GRADIO_SERVER_NAME, or 127.0.0.1")
     parser.add_argument("--share", action="store_true", help="make a public link through Gradio's servers")
     parser.add_argument("--catalog", help="folder or Hub repository; default: HMM2SONG_CATALOG, or the bundled one")
+    parser.add_argument(
+        "--previews",
+        type=Path,
+        metavar="FOLDER",
+        help="play the match from the recordings in this folder, for catalogs indexed with --previews",
+    )
     return parser.parse_args(arguments)
 
 
@@ -376,12 +388,14 @@ def main() -> int:
     """Load, warm up, serve; return the exit code."""
     options = parse_options()
     try:
+        if options.previews is not None and not options.previews.is_dir():
+            raise CatalogError(f"there is no folder {str(options.previews)!r} of recordings; check --previews")
         recognizer = Recognizer.from_pretrained(options.catalog)
         recognizer.warm_up()
     except Hmm2SongError as error:
         print(f"hmm2song: {error}", file=sys.stderr)
         return EXIT_ERROR
-    serve(build_app(recognizer), recognizer.catalog.folder, options)
+    serve(build_app(recognizer, options.previews), options)
     return 0
 
 

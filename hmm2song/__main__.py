@@ -1,4 +1,4 @@
-"""The command line: ``python -m hmm2song recognize | index | info``.
+"""The command line: ``python -m hmm2song recognize | index | add | remove | merge | info``.
 
 Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +16,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder, encoder_of
+from hmm2song.catalog_commands import EditReport, add, merge, remove
+from hmm2song.catalog_folders import REPORT_NAME, SKIPPED_NAME, Place
+from hmm2song.encoder import MelodyEncoder, default_encoder, encoder_of
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing import SKIPPED_NAME, index
+from hmm2song.indexing import IndexOptions, Warned, index
 from hmm2song.inference import MAX_EARLIER, Recognizer
+from hmm2song.sources import Skipped
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -30,12 +32,16 @@ EXAMPLES = """examples:
   python -m hmm2song recognize hum.wav again.wav
   python -m hmm2song recognize hum.wav --catalog my-catalog --json
   python -m hmm2song index my-music --out my-catalog
+  python -m hmm2song index my-music --out my-catalog --update --separator spleeter --previews
   python -m hmm2song index info.csv --out my-catalog --workers 4
+  python -m hmm2song add my-catalog new-song.mp3 more-songs --separator spleeter
+  python -m hmm2song remove my-catalog arirang doraji
+  python -m hmm2song merge my-catalog your-catalog --out our-catalog
   python -m hmm2song info my-catalog
 """
 STEPS = {"read": "reading", "embed": "embedding"}
-SHOWN_SKIPPED = 20
-"""Skipped files listed on the screen; all of them stand in the catalog's skipped.csv."""
+SHOWN_LINES = 20
+"""Skipped files, and warnings, listed on the screen; all of them stand in files beside the catalog."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_recognize(commands)
     _add_index(commands)
+    _add_add(commands)
+    _add_remove(commands)
+    _add_merge(commands)
     _add_info(commands)
     return parser
 
@@ -180,29 +189,75 @@ def _add_index(commands) -> None:
         commands,
         "index",
         _index,
-        "Make a catalog of a folder of scores and recordings of one voice, or of a table.",
+        "Make a catalog of a folder of recordings and scores, or of a table.",
     )
     command.add_argument(
         "source",
         metavar="FOLDER_OR_TABLE",
-        help="a folder, a table (CSV: id,Title,Singer,Lyric,genre,path,gender) or a score",
+        help="a folder, a table (CSV: id,Title,Singer,Lyric,genre,path,gender), a score or a recording",
     )
     command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+    command.add_argument(
+        "--update",
+        action="store_true",
+        help="read only what is new or changed, drop what is gone, and keep songs that were added by hand",
+    )
+    _add_reading_options(command)
+
+
+def _add_reading_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--separator",
+        default="none",
+        metavar="SPEC",
+        help="what parts the singer from the band: spleeter[:FOLDER], onnx:MODEL, stems:FOLDER (parted already), "
+        "or none (default: one voice sings alone)",
+    )
+    command.add_argument(
+        "--stems-cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the separated parts here (default: they are deleted as soon as the melody is stored)",
+    )
+    command.add_argument(
+        "--previews",
+        action="store_true",
+        help="let songs refer to their recordings, so that `python app.py --previews FOLDER` plays them at the match",
+    )
     command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
     command.set_defaults(after_interrupt="; run the same command again to go on where it stopped")
 
 
+def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
+    return IndexOptions(options.separator, options.stems_cache, options.previews, update)
+
+
 def _index(options: argparse.Namespace) -> None:
+    out = Path(options.out)
+    encoder = _encoder_at(out) if options.update else default_encoder()
     with _progress_bar() as show:
-        report = index(options.source, options.out, default_encoder(), options.workers, show)
+        report = index(options.source, out, encoder, options.workers, show, _reading_options(options, options.update))
     if options.json:
         _print_json({"out": options.out, **report.to_dict()})
         return
-    print(f"{report.indexed} songs in {options.out}, {len(report.skipped)} skipped")
-    for skipped in report.skipped[:SHOWN_SKIPPED]:
-        print(f"  {_shown(skipped.path)}: {_shown(skipped.reason)}")
-    if len(report.skipped) > SHOWN_SKIPPED:
-        print(f"  ... all of them: {os.path.join(options.out, SKIPPED_NAME)}")
+    changes = f"; {report.unchanged} files unchanged, {report.removed} songs removed" if options.update else ""
+    print(f"{report.indexed} songs in {options.out}, {len(report.skipped)} skipped{changes}")
+    _print_read(report.skipped, report.warned, report.notes, out)
+
+
+def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
+    """Print what was left out and what may not be found, a screenful of each."""
+    _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
+    _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in warned], catalog / REPORT_NAME)
+    for note in notes:
+        print(f"note: {note}")
+
+
+def _print_some(lines: Sequence[str], everything: Path) -> None:
+    for line in lines[:SHOWN_LINES]:
+        print(f"  {_shown(line)}")
+    if len(lines) > SHOWN_LINES:
+        print(f"  ... all of them: {everything}")
 
 
 @contextmanager
@@ -220,6 +275,79 @@ def _progress_bar() -> Iterator:
     finally:
         for bar in bars.values():
             bar.close()
+
+
+# add, remove, merge -----------------------------------------------------------------------------------------
+
+
+def _add_add(commands) -> None:
+    command = _add_command(commands, "add", _add, "Add songs to a catalog, without indexing the others again.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("sources", metavar="SOURCE", nargs="+", help="a recording, a score, a folder or a table")
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="let a song take the place of the one that has its id (default: it gets another id)",
+    )
+    _add_reading_options(command)
+
+
+def _add(options: argparse.Namespace) -> None:
+    catalog = Path(options.catalog)
+    with _progress_bar() as show:
+        report = add(
+            catalog,
+            options.sources,
+            _encoder_at(catalog),
+            options.workers,
+            show,
+            _reading_options(options),
+            options.replace,
+        )
+    _print_edit(report, catalog, f"{report.n_new} songs added, {len(report.catalog)} in {catalog}", options.json)
+
+
+def _add_remove(commands) -> None:
+    command = _add_command(commands, "remove", _remove, "Remove songs from a catalog.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("ids", metavar="ID", nargs="+", help="the song's id, as `recognize --json` and the API say it")
+
+
+def _remove(options: argparse.Namespace) -> None:
+    catalog = Path(options.catalog)
+    report = remove(catalog, options.ids, _encoder_at(catalog))
+    n_removed = len(set(options.ids))
+    _print_edit(report, catalog, f"{n_removed} songs removed, {len(report.catalog)} in {catalog}", options.json)
+
+
+def _add_merge(commands) -> None:
+    command = _add_command(commands, "merge", _merge, "Make one catalog of several.")
+    command.add_argument("catalogs", metavar="CATALOG", nargs="+", help="the folders of the catalogs, two at least")
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+
+
+def _merge(options: argparse.Namespace) -> None:
+    report = merge(options.catalogs, options.out, encoder_of(Path(options.catalogs[0])))
+    _print_edit(report, Path(options.out), f"{len(report.catalog)} songs in {options.out}", options.json)
+
+
+def _encoder_at(catalog: Path) -> MelodyEncoder:
+    """Return the encoder of a catalog that may have been left aside when it was about to be replaced."""
+    Place.of(catalog).recover()
+    return encoder_of(catalog)
+
+
+def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.to_dict())
+        return
+    print(summary)
+    for renamed in report.renamed:
+        print(_shown(f"  {renamed.id}: the id was taken, so the song is now {renamed.new_id}"))
+    for song_id in report.repeated:
+        print(_shown(f"  {song_id}: was there already"))
+    if report.read:
+        _print_read(report.read.skipped, report.read.warned, report.read.notes, catalog)
 
 
 # info -------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:/")  # two letters at least: C:/ is
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
+class Block:
     """Decoded frames: ``samples`` has shape (n, n_channels), float32, full scale +-1."""
 
     rate_hz: int
@@ -104,13 +104,14 @@ def load_audio(
     """
     if isinstance(source, (tuple, list)):
         return _collect(_array_blocks(source, max_s), "the recording", max_s)
-    path = _local_path(source)
+    path = local_path(source)
     label = repr(path.name)
-    with _open_checked(path, label, max_bytes) as file:
-        return _collect(_file_blocks(file, label, max_s), label, max_s)
+    with open_checked(path, label, max_bytes) as file:
+        return _collect(file_blocks(file, label, max_s), label, max_s)
 
 
-def _local_path(source: object) -> Path:
+def local_path(source: object) -> Path:
+    """Return a file name as a path, or raise AudioError for what is none."""
     if source is None:
         raise AudioError("there is no recording (None); record or choose a file first")
     if not isinstance(source, (str, os.PathLike)):
@@ -127,7 +128,7 @@ def _local_path(source: object) -> Path:
     return Path(name)
 
 
-def _open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
+def open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
     """Open a regular file (a pipe would block, a device never ends) that is neither empty nor too large."""
     try:
         status = path.stat()
@@ -151,7 +152,8 @@ def _open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
         raise AudioError(f"{label} is no possible file name; rename the recording") from error
 
 
-def _file_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
+def file_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Block]:
+    """Decode an open file block by block; AudioError where it is broken or lasts longer than ``max_s``."""
     found_any = False
     if file.read(4) in LIBSNDFILE_STARTS:
         file.seek(0)
@@ -163,7 +165,7 @@ def _file_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
         yield from _ffmpeg_blocks(file, label, max_s)
 
 
-def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
+def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Block]:
     try:
         # By descriptor: given a name, soundfile would trust its ending (.raw) rather than the content.
         sound = soundfile.SoundFile(file.fileno(), closefd=False)
@@ -172,7 +174,7 @@ def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Bl
     with sound:
         if not sound.subtype.startswith(MEMORYLESS_SUBTYPES):
             return
-        _check_rate(sound.samplerate, label)
+        check_rate(sound.samplerate, label)
         if sound.frames != UNKNOWN_FRAMES:
             _check_length(sound.frames / sound.samplerate, label, max_s)
         while True:
@@ -182,10 +184,10 @@ def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Bl
                 return
             if len(samples) == 0:
                 return
-            yield _Block(sound.samplerate, samples)
+            yield Block(sound.samplerate, samples)
 
 
-def _ffmpeg_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]:
+def _ffmpeg_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Block]:
     import av  # imported here: a microphone's wav does not need FFmpeg, and loading it takes 0.2 s
 
     options = {"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": "none"}
@@ -205,7 +207,7 @@ def _ffmpeg_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[_Block]
         yield from _ffmpeg_stream_blocks(container, stream)
 
 
-def _ffmpeg_stream_blocks(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[_Block]:
+def _ffmpeg_stream_blocks(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Block]:
     import av
 
     packets = container.demux(stream)
@@ -225,10 +227,10 @@ def _ffmpeg_stream_blocks(container: av.container.InputContainer, stream: av.Aud
                 setup = (frame.sample_rate, frame.layout.name, frame.format.name)
                 to_float = av.AudioResampler(format="fltp")  # rate and channels stay as they are
             for floats in to_float.resample(frame):
-                yield _Block(floats.sample_rate, floats.to_ndarray().T)
+                yield Block(floats.sample_rate, floats.to_ndarray().T)
 
 
-def _array_blocks(source: tuple, max_s: float) -> Iterator[_Block]:
+def _array_blocks(source: tuple, max_s: float) -> Iterator[Block]:
     is_pair = len(source) == 2 and isinstance(source[0], (int, float, np.number))
     if not is_pair or not isinstance(source[1], np.ndarray):
         kinds = ", ".join(type(part).__name__ for part in source)
@@ -243,10 +245,10 @@ def _array_blocks(source: tuple, max_s: float) -> Iterator[_Block]:
     if samples.ndim not in (1, 2):
         raise AudioError(f"samples must have the shape (n,) or (n, n_channels), got {samples.shape}")
     samples = samples.reshape(len(samples), -1)
-    _check_rate(rate_hz, "the recording")
+    check_rate(rate_hz, "the recording")
     _check_length(len(samples) / rate_hz, "the recording", max_s)
     for start in range(0, len(samples), BLOCK_FRAMES):
-        yield _Block(int(round(rate_hz)), _to_float(samples[start : start + BLOCK_FRAMES]))
+        yield Block(int(round(rate_hz)), _to_float(samples[start : start + BLOCK_FRAMES]))
 
 
 def _to_float(samples: np.ndarray) -> np.ndarray:
@@ -259,7 +261,8 @@ def _to_float(samples: np.ndarray) -> np.ndarray:
     return ((samples.astype(np.float64) - offset) / half).astype(np.float32)
 
 
-def _check_rate(rate_hz: float, label: str) -> None:
+def check_rate(rate_hz: float, label: str) -> None:
+    """Raise AudioError for a sample rate that no recorder has."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # also true for NaN
         raise AudioError(
             f"{label} claims {rate_hz:g} samples per second; {MIN_RATE_HZ} to {MAX_RATE_HZ} are possible: "
@@ -267,7 +270,8 @@ def _check_rate(rate_hz: float, label: str) -> None:
         )
 
 
-def _check_channels(n_channels: int, label: str) -> None:
+def check_channels(n_channels: int, label: str) -> None:
+    """Raise AudioError for more channels than are accepted."""
     if n_channels > MAX_CHANNELS:
         raise AudioError(
             f"{label} has {n_channels} channels; 1 to {MAX_CHANNELS} are accepted: mix it down, "
@@ -280,14 +284,14 @@ def _check_length(length_s: float, label: str, max_s: float) -> None:
         raise AudioError(f"{label} lasts {length_s:.1f} s; at most {max_s:g} s are accepted: cut out a part")
 
 
-def _collect(blocks: Iterator[_Block], label: str, max_s: float) -> np.ndarray:
+def _collect(blocks: Iterator[Block], label: str, max_s: float) -> np.ndarray:
     """Resample block by block, stopping at the length limit, and mix down to mono."""
     first = next(blocks, None)
     if first is None:
         raise AudioError(f"{label} holds no sound that can be decoded; record it again")
     rate_hz, n_channels = first.rate_hz, first.samples.shape[1]
-    _check_rate(rate_hz, label)
-    _check_channels(n_channels, label)
+    check_rate(rate_hz, label)
+    check_channels(n_channels, label)
     resampler = _Resampler(rate_hz, n_channels)
     resampled: list[np.ndarray] = []
     n_frames = n_bad = 0

@@ -39,11 +39,13 @@ from hmm2song.catalog_files import (
     MELODIES_FILE,
     SONGS_FILE,
     check_file,
+    keep_other_files,
     read_manifest,
     replace_folder,
     write_manifest,
+    write_songs,
 )
-from hmm2song.encoder import MelodyEncoder
+from hmm2song.encoder import WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.melody import Melody
 from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
@@ -183,12 +185,21 @@ class Catalog:
         """Return the melody of the song with this id, or raise UnknownSongError."""
         return self.melodies[self.position(song_id)]
 
-    def recording(self, song_id: str) -> Path | None:
-        """Return the song's recording inside the catalog folder, or None where there is none."""
+    def recording(self, song_id: str, folder: Path | None = None) -> Path | None:
+        """Return the song's recording, or None where there is none.
+
+        Parameters
+        ----------
+        song_id : str
+        folder : Path, optional
+            Where recordings are, by default the catalog's own folder. That is for the person who runs the program to
+            say, never for the catalog: nothing outside this folder is returned, whatever path the catalog states.
+        """
         relative = self.song(song_id).path
-        if not relative or self.folder is None:
+        folder = folder or self.folder
+        if not relative or folder is None:
             return None
-        root = self.folder.resolve()
+        root = folder.resolve()
         try:
             path = (root / relative).resolve()
             return path if path.is_relative_to(root) and path.is_file() else None
@@ -268,10 +279,13 @@ class Catalog:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the catalog; the folder appears, or replaces a former catalog, only when complete.
 
+        What else a catalog's folder holds, its own model or recordings, stays there.
+
         Raises
         ------
         CatalogError
-            The folder exists and holds something other than a catalog.
+            The folder exists and holds something other than a catalog, or the model of another encoder than this
+            catalog's: nobody could open the two together.
         """
         folder = Path(folder)
         if (
@@ -280,18 +294,24 @@ class Catalog:
             and not (folder / MANIFEST_FILE).is_file()
         ):
             raise CatalogError(f"{folder.name!r} exists and is not a catalog; choose another place to write to")
+        if (folder / WEIGHTS_FILE).is_file() and MelodyEncoder.load(folder).fingerprint != self.encoder_fingerprint:
+            raise CatalogError(
+                f"{folder.name!r} holds the model of another encoder than this catalog was made with; move its "
+                f"{WEIGHTS_FILE} away or choose another place to write to"
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             self._write_files(staging)
+            if folder.exists():
+                keep_other_files(folder, staging)
             staging.chmod(0o755)  # mkdtemp makes it private, a catalog is not
             replace_folder(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _write_files(self, folder: Path) -> None:
-        rows = [song.to_row() for song in self.songs]
-        (folder / SONGS_FILE).write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_songs(folder, self.songs)
         (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
         contours = [_to_cents(melody) for melody in self.melodies]
         n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)

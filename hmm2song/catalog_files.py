@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from hmm2song.errors import CatalogError, IntegrityError
+from hmm2song.song import Song
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -16,6 +19,12 @@ MELODIES_FILE = "melodies.safetensors"
 EMBEDDINGS_FILE = "embeddings.safetensors"
 CREDITS_FILE = "credits.md"
 DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
+
+
+def write_songs(folder: Path, songs: Sequence[Song]) -> None:
+    """Write the songs' rows; the same songs are the same bytes."""
+    rows = [song.to_row() for song in songs]
+    (folder / SONGS_FILE).write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
@@ -72,6 +81,27 @@ def check_file(path: Path, recorded: dict | None) -> None:
             f"{path.name} of catalog {path.parent.name!r} differs from its recorded checksum: "
             "damaged or tampered with; fetch or build the catalog again"
         )
+
+
+def keep_other_files(folder: Path, staging: Path) -> None:
+    """Give ``staging`` all that ``folder`` holds besides the catalog: its model, its recordings.
+
+    By hard links, so that recordings take neither time nor room; what cannot be linked is copied. ``folder`` is not
+    changed.
+    """
+    own = {MANIFEST_FILE, *DATA_FILES}
+
+    def left_out(directory: str, _: list[str]) -> set[str]:
+        return own if Path(directory) == folder else set()
+
+    shutil.copytree(folder, staging, symlinks=True, ignore=left_out, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system mounted below, one without links, somebody else's file
+        shutil.copy2(source, target)
 
 
 def replace_folder(staging: Path, folder: Path) -> None:

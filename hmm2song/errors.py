@@ -13,6 +13,14 @@ class AudioError(Hmm2SongError):
     """A recording cannot be used: missing, empty, not audio, damaged, too long or too large."""
 
 
+class SeparationError(AudioError):
+    """A recording cannot be separated into voice and accompaniment, or the result cannot be right."""
+
+
+class SeparatorUnavailable(Hmm2SongError):  # noqa: N818 - says what is the case, like the state it stands for
+    """Voices cannot be separated at all: no weights, no environment, or a worker that does not live."""
+
+
 class QueryError(Hmm2SongError, ValueError):
     """A search was asked for with an impossible option (``top_k``, genre, gender)."""
 

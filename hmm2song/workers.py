@@ -19,9 +19,6 @@ from multiprocessing import connection
 
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 
-ITEMS_PER_WORKER = 16
-"""A process takes about as long to start as it takes to read this many small files."""
-
 
 def map_files(
     function: Callable[..., str],
@@ -38,7 +35,7 @@ def map_files(
     arguments : sequence of tuple
         The arguments of each call.
     workers : int, optional
-        Processes; one per core by default, fewer for few files. With one, everything runs in this process.
+        Processes; one per core by default, fewer for few calls. With one, everything runs in this process.
     progress : callable, optional
         Called with the number of calls that are done.
 
@@ -53,7 +50,7 @@ def map_files(
     Hmm2SongError
         The workers cannot run at all.
     """
-    n_workers = min(workers or len_cores(), -(-len(arguments) // ITEMS_PER_WORKER))
+    n_workers = min(workers or len_cores(), len(arguments))
     results: dict[int, str | Hmm2SongError] = {}
 
     def finish(index: int, result: str | Hmm2SongError) -> None:

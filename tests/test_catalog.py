@@ -333,6 +333,40 @@ def test_a_catalog_replaces_a_former_one_and_leaves_nothing_behind(folder):
     assert {path.name for path in folder.iterdir()} == {*DATA_FILES, MANIFEST_FILE}
 
 
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_catalog_written_again_keeps_its_model_and_recordings(folder, monkeypatch, can_link):
+    def refuse(*_):
+        raise OSError("no links on this file system")
+
+    ENCODER.save(folder)
+    (folder / "two.flac").write_bytes(b"fLaC")
+    (folder / "more").mkdir()
+    (folder / "more" / "songs.json").write_text("precious")
+    (folder / "linked.flac").symlink_to("two.flac")
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    if not can_link:
+        monkeypatch.setattr("hmm2song.catalog_files.os.link", refuse)
+    changed = (SONGS[1], SONGS[2])
+    build(changed).save(folder)
+    catalog = Catalog.load(folder, encoder_of(folder))
+    assert catalog.songs == changed and catalog.recording("two") == (folder / "two.flac").resolve()
+    after = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {str(name) for name in after if after[name] != before[name]} == {
+        "songs.json", "melodies.safetensors", "embeddings.safetensors", "manifest.json"
+    }  # fmt: skip
+    assert after.keys() == before.keys() and (folder / "linked.flac").is_symlink()
+    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
+
+
+def test_a_catalog_is_not_written_beside_a_model_that_cannot_open_it(folder):
+    tiny_encoder(seed=3).save(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(CatalogError, match="'catalog' holds the model of another encoder .* move its model"):
+        build(SONGS[:2]).save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
+
+
 def test_an_empty_folder_may_become_a_catalog(tmp_path):
     (tmp_path / "out").mkdir()
     build().save(tmp_path / "out")

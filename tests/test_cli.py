@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,11 +59,13 @@ def run(*arguments):
     )
 
 
-@pytest.mark.parametrize("command", [(), ("recognize",), ("index",), ("info",)])
-def test_help_has_examples(command):
-    done = run(*command, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"python -m hmm2song {' '.join(command)}" in done.stdout.partition("examples:")[2]
+@pytest.mark.parametrize("command", [(), ("recognize",), ("index",), ("add",), ("remove",), ("merge",), ("info",)])
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([*command, "--help"])
+    output, errors = capsys.readouterr()
+    assert (done.value.code, errors) == (0, "")
+    assert f"python -m hmm2song {' '.join(command)}" in output.partition("examples:")[2]
 
 
 def test_index_lists_what_it_skipped(catalog, tmp_path, capsys):
@@ -76,6 +79,28 @@ def test_index_lists_what_it_skipped(catalog, tmp_path, capsys):
     assert main(["index", str(music), "--out", str(tmp_path / "out"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["indexed"], report["skipped"][0]["path"]) == (3, "bad\x1b[31m.mid")
+
+
+def test_songs_come_and_go(catalog, tmp_path, capsys):
+    own, other = tmp_path / "own", tmp_path / "other"
+    shutil.copytree(catalog, own)
+    new = tmp_path / "stairs.abc"
+    new.write_text("X:1\nT:Other stairs\nL:1/4\nQ:1/4=120\nK:C\nCcDd|EeFf|GgAa|Bbcc|\n")
+    (tmp_path / "bad.mid").write_bytes(b"x")
+    assert main(["add", str(own), str(new), str(tmp_path / "bad.mid")]) == 0
+    assert capsys.readouterr().out == (
+        f"1 songs added, 4 in {own}\n"
+        "  stairs: the id was taken, so the song is now stairs-2\n"
+        '  bad.mid: it is not a MIDI file (it does not start with "MThd")\n'
+    )
+    assert main(["add", str(own), str(catalog.parent / "music" / "bells.abc"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["repeated"] == ["bells"]
+    assert main(["remove", str(own), "stairs-2", "leaps"]) == 0
+    assert capsys.readouterr().out == f"2 songs removed, 2 in {own}\n"
+    assert main(["merge", str(own), str(catalog), "--out", str(other)]) == 0
+    output = capsys.readouterr().out
+    assert output == f"3 songs in {other}\n  bells: was there already\n  stairs: was there already\n"
+    assert main(["info", str(other)]) == 0
 
 
 def test_info(catalog, capsys):
@@ -111,6 +136,13 @@ def test_info_finds_damage(catalog, tmp_path, capsys):
         (("info", "nowhere"), "not a catalog"),
         (("index", "nowhere", "--out", "x"), "no file or folder"),
         (("index", ".", "--out", "x", "--workers", "0"), "at least 1"),
+        (("index", "{music}", "--out", "x", "--separator", "stems:nowhere"), "nowhere"),
+        (("index", "{music}", "--out", "{music}", "--update"), "not a catalog"),
+        (("add", "nowhere", "{music}"), "not a catalog"),
+        (("add", "{catalog}", "nowhere.mid"), "nowhere.mid"),
+        (("remove", "{catalog}", "nobody"), "nobody"),
+        (("merge", "{catalog}", "--out", "x"), "two catalogs"),
+        (("merge", "{catalog}", "nowhere", "--out", "x"), "not a catalog"),
         (("recognize", "nowhere.wav", "--catalog", "{catalog}"), "nowhere.wav"),
         (("recognize", "{hum}", "nowhere.wav", "--catalog", "{catalog}"), "nowhere.wav"),
         (("recognize", *["{hum}"] * 6, "--catalog", "{catalog}"), "5 earlier hums are too many"),
@@ -120,7 +152,10 @@ def test_info_finds_damage(catalog, tmp_path, capsys):
 )
 def test_errors_are_one_line(arguments, reason, catalog, hum, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main([argument.format(catalog=catalog, hum=hum) for argument in arguments]) == EXIT_ERROR
+    music = tmp_path / "music"
+    music.mkdir()
+    soundfile.write(music / "a.wav", np.zeros(RATE_HZ), RATE_HZ)
+    assert main([argument.format(catalog=catalog, hum=hum, music=music) for argument in arguments]) == EXIT_ERROR
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.startswith("hmm2song: ")
@@ -172,7 +207,7 @@ def test_interrupt_has_its_own_exit_code(catalog, monkeypatch, capsys, tmp_path)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hmm2song.indexing._collect", interrupt)
+    monkeypatch.setattr("hmm2song.indexing.list_source", interrupt)
     assert main(["index", str(catalog.parent / "music"), "--out", str(tmp_path / "out")]) == EXIT_INTERRUPTED
     assert capsys.readouterr().err == "hmm2song: stopped; run the same command again to go on where it stopped\n"
 

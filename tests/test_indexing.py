@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song import indexing
+from hmm2song import extraction
 from hmm2song.catalog import Catalog
 from hmm2song.encoder import default_encoder
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
+from hmm2song.extraction import Plan, extract_file
 from hmm2song.indexing import Skipped, index
+from hmm2song.sources import Item
 from hmm2song.workers import map_files
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +64,7 @@ def test_folder(music, tmp_path):
     report = index(music, tmp_path / "out", default_encoder(), progress=lambda *call: calls.append(call))
     assert [song.id for song in report.catalog.songs] == ["b", "hum", "sub-a", "sub-deep-노래"]
     assert [song.title for song in report.catalog.songs] == ["Bee", "hum", "a", "노래"]
-    assert [song.path for song in report.catalog.songs] == ["", "hum.wav", "", ""]
+    assert [song.path for song in report.catalog.songs] == [""] * 4
     assert (report.indexed, report.skipped) == (4, ())
     melody = report.catalog.melody("hum")
     assert np.nanmedian(np.abs(melody.pitch_midi[5:10] - 60)) < 0.3
@@ -269,8 +271,8 @@ def test_torn_partial_result_is_made_again(music, tmp_path):
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     partial.mkdir()
     for file in (music / "b.abc", music / "hum.wav"):
-        torn = indexing._content_key(file, file.name) + ".safetensors"
-        (partial / torn).write_bytes(b"\x10\0\0\0\0\0\0\0{")
+        key = extract_file(Item(file, file.name), Plan(partial))
+        (partial / f"{key}.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     assert index(music, out, default_encoder()).indexed == 4
 
 
@@ -279,7 +281,7 @@ def test_partial_results_are_used(music, tmp_path, monkeypatch):
         patched.setattr(Catalog, "build", classmethod(lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)))
         with pytest.raises(KeyboardInterrupt):
             index(music, tmp_path / "out", default_encoder())
-    monkeypatch.setattr(indexing, "_read", lambda file, name: pytest.fail(f"{name} was read twice"))
+    monkeypatch.setattr(extraction, "_read", lambda item, *_: pytest.fail(f"{item.name} was read twice"))
     assert index(music, tmp_path / "out", default_encoder()).indexed == 4
 
 
@@ -298,7 +300,7 @@ def shout(word):
 def quick_workers(monkeypatch):
     """Fork workers from a process that has imported everything: each import of its own would take seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hmm2song.indexing", "pytest"])
+    context.set_forkserver_preload(["hmm2song.extraction", "pytest"])
     monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
 
 
@@ -339,10 +341,22 @@ def recordings(tmp_path):
     return folder
 
 
-def start(source, out):
-    command = [sys.executable, "-m", "hmm2song", "index", str(source), "--out", str(out), "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start():
+    """Return what starts the command; whatever a failed test leaves running is killed."""
+    started = []
+
+    def start_one(source, out):
+        command = [sys.executable, "-m", "hmm2song", "index", str(source), "--out", str(out), "--workers", "2"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=environment, **pipes))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def wait_for_items(process, partial, n_items):
@@ -354,7 +368,7 @@ def wait_for_items(process, partial, n_items):
         time.sleep(0.002)
 
 
-def test_killed_run_goes_on_and_gives_the_same_bytes(recordings, tmp_path):
+def test_killed_run_goes_on_and_gives_the_same_bytes(recordings, tmp_path, start):
     clean, killed = tmp_path / "clean", tmp_path / "killed"
     partial = tmp_path / "killed.partial"
     process = start(recordings, killed)
@@ -376,7 +390,7 @@ def test_killed_run_goes_on_and_gives_the_same_bytes(recordings, tmp_path):
     assert files_of(killed) == files_of(clean)
 
 
-def test_interrupted_run_says_how_to_go_on(recordings, tmp_path):
+def test_interrupted_run_says_how_to_go_on(recordings, tmp_path, start):
     process = start(recordings, tmp_path / "out")
     wait_for_items(process, tmp_path / "out.partial", 1)
     process.send_signal(signal.SIGINT)

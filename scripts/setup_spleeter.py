@@ -1,0 +1,212 @@
+#!/usr/bin/env python
+"""Make Spleeter's own environment and put its weights there.
+
+    python scripts/setup_spleeter.py
+    python scripts/setup_spleeter.py --weights my-downloads/2stems.tar.gz
+    python scripts/setup_spleeter.py --url https://mirror.example/2stems.tar.gz --home /data/spleeter
+
+Afterwards the separation backend "spleeter" works:
+
+    python scripts/separate.py --music my-music --out my-stems --backend spleeter
+
+Spleeter 2.4.2 needs Python 3.10 or 3.11, TensorFlow 2.12 and numpy below 2 (requirements-spleeter.txt, 2.4 GB). Its
+weights, 73 MB under the MIT licence, come from Spleeter's release on GitHub; the archive is checked against Spleeter's
+own checksum wherever it comes from. --weights takes that archive, or a folder with a checkpoint of your own training.
+At the end the worker is started once. What is there already is kept, so the same command mends a broken setup.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hmm2song.dataset.spleeter_backend import (
+    MODEL_NAME,
+    MODEL_VARIABLE,
+    PROBE_NAME,
+    PYTHON_VARIABLE,
+    SpleeterSeparator,
+    checkpoint_files,
+    python_of,
+    spleeter_home,
+)
+from hmm2song.errors import Hmm2SongError, SeparatorUnavailable
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+REQUIREMENTS = ROOT / "requirements-spleeter.txt"
+PYTHONS = ("python3.11", "python3.10")
+"""Interpreters for which the pinned packages exist."""
+WEIGHTS_URL = "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz"
+WEIGHTS_SHA256 = "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692"
+"""As in Spleeter's own tests (``tests/test_github_model_provider.py``)."""
+WEIGHTS_FILES = ("checkpoint", "model.data-00000-of-00001", "model.index", "model.meta")
+TIMEOUT_S = 30.0
+"""Longest silence of a server."""
+BLOCK_BYTES = 2**18
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, default=spleeter_home(), help="where all of it goes; default: %(default)s")
+    parser.add_argument("--python", help=f"interpreter to use; default: {' or '.join(PYTHONS)}, whichever is there")
+    parser.add_argument("--weights", type=Path, help="2stems.tar.gz, or a folder with a checkpoint")
+    parser.add_argument("--url", default=WEIGHTS_URL, help="where to download the archive; default: Spleeter's release")
+    options = parser.parse_args(arguments)
+    try:
+        model = options.home / "models" / MODEL_NAME
+        place_weights(model, options.weights, options.url)
+        python = make_environment(options.home / "venv", options.python)
+        try_out(python, model)
+    except (Hmm2SongError, OSError) as error:
+        print(f"setup_spleeter.py: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("setup_spleeter.py: stopped; the same command goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    print(f"Spleeter is ready in {options.home}")
+    if options.home != spleeter_home():
+        print(f"set {PYTHON_VARIABLE}={python} and {MODEL_VARIABLE}={model}, so that it is found there")
+    return 0
+
+
+# Weights --------------------------------------------------------------------------------------------------------
+
+
+def place_weights(model: Path, given: Path | None, url: str) -> None:
+    """Put complete, checked weights into a folder, unless they are there and none are given."""
+    if given is None and is_complete(model):
+        return
+    staging = model.with_name(f"{model.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    if given is not None and given.is_dir():
+        copy_weights(given, staging)
+    else:
+        archive = given or download(url, model.with_name("2stems.tar.gz"))
+        extract(archive, staging)
+    (staging / PROBE_NAME).write_text("OK", encoding="utf-8")  # what Spleeter writes when its own download ends
+    checkpoint_files(staging)
+    shutil.rmtree(model, ignore_errors=True)
+    staging.rename(model)
+
+
+def is_complete(model: Path) -> bool:
+    """Tell whether a folder holds a checkpoint."""
+    try:
+        return bool(checkpoint_files(model))
+    except SeparatorUnavailable:
+        return False
+
+
+def copy_weights(given: Path, staging: Path) -> None:
+    """Copy the files of a checkpoint, or of the folder 2stems in the one given."""
+    inner = given / MODEL_NAME
+    source = inner if inner.is_dir() else given
+    for file in sorted(source.iterdir()):
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copyfile(file, staging / file.name)
+
+
+def download(url: str, archive: Path) -> Path:
+    """Download the archive, unless it is there already."""
+    if archive.is_file() and sha256_of(archive) == WEIGHTS_SHA256:
+        return archive
+    if not url.startswith(("https://", "http://")):
+        raise SeparatorUnavailable(f"{url!r} is no web address; give a local archive or folder as --weights")
+    partial = archive.with_name(f"{archive.name}.partial")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, partial.open("wb") as file:
+            total = int(answer.headers.get("Content-Length") or 0)
+            with tqdm(desc="weights", total=total, unit="B", unit_scale=True, file=sys.stderr) as display:
+                while block := answer.read(BLOCK_BYTES):
+                    file.write(block)
+                    display.update(len(block))
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise SeparatorUnavailable(
+            f"the weights cannot be downloaded from {url} ({error}); try a mirror with --url, or get 2stems.tar.gz "
+            "elsewhere and give it as --weights"
+        ) from error
+    partial.replace(archive)
+    return archive
+
+
+def extract(archive: Path, staging: Path) -> None:
+    """Extract the files of Spleeter's archive, having compared its checksum."""
+    if not archive.is_file():
+        raise SeparatorUnavailable(f"there is no folder or archive {str(archive)!r}; check --weights")
+    found = sha256_of(archive)
+    if found != WEIGHTS_SHA256:
+        raise SeparatorUnavailable(
+            f"{archive.name} is not Spleeter's archive: its SHA-256 is {found}, expected is {WEIGHTS_SHA256}; "
+            "download it again"
+        )
+    with tarfile.open(archive) as members:
+        for member in members:
+            name = Path(member.name).name  # whatever folders the archive has: nothing is written outside
+            if member.isfile() and name in WEIGHTS_FILES:
+                with members.extractfile(member) as content, (staging / name).open("wb") as file:
+                    shutil.copyfileobj(content, file)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# Environment ----------------------------------------------------------------------------------------------------
+
+
+def make_environment(venv: Path, interpreter: str | None) -> Path:
+    """Make the virtual environment and install the pinned packages; return its interpreter."""
+    python = python_of(venv)
+    if not python.is_file():
+        call([interpreter or find_python(), "-m", "venv", str(venv)])
+    call([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r", str(REQUIREMENTS)])
+    return python
+
+
+def find_python() -> str:
+    """Return the first interpreter that will do."""
+    for name in PYTHONS:
+        if found := shutil.which(name):
+            return found
+    raise SeparatorUnavailable(
+        f"Spleeter needs Python 3.10 or 3.11, and neither {' nor '.join(PYTHONS)} is here; install one "
+        "(for example: uv python install 3.11) and name it with --python"
+    )
+
+
+def call(command: Sequence[str]) -> None:
+    """Run a command whose output the user may see."""
+    done = subprocess.run(command, check=False)
+    if done.returncode != 0:
+        raise SeparatorUnavailable(f"{' '.join(command)} failed with status {done.returncode}; its message is above")
+
+
+def try_out(python: Path, model: Path) -> None:
+    """Start the worker once."""
+    separator = SpleeterSeparator.open(model, python=python)
+    try:
+        separator.start()
+    finally:
+        separator.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""Catalogs made of catalogs, in memory and on the disk: what stays, what comes, and that nothing is embedded twice."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import random
+
+import numpy as np
+import pytest
+from encoders import tiny_encoder
+from humming import tune
+
+from hmm2song.catalog import Catalog
+from hmm2song.catalog_commands import add, merge, remove
+from hmm2song.catalog_editing import Renamed, assemble, credits_of, entries_of, join, remove_songs
+from hmm2song.errors import CatalogError, UnknownSongError
+from hmm2song.indexing import index
+from hmm2song.melody import melody_from_notes
+from hmm2song.song import Song
+
+ENCODER = tiny_encoder()
+
+
+def catalog_of(*numbers: int, prefix: str = "s", encoder=ENCODER) -> Catalog:
+    songs = [Song(f"{prefix}{number}", f"Song {number}", author=f"Author {number}") for number in numbers]
+    melodies = [melody_from_notes(tune(number)) for number in numbers]
+    return Catalog.build(songs, melodies, encoder, credits_of(songs))
+
+
+def ids(catalog: Catalog) -> list[str]:
+    return [song.id for song in catalog.songs]
+
+
+def same_catalog(first: Catalog, second: Catalog) -> bool:
+    return (
+        first.songs == second.songs
+        and all(
+            np.array_equal(one.pitch_midi, other.pitch_midi, equal_nan=True)
+            for one, other in zip(first.melodies, second.melodies, strict=True)
+        )
+        and np.array_equal(first.embeddings, second.embeddings)
+        and np.array_equal(first.n_windows, second.n_windows)
+        and first.credits == second.credits
+    )
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# In memory --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_is_what_was_never_more():
+    assert same_catalog(remove_songs(catalog_of(0, 1, 2, 3), ["s1", "s3"]), catalog_of(0, 2))
+
+
+def test_songs_joined_are_as_if_built_together():
+    joined = join(catalog_of(0, 1), catalog_of(2, 3))
+    assert same_catalog(joined.catalog, catalog_of(0, 1, 2, 3))
+    assert (joined.renamed, joined.repeated) == ((), ())
+
+
+def test_a_song_that_is_there_is_not_added_again():
+    joined = join(catalog_of(0, 1), catalog_of(1, 2))
+    assert same_catalog(joined.catalog, catalog_of(0, 1, 2))
+    assert joined.repeated == ("s1",)
+
+
+def test_a_taken_id_is_changed_also_in_the_credits():
+    other = catalog_of(7, 8)
+    other = assemble(
+        [dataclasses.replace(e, song=dataclasses.replace(e.song, id=f"s{n}")) for n, e in enumerate(entries_of(other))],
+        credits_of([dataclasses.replace(song, id=f"s{n}") for n, song in enumerate(other.songs)]),
+    )
+    first = catalog_of(0, 2)
+    joined = join(first, other)
+    assert ids(joined.catalog) == ["s0", "s2", "s0-2", "s1"]
+    assert joined.renamed == (Renamed("s0", "s0-2"),)
+    assert joined.catalog.song("s0-2").title == "Song 7"
+    assert joined.catalog.credits == credits_of(joined.catalog.songs)
+
+    replaced = join(first, other, replace=True)
+    assert ids(replaced.catalog) == ["s0", "s2", "s1"]
+    assert replaced.catalog.song("s0").title == "Song 7"
+    assert np.array_equal(replaced.catalog.melody("s0").pitch_midi, other.melody("s0").pitch_midi, equal_nan=True)
+    assert sorted(replaced.catalog.credits.split()) == sorted(credits_of(replaced.catalog.songs).split())
+
+
+def test_other_peoples_credits_stay():
+    first = dataclasses.replace(catalog_of(0, 1), credits="# Where from\n\n- `s0`: a book\n- `s1`: a book\n")
+    joined = join(first, catalog_of(2)).catalog
+    assert joined.credits == first.credits + "\n* Song 2 (s2): Author 2\n"
+    assert join(first, dataclasses.replace(catalog_of(2), credits=first.credits)).catalog.credits == first.credits
+    assert remove_songs(joined, ["s2"]).credits.strip() == first.credits.strip()
+
+
+def test_impossible_edits():
+    with pytest.raises(CatalogError, match="different encoders"):
+        join(catalog_of(0), catalog_of(1, encoder=tiny_encoder(seed=1)))
+    with pytest.raises(UnknownSongError, match="s9"):
+        remove_songs(catalog_of(0, 1), ["s0", "s9"])
+    with pytest.raises(CatalogError, match="at least one"):
+        remove_songs(catalog_of(0), ["s0"])
+
+
+def test_random_edits_keep_every_song_with_its_own_windows():
+    rng = random.Random(3)
+    catalog = catalog_of(*range(6))
+    alone = {f"s{number}": catalog_of(number) for number in range(12)}
+    for _ in range(30):
+        number = rng.randrange(12)
+        if f"s{number}" in ids(catalog):
+            catalog = remove_songs(catalog, [f"s{number}"]) if len(catalog) > 1 else catalog
+        else:
+            catalog = join(catalog, alone[f"s{number}"]).catalog
+        ends = np.cumsum(catalog.n_windows)
+        for song_id, end, length in zip(ids(catalog), ends, catalog.n_windows, strict=True):
+            assert np.array_equal(catalog.embeddings[end - length : end], alone[song_id].embeddings)
+
+
+# On the disk ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return a catalog that brings its model and a recording with it."""
+    catalog_of(0, 1, 2).save(tmp_path / "catalog")
+    ENCODER.save(tmp_path / "catalog")
+    (tmp_path / "catalog" / "sounds").mkdir()
+    (tmp_path / "catalog" / "sounds" / "s0.flac").write_bytes(b"sound")
+    return tmp_path / "catalog"
+
+
+@pytest.fixture
+def scores(tmp_path):
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    for number in (5, 6):
+        row = {"id": f"s{number}", "title": f"Song {number}", "artist": f"Author {number}", "notes": tune(number)}
+        (folder / f"{number}.jsonl").write_text(json.dumps(row))
+    return folder
+
+
+def test_adding_and_removing_leave_the_rest_as_it_was(saved, scores, monkeypatch):
+    before = files_of(saved / "sounds"), (saved / "model.safetensors").read_bytes()
+    report = add(saved, [scores / "5.jsonl", scores / "6.jsonl"], ENCODER)
+    assert (report.n_new, report.renamed, report.repeated) == (2, (), ())
+    assert ids(Catalog.load(saved, ENCODER)) == ["s0", "s1", "s2", "s5", "s6"]
+    again = add(saved, [scores], ENCODER)
+    assert (again.n_new, again.repeated) == (0, ("s5", "s6"))
+    monkeypatch.setattr(Catalog, "build", None)  # nothing is embedded to remove a song
+    assert len(remove(saved, ["s1", "s5"], ENCODER).catalog) == 3
+    assert ids(Catalog.load(saved, ENCODER)) == ["s0", "s2", "s6"]
+    assert (files_of(saved / "sounds"), (saved / "model.safetensors").read_bytes()) == before
+    assert not saved.with_name("catalog.partial").exists()
+
+
+def test_adding_with_replace(saved, tmp_path):
+    (tmp_path / "new.jsonl").write_text(json.dumps({"id": "s1", "title": "New", "notes": tune(9)}))
+    report = add(saved, [tmp_path / "new.jsonl"], ENCODER, replace=True)
+    assert [song.title for song in report.catalog.songs] == ["Song 0", "New", "Song 2"]
+    report = add(saved, [tmp_path / "new.jsonl"], ENCODER)
+    assert (report.n_new, report.repeated) == (0, ("s1",))
+
+
+def test_a_failed_edit_changes_nothing(saved, tmp_path):
+    before = {name: (saved / name).read_bytes() for name in ("songs.json", "manifest.json")}
+    (tmp_path / "bad.mid").write_bytes(b"x")
+    with pytest.raises(CatalogError, match="bad.mid"):
+        add(saved, [tmp_path / "bad.mid"], ENCODER)
+    with pytest.raises(UnknownSongError):
+        remove(saved, ["s0", "nobody"], ENCODER)
+    with pytest.raises(CatalogError, match="not a catalog"):
+        add(tmp_path / "nowhere", [saved], ENCODER)
+    assert {name: (saved / name).read_bytes() for name in before} == before
+
+
+def test_killed_between_the_renames_the_old_catalog_comes_back(saved):
+    place = saved.with_name("catalog.partial")
+    place.mkdir()
+    saved.rename(place / "previous")
+    assert len(remove(saved, ["s1"], ENCODER).catalog) == 2
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["catalog"]
+
+
+def test_merge(saved, tmp_path):
+    catalog_of(1, 2).save(tmp_path / "second")
+    catalog_of(3, prefix="s").save(tmp_path / "third")
+    report = merge([saved, tmp_path / "second", tmp_path / "third"], tmp_path / "all", ENCODER)
+    assert (report.repeated, report.n_new) == (("s1", "s2"), 1)
+    assert same_catalog(Catalog.load(tmp_path / "all", ENCODER), catalog_of(0, 1, 2, 3))
+    assert (tmp_path / "all" / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+    first = files_of(tmp_path / "all")
+    merge([saved, tmp_path / "second", tmp_path / "third"], tmp_path / "again", ENCODER)
+    assert files_of(tmp_path / "again") == first
+    with pytest.raises(CatalogError, match="two catalogs"):
+        merge([saved], tmp_path / "one", ENCODER)
+    catalog_of(4, encoder=tiny_encoder(seed=2)).save(tmp_path / "foreign")
+    with pytest.raises(CatalogError, match="made with encoder"):
+        merge([saved, tmp_path / "foreign"], tmp_path / "mixed", ENCODER)
+    assert not (tmp_path / "mixed").exists()
+
+
+def test_an_indexed_catalog_forgets_what_was_removed(scores, tmp_path):
+    out = tmp_path / "out"
+    index(scores, out, ENCODER)
+    remove(out, ["s5"], ENCODER)
+    remembered = {row["path"]: row["songs"] for row in json.loads((out / "sources.json").read_text())["files"]}
+    assert remembered["5.jsonl"] == [] and len(remembered["6.jsonl"]) == 1
+    with (out / "report.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == []  # scores are no recordings

@@ -1,0 +1,349 @@
+"""From a folder of recordings to a catalog: tags, separation, melodies, quality, updates; and broken files."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hmm2song import extraction, gathering
+from hmm2song.catalog import Catalog
+from hmm2song.dataset.separation import Stems, open_separator
+from hmm2song.dataset.vocal_melody import VocalMelody
+from hmm2song.encoder import default_encoder
+from hmm2song.errors import CatalogError, SeparationError, SeparatorUnavailable
+from hmm2song.indexing import IndexOptions, index
+
+ROOT = Path(__file__).parent.parent
+RATE_HZ = 16000
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+def sung(pitches_midi, note_s=0.5):
+    """Return a harmonic tone that sings MIDI pitches one after the other."""
+    f0_hz = np.repeat(440.0 * 2 ** ((np.array(pitches_midi) - 69) / 12), int(note_s * RATE_HZ))
+    phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
+    return (0.2 * sum(np.sin(harmonic * phase) / harmonic for harmonic in (1, 2, 3))).astype(np.float32)
+
+
+def record(file, pitches_midi, **tags):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(file, "w", RATE_HZ, 1) as sound:
+        for name, text in tags.items():
+            setattr(sound, name, text)
+        sound.write(sung(pitches_midi))
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def report_of(folder):
+    with (folder / "report.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def music(tmp_path):
+    folder = tmp_path / "music"
+    record(folder / "Kim - Rising.flac", [60, 62, 64, 65, 67, 69])
+    record(folder / "album" / "02 falling.flac", [69, 67, 65, 64, 62, 60], title="Falling", artist="Lee", genre="Trot")
+    record(folder / "leaps.wav", [60, 67, 59, 72, 60, 64])
+    return folder
+
+
+class Recorder:
+    """A separator that writes down what it separates: the voice is the mix, a fifth higher."""
+
+    name = "fake-1"
+
+    def __init__(self):
+        self.separated = []
+
+    def separate(self, recording, out, progress=None):
+        self.separated.append((recording.name, out))
+        if recording.name.startswith("bad"):
+            raise SeparationError(f"{recording.name!r} is only noise")
+        out.mkdir(parents=True, exist_ok=True)
+        samples, rate_hz = soundfile.read(recording, dtype="float32")
+        soundfile.write(out / "vocals.flac", samples, round(rate_hz * 1.5))
+        return Stems(out / "vocals.flac", None, is_mix=False)
+
+    def __call__(self, spec):
+        return self if spec == "fake" else open_separator(spec)
+
+
+@pytest.fixture
+def separator(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(extraction, "open_separator", recorder)
+    monkeypatch.setattr(gathering, "open_separator", recorder)
+    extraction._opened.cache_clear()
+    yield recorder
+    extraction._opened.cache_clear()
+
+
+def make(music, out, **options):
+    return index(music, out, default_encoder(), 1, options=IndexOptions(**options))
+
+
+# From the recording to the song -----------------------------------------------------------------------------
+
+
+def test_titles_melodies_and_what_was_heard(music, tmp_path):
+    report = make(music, tmp_path / "out")
+    songs = {song.id: song for song in report.catalog.songs}
+    assert {song_id: (song.title, song.singer, song.genre) for song_id, song in songs.items()} == {
+        "Kim-Rising": ("Rising", "Kim", ""),
+        "album-02-falling": ("Falling", "Lee", "Trot"),
+        "leaps": ("leaps", "", ""),
+    }
+    assert np.nanmedian(np.abs(report.catalog.melody("leaps").pitch_midi[15:22] - 67)) < 0.3
+    assert [note.partition(":")[0] for note in report.notes] == ["recordings read as they are"]
+    assert [(row["path"], row["id"], row["separated"]) for row in report_of(tmp_path / "out")] == [
+        ("Kim - Rising.flac", "Kim-Rising", "no"),
+        ("album/02 falling.flac", "album-02-falling", "no"),
+        ("leaps.wav", "leaps", "no"),
+    ]
+    assert all(float(row["voiced_share"]) > 0.8 for row in report_of(tmp_path / "out"))
+    assert "* Falling (album-02-falling): Lee\n" in (tmp_path / "out" / "credits.md").read_text()
+
+
+def test_a_row_of_the_table_outweighs_tags(music, tmp_path):
+    (music / "info.csv").write_text("id,Title,Singer,path,gender\n7,Named,,album/02 falling.flac,female\n")
+    song = make(music, tmp_path / "out").catalog.song("7")
+    assert (song.title, song.singer, song.gender, song.genre) == ("Named", "Lee", "female", "Trot")
+
+
+def test_the_catalog_refers_to_recordings_only_when_asked(music, tmp_path):
+    out = tmp_path / "out"
+    plain = make(music, out).catalog
+    assert {song.path for song in plain.songs} == {""}
+    catalog = make(music, out, previews=True).catalog
+    assert catalog.recording("leaps") is None  # the catalog holds no sound
+    assert catalog.recording("leaps", music) == music / "leaps.wav"
+    assert catalog.recording("leaps", music / "album") is None
+    assert not [path for path in out.rglob("*") if path.suffix in {".wav", ".flac"}]
+
+
+def test_no_path_leads_out_of_the_folder_of_previews(music, tmp_path):
+    rows = make(music, tmp_path / "out", previews=True).catalog
+    (tmp_path / "secret.wav").write_bytes(b"secret")
+    (music / "link.wav").symlink_to(tmp_path / "secret.wav")
+    for path in ("../secret.wav", str(tmp_path / "secret.wav"), "link.wav", "album", "x\0.wav", "a" * 9999):
+        song = type(rows.songs[0])(id="x", title="x", path=path)
+        hostile = Catalog((song,), rows.melodies[:1], rows.embeddings[: rows.n_windows[0]], rows.n_windows[:1], "f")
+        assert hostile.recording("x", music) is None
+
+
+def test_warnings_reach_the_report(music, tmp_path, monkeypatch):
+    real = extraction.vocal_melody
+
+    def warned(stems, recording):
+        found = real(stems, recording)
+        codes = ("instrumental: no voice was found",) if recording.name == "leaps.wav" else ()
+        return VocalMelody(found.melody, found.voiced_share, codes)
+
+    monkeypatch.setattr(extraction, "vocal_melody", warned)
+    report = make(music, tmp_path / "out")
+    assert [(entry.path, entry.id, entry.warnings) for entry in report.warned] == [
+        ("leaps.wav", "leaps", ("instrumental: no voice was found",))
+    ]
+    assert report_of(tmp_path / "out")[2]["warnings"] == "instrumental: no voice was found"
+    assert report.to_dict()["warned"][0]["id"] == "leaps"
+    monkeypatch.setattr(extraction, "vocal_melody", None)  # remembered, not heard again
+    assert make(music, tmp_path / "out", update=True).warned == report.warned
+
+
+# Separation -------------------------------------------------------------------------------------------------
+
+
+def test_the_separated_voice_is_what_is_indexed(music, tmp_path, separator):
+    record(music / "bad.wav", [60, 62, 64])
+    report = make(music, tmp_path / "out", separator="fake")
+    assert np.nanmedian(np.abs(report.catalog.melody("Kim-Rising").pitch_midi[4:7] - 67)) < 0.3
+    assert [(entry.path, entry.reason) for entry in report.skipped] == [("bad.wav", "is only noise")]
+    assert report.notes == ()
+    assert {row["separated"] for row in report_of(tmp_path / "out")} == {"yes"}
+
+
+def test_stems_are_deleted_unless_there_is_a_place_for_them(music, tmp_path, separator, monkeypatch):
+    kept_at_once = []
+    real = extraction._save_result
+
+    def save(found, partial, key):
+        real(found, partial, key)
+        kept_at_once.append(len(list((partial / "stems").glob("*/vocals.flac"))))
+
+    monkeypatch.setattr(extraction, "_save_result", save)
+    make(music, tmp_path / "out", separator="fake")
+    assert kept_at_once == [1, 1, 1]
+    make(music, tmp_path / "kept", separator="fake", stems_cache=tmp_path / "stems")
+    assert len(list((tmp_path / "stems").glob("*/vocals.flac"))) == 3
+    assert not (tmp_path / "kept.partial").exists() and not (tmp_path / "out.partial").exists()
+
+
+def test_an_interrupted_run_separates_nothing_twice(music, tmp_path, separator, monkeypatch):
+    record(music / "bad.wav", [60, 62, 64])
+    real, calls = extraction.vocal_melody, []
+
+    def interrupted(stems, recording):
+        calls.append(recording)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(stems, recording)
+
+    monkeypatch.setattr(extraction, "vocal_melody", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(music, tmp_path / "out", separator="fake")
+    first = [name for name, _ in separator.separated]
+    monkeypatch.setattr(extraction, "vocal_melody", real)
+    separator.separated.clear()
+    make(music, tmp_path / "out", separator="fake")
+    # The one whose melody was not stored is asked for again, in the same folder, where its stems still are.
+    assert [name for name, _ in separator.separated] == [first[-1]]
+    make(music, tmp_path / "clean", separator="fake")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "clean")
+
+
+def test_a_missing_separator_ends_the_run_before_it_starts(music, tmp_path):
+    for spec in ("nonsense", f"stems:{tmp_path / 'nowhere'}"):
+        with pytest.raises(SeparatorUnavailable):
+            make(music, tmp_path / "out", separator=spec)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_separator_that_breaks_ends_the_run(music, tmp_path, separator, monkeypatch):
+    def broken(*_):
+        raise SeparatorUnavailable("the worker does not live")
+
+    monkeypatch.setattr(separator, "separate", broken)
+    with pytest.raises(SeparatorUnavailable, match="does not live"):
+        make(music, tmp_path / "out", separator="fake")
+
+
+def test_stems_that_are_there_already(music, tmp_path):
+    stems = music / "separated"  # inside the music: not songs of their own
+    record(stems / "leaps.flac", [72, 71, 69, 67, 65])
+    report = make(music, tmp_path / "out", separator=f"stems:{stems}")
+    assert [song.id for song in report.catalog.songs] == ["leaps"]
+    assert np.nanmedian(np.abs(report.catalog.melody("leaps").pitch_midi[2:10] - 72)) < 0.3
+    assert [entry.path for entry in report.skipped] == ["Kim - Rising.flac", "album/02 falling.flac"]
+
+
+# Updates ----------------------------------------------------------------------------------------------------
+
+
+def test_an_update_reads_and_embeds_only_what_changed(music, tmp_path, monkeypatch):
+    out, clean = tmp_path / "out", tmp_path / "clean"
+    make(music, out)
+    record(music / "leaps.wav", [60, 67, 59, 72, 60, 65])
+    record(music / "new.wav", [64, 64, 65, 67, 67, 65])
+    (music / "Kim - Rising.flac").unlink()
+    (music / "info.csv").write_text("id,Title,Singer,path\n7,Named,,album/02 falling.flac\n")
+
+    read, embedded = [], []
+    real_read, real_build = extraction._read, Catalog.build.__func__
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "_read", lambda item, *rest: read.append(item.name) or real_read(item, *rest))
+        patched.setattr(
+            Catalog,
+            "build",
+            classmethod(
+                lambda cls, songs, *rest: embedded.extend(s.id for s in songs) or real_build(cls, songs, *rest)
+            ),
+        )
+        report = make(music, out, update=True)
+    assert read == embedded_names(embedded) == ["leaps.wav", "new.wav"]
+    assert (report.indexed, report.unchanged, report.removed) == (3, 1, 2)
+    assert report.catalog.song("7").title == "Named"
+    make(music, clean)
+    assert files_of(out) == files_of(clean)
+    (music / "info.csv").unlink()  # what the file itself says is not lost
+    make(music, out, update=True)
+    make(music, clean)
+    assert files_of(out) == files_of(clean)
+
+
+def embedded_names(ids):
+    return [f"{song_id}.wav" for song_id in ids]
+
+
+def test_an_update_of_nothing_is_a_catalog_made_anew(music, tmp_path):
+    make(music, tmp_path / "out", update=True)
+    make(music, tmp_path / "clean")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "clean")
+
+
+def test_an_update_keeps_what_was_added_by_hand_and_what_was_removed_stays_away(music, tmp_path, capsys):
+    from hmm2song.__main__ import main
+
+    out, other = str(tmp_path / "out"), tmp_path / "other"
+    record(other / "mine.wav", [72, 71, 72, 67, 64, 60])
+    (tmp_path / "out").mkdir()
+    assert main(["index", str(music), "--out", out, "--workers", "1"]) == 0
+    assert main(["add", out, str(other / "mine.wav")]) == 0
+    assert main(["remove", out, "leaps"]) == 0
+    assert [row["id"] for row in report_of(tmp_path / "out")] == ["Kim-Rising", "album-02-falling", "mine"]
+    assert main(["index", str(music), "--out", out, "--update", "--workers", "1"]) == 0
+    output = capsys.readouterr().out
+    assert f"3 songs in {out}, 0 skipped; 3 files unchanged, 0 songs removed\n" in output
+    ids = [song.id for song in Catalog.load(out, default_encoder()).songs]
+    assert ids == ["Kim-Rising", "album-02-falling", "mine"]
+
+
+def test_merged_catalogs_are_not_updated(music, tmp_path):
+    make(music, tmp_path / "out")
+    (tmp_path / "out" / "sources.json").unlink()
+    with pytest.raises(CatalogError, match=r"sources\.json"):
+        make(music, tmp_path / "out", update=True)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"version": 1, "files": [{"path": 1}]}', '{"version": 2, "files": []}'])
+def test_a_damaged_memory_is_an_error(music, tmp_path, damage):
+    make(music, tmp_path / "out")
+    (tmp_path / "out" / "sources.json").write_text(damage)
+    with pytest.raises(CatalogError, match="not well formed"):
+        make(music, tmp_path / "out", update=True)
+
+
+def test_two_rows_of_one_file_survive_an_update(music, tmp_path):
+    table = music / "table.csv"
+    table.write_text("id,Title,path\na,First,leaps.wav\nb,Second,leaps.wav\n")
+    before = [(song.id, song.title) for song in make(table, tmp_path / "out").catalog.songs]
+    assert before == [("a", "First"), ("b", "Second")]
+    after = make(table, tmp_path / "out", update=True).catalog.songs
+    assert [(song.id, song.title) for song in after] == before
+
+
+# Workers and broken files -----------------------------------------------------------------------------------
+
+
+def test_one_or_two_workers_make_the_same_catalog(music, tmp_path):
+    for number in range(3):  # enough to be worth a second process
+        soundfile.write(music / f"long-{number}.wav", np.tile(sung([60, 62, 64, 67 + number]), 12), RATE_HZ)
+    one = index(music, tmp_path / "one", default_encoder(), 1)
+    two = index(music, tmp_path / "two", default_encoder(), 2)
+    assert one.indexed == two.indexed == 6
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_broken_files_of_every_kind_are_listed(tmp_path, monkeypatch):
+    script = runpy.run_path(str(ROOT / "scripts" / "check_index.py"))
+    report = script["check"](tmp_path, n_good=60, n_broken=len(script["MAKERS"]), workers=1)
+    assert (report.indexed, len(report.skipped)) == (60, len(script["MAKERS"]))
+
+
+def test_the_check_would_find_a_lost_file(tmp_path, monkeypatch):
+    script = runpy.run_path(str(ROOT / "scripts" / "check_index.py"))
+    monkeypatch.setitem(script["check"].__globals__, "make_good", lambda *_: "never made")
+    monkeypatch.setitem(script["check"].__globals__, "MAKERS", [script["content"](".abc", lambda _: TUNE)])
+    with pytest.raises(script["Hmm2SongError"], match="good files"):
+        script["check"](tmp_path, n_good=1, n_broken=1, workers=1)
+
+
+TUNE = b"X:1\nL:1/4\nQ:1/4=120\nK:C\nCDEF|GABc|\n"

@@ -1,0 +1,319 @@
+"""The pieces of the first source system's dataset, on sound whose answer is known."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+librosa = pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
+
+from hmm2song.dataset.accompaniment import best_shift, moved, read_mono, read_pair  # noqa: E402 - it needs librosa
+from hmm2song.dataset.full_input import (  # noqa: E402
+    BLOCK_SAMPLES,
+    Rule,
+    block_means,
+    full_input,
+    voiced_by_amplitude,
+    voiced_by_difference,
+)
+from hmm2song.dataset.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted  # noqa: E402
+from hmm2song.dataset.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel  # noqa: E402
+from hmm2song.dataset.segments import HOP_SAMPLES, segments  # noqa: E402
+from hmm2song.dataset.separation import Stems  # noqa: E402
+from hmm2song.errors import AudioError  # noqa: E402
+
+HALF_STEP = 0.5 / 2**15
+"""Half a step of 16 bits: what writing FLAC costs at most."""
+
+
+def tone(f0_hz: float, seconds: float = 1.0, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * f0_hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
+
+
+def blocks(*levels: float) -> np.ndarray:
+    """Return a voice whose blocks of 1/8 s have these mean magnitudes."""
+    signs = np.where(np.arange(BLOCK_SAMPLES * len(levels)) % 2, -1.0, 1.0)
+    return (np.repeat(levels, BLOCK_SAMPLES) * signs).astype(np.float32)
+
+
+def voiced_blocks(voice: np.ndarray) -> list[int]:
+    """Return which blocks the notebook's rule takes for voice, having seen that it takes whole blocks."""
+    voiced = voiced_by_difference(voice).reshape(-1, BLOCK_SAMPLES)
+    assert (voiced.all(axis=1) == voiced.any(axis=1)).all()
+    return np.flatnonzero(voiced[:, 0]).tolist()
+
+
+# Full input ---------------------------------------------------------------------------------------------------
+
+
+def test_amplitude_rule_compares_every_sample_with_the_mean():
+    voice = np.array([0.0, -0.75, 0.25, 0.25, 0.0], dtype=np.float32)  # mean magnitude 0.25
+    assert voiced_by_amplitude(voice).tolist() == [False, True, False, False, False]
+    other = np.arange(5, dtype=np.float32)
+    assert full_input(voice, other, Rule.AMPLITUDE).tolist() == [0.0, -0.75, 2.0, 3.0, 4.0]
+
+
+def test_amplitude_rule_breaks_up_a_sung_tone():
+    voiced = voiced_by_amplitude(tone(200.0))
+    assert np.count_nonzero(np.diff(voiced)) == pytest.approx(4 * 200, abs=4)  # in and out of both half waves
+    assert voiced.mean() == pytest.approx(1 - 2 / np.pi * np.arcsin(2 / np.pi), abs=0.01)
+
+
+def test_difference_rule_marks_both_blocks_of_a_change_and_bridges_what_lies_between():
+    assert voiced_blocks(blocks(*[0.0] * 8, *[0.4] * 8, *[0.0] * 8)) == list(range(7, 17))
+
+
+@pytest.mark.parametrize(("n_held", "is_bridged"), [(16 + 2, True), (17 + 2, False)])
+def test_difference_rule_bridges_two_seconds(n_held, is_bridged):
+    voice = blocks(*[0.0] * 40, *[0.4] * n_held, *[0.0] * 40)
+    ends = [39, 40, 40 + n_held - 1, 40 + n_held]
+    assert voiced_blocks(voice) == (list(range(ends[0], ends[-1] + 1)) if is_bridged else ends)
+
+
+def test_difference_rule_needs_a_change_above_the_mean():
+    # Nine steps of 0.01 and one of 0.4: sqrt(1 + delta^2) is above its mean only for the last.
+    levels = [*(0.01 * step for step in range(10)), 0.49]
+    assert voiced_blocks(blocks(*levels)) == [9, 10]
+
+
+def test_difference_rule_sees_changes_that_single_precision_would_not():
+    levels = [0.1, 0.1, 0.1, 0.1 + 1e-4, 0.1 + 1e-4, 0.1 + 1e-4]  # sqrt(1 + 1e-8) is 1 in single precision
+    assert voiced_blocks(blocks(*levels)) == [2, 3]
+
+
+@pytest.mark.parametrize("voice", [np.zeros(30_000, np.float32), np.full(100, 0.3, np.float32)])
+def test_a_voice_that_never_changes_is_none(voice):
+    other = np.ones(len(voice), dtype=np.float32)
+    assert not voiced_by_difference(voice).any()
+    assert (full_input(voice, other, Rule.DIFFERENCE) == other).all()
+
+
+def test_the_last_block_is_averaged_over_what_there_is_of_it():
+    voice = np.concatenate([blocks(0.25), np.full(10, -0.5, np.float32)])
+    assert block_means(voice).tolist() == pytest.approx([0.25, 0.5])
+    assert voiced_by_difference(voice).shape == voice.shape
+
+
+def test_the_shorter_stem_goes_on_with_silence():
+    voice = blocks(*[0.0] * 8, *[0.4] * 8)
+    short = np.full(100, 0.2, dtype=np.float32)
+    joined = full_input(voice, short, Rule.DIFFERENCE)
+    assert (joined[:100] == short).all()
+    assert (joined[100 : 7 * BLOCK_SAMPLES] == 0).all()
+    assert (joined[8 * BLOCK_SAMPLES :] == voice[8 * BLOCK_SAMPLES :])[: BLOCK_SAMPLES // 2].all()
+    assert len(full_input(short, voice, Rule.AMPLITUDE)) == len(voice)
+
+
+def test_no_sound_at_all_is_refused():
+    with pytest.raises(AudioError, match="empty"):
+        full_input(np.zeros(0, np.float32), np.zeros(0, np.float32), Rule.DIFFERENCE)
+
+
+# Segments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clips"),
+    [
+        (0.0, []),
+        (3.0, [(0, 3)]),
+        (10.0, [(0, 10)]),
+        (12.0, [(0, 10), (8, 4)]),
+        (18.0, [(0, 10), (8, 10)]),
+        (18.5, [(0, 10), (8, 10), (16, 2.5)]),
+        (216.0, [*((8 * clip, 10) for clip in range(26)), (208, 8)]),
+    ],
+)
+def test_clips_of_ten_seconds_every_eight(seconds, clips):
+    found = segments(round(seconds * SAMPLE_RATE_HZ))
+    assert [(one.start_s, one.duration_s) for one in found] == clips
+
+
+def test_no_clip_lies_in_the_one_before():
+    for n_samples in range(1, 3 * HOP_SAMPLES, 9973):
+        found = segments(n_samples)
+        assert found[-1].stop == n_samples
+        assert all(before.stop < after.stop for before, after in pairwise(found))
+
+
+# Hum filters --------------------------------------------------------------------------------------------------
+
+
+def gain(filtered: np.ndarray, samples: np.ndarray) -> float:
+    """Return by how much a tone became louder, away from its ends; its phase must be the same."""
+    middle = slice(len(samples) // 4, 3 * len(samples) // 4)
+    ratio = float(np.dot(filtered[middle], samples[middle]) / np.dot(samples[middle], samples[middle]))
+    assert np.abs(filtered[middle] - ratio * samples[middle]).max() < 1e-3
+    return ratio
+
+
+@pytest.mark.parametrize("f0_hz", [250.0, 1000.0, 4000.0])
+def test_high_pass(f0_hz):
+    # An analogue filter of order 1, twice: 1 / (1 + (1 kHz / f)^2); the digital one warps frequencies (bilinear).
+    warped = [np.tan(np.pi * f_hz / SAMPLE_RATE_HZ) for f_hz in (1000.0, f0_hz)]
+    assert gain(high_passed(tone(f0_hz)), tone(f0_hz)) == pytest.approx(
+        1 / (1 + (warped[0] / warped[1]) ** 2), abs=2e-3
+    )
+
+
+@pytest.mark.parametrize("f0_hz", [500.0, 5000.0, 9000.0])
+def test_low_pass(f0_hz):
+    warped = [np.tan(np.pi * f_hz / SAMPLE_RATE_HZ) for f_hz in (5000.0, f0_hz)]
+    expected = 1 / (1 + (warped[1] / warped[0]) ** 2)
+    assert gain(low_passed(tone(f0_hz)), tone(f0_hz)) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(("shift_st", "expected_hz"), [(3.0, 523.25), (-3.0, 369.99)])
+def test_pitch_shift(shift_st, expected_hz):
+    samples = tone(440.0, 2.0)
+    shifted = pitch_shifted(samples, shift_st)
+    assert (shifted.shape, shifted.dtype) == (samples.shape, np.float32)
+    spectrum = np.abs(np.fft.rfft(shifted * np.hanning(len(shifted))))
+    assert np.argmax(spectrum) * SAMPLE_RATE_HZ / len(shifted) == pytest.approx(expected_hz, abs=1.5)
+
+
+def test_noise_has_the_mean_and_spread_of_the_source():
+    samples = tone(300.0, 5.0)
+    noise = noisy(samples, np.random.default_rng(1)) - samples
+    assert noise.mean() == pytest.approx(0.005, abs=2e-4)
+    assert noise.std() == pytest.approx(0.01, abs=2e-4)
+    assert (noisy(samples, np.random.default_rng(1)) - samples == noise).all()
+    assert (noisy(samples, np.random.default_rng(2)) - samples != noise).any()
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
+@pytest.mark.parametrize("n_samples", [1, 5, 3000])
+def test_five_hums_as_long_as_the_clip(n_samples):
+    made = hums(tone(300.0)[1 : n_samples + 1], np.random.default_rng(0))
+    assert list(made) == ["fh", "fl", "mh", "ml", "n"]
+    assert {(len(hum), hum.dtype) for hum in made.values()} == {(n_samples, np.dtype(np.float32))}
+
+
+# Pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_a_tone_lights_up_its_band():
+    picture = log_mel(tone(1000.0, 10.0))
+    assert (picture.shape, picture.dtype) == ((128, 431), np.float32)
+    centres_hz = librosa.mel_frequencies(n_mels=130, fmax=SAMPLE_RATE_HZ / 2)[1:-1]
+    assert (picture[:, 5:-5].argmax(axis=0) == np.abs(centres_hz - 1000.0).argmin()).all()
+    assert picture.max() - picture.min() == pytest.approx(TOP_DB, abs=1e-3)
+
+
+def test_time_runs_in_hops_of_512_and_levels_are_absolute():
+    samples = np.zeros(CLIP_SAMPLES, dtype=np.float32)
+    samples[100 * 512] = 1.0
+    picture = log_mel(samples)
+    lit = np.flatnonzero(picture.max(axis=0) > picture.min())
+    assert lit.tolist() == [99, 100, 101], "a window reaches 1024 samples each way, where it is zero"
+    # The power of an impulse is 1 in every bin; a band of Slaney's norm has the area 1, in Hz, and a bin is so wide:
+    assert np.median(picture[:, 100]) == pytest.approx(10 * np.log10(2048 / SAMPLE_RATE_HZ), abs=0.05)
+    assert log_mel(0.1 * samples)[64, 100] == pytest.approx(picture[64, 100] - 20.0, abs=1e-3)
+
+
+def test_short_clips_end_in_silence_not_in_noise_of_0_db():
+    whole, half = tone(500.0, 10.0), tone(500.0, 4.0)
+    n_frames = int(4.0 * SAMPLE_RATE_HZ / 512)
+    picture = log_mel(half)
+    assert picture.shape == (128, 431)
+    assert np.allclose(picture[:, : n_frames - 4], log_mel(whole)[:, : n_frames - 4], atol=1e-3)
+    assert (picture[:, n_frames + 4 :] == picture.min()).all()
+    assert picture.min() == pytest.approx(picture.max() - 80.0)
+
+
+def test_silence_is_the_same_everywhere():
+    assert np.unique(log_mel(np.zeros(1000, dtype=np.float32))) == pytest.approx([-100.0])
+
+
+def test_pictures_fit_into_half_precision():
+    picture = log_mel(tone(1000.0, 10.0))
+    assert np.abs(picture - picture.astype(np.float16)).max() <= 0.03125
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(0, np.float32),
+        np.zeros(CLIP_SAMPLES + 1, np.float32),
+        np.zeros((100, 2), np.float32),
+        np.full(100, np.nan, np.float32),
+    ],
+)
+def test_what_is_no_clip_is_refused(samples):
+    with pytest.raises(AudioError, match="clip"):
+        log_mel(samples)
+
+
+# Stems --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def song() -> tuple[np.ndarray, np.ndarray]:
+    """A voice with rests and its accompaniment, 3 s at 22,050 Hz."""
+    rng = np.random.default_rng(3)
+    n_samples = 3 * SAMPLE_RATE_HZ
+    loudness = np.repeat(rng.uniform(0.0, 0.3, 30), n_samples // 30)
+    voice = loudness * np.sin(2 * np.pi * np.cumsum(np.repeat(rng.uniform(150, 500, 30), n_samples // 30)) / 22_050)
+    return voice.astype(np.float32), (0.1 * rng.standard_normal(n_samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shift", [0, 1105, -529])
+def test_a_shifted_voice_is_moved_back(song, shift):
+    voice, band = song
+    stem = moved(voice, -shift, len(voice))
+    assert best_shift(voice + band, stem) == shift
+    back = moved(stem, shift, len(voice))
+    inner = slice(abs(shift), len(voice) - abs(shift))
+    assert (back[inner] == voice[inner]).all()
+
+
+def test_silence_and_strangers_are_not_moved(song):
+    voice, band = song
+    assert best_shift(voice + band, np.zeros(len(voice), np.float32)) == 0
+    stranger = np.random.default_rng(9).standard_normal(len(voice)).astype(np.float32)
+    assert best_shift(voice + band, stranger) == 0
+
+
+@pytest.mark.parametrize(("shift", "n_samples"), [(0, 3), (2, 4), (-2, 6), (9, 4), (-9, 4), (1, 9)])
+def test_moving_keeps_the_length_asked_for(shift, n_samples):
+    voice = np.arange(1, 6, dtype=np.float32)
+    wanted = [voice[n - shift] if 0 <= n - shift < 5 else 0 for n in range(n_samples)]
+    assert moved(voice, shift, n_samples).tolist() == wanted
+
+
+def test_accompaniment_is_the_recording_minus_the_voice(song, tmp_path):
+    voice, band = song
+    recording = write(tmp_path / "song.flac", voice + band)
+    stem = write(tmp_path / "voice.flac", np.pad(voice, (576, 0)))  # as a decoder gives it that keeps the delay
+    pair = read_pair(Stems(stem, None, is_mix=False), recording)
+    assert np.abs(pair.voice - voice).max() <= 1.01 * HALF_STEP
+    assert np.abs(pair.accompaniment - band).max() <= 2.02 * HALF_STEP
+    given = write(tmp_path / "band.flac", band[::-1])
+    pair = read_pair(Stems(stem, given, is_mix=False), recording)
+    assert np.abs(pair.accompaniment - band[::-1]).max() <= 1.01 * HALF_STEP
+
+
+def test_an_unseparated_recording_is_its_own_full_input(song, tmp_path):
+    recording = write(tmp_path / "song.flac", sum(song))
+    pair = read_pair(Stems(recording, None, is_mix=True), recording)
+    for rule in Rule:
+        joined = full_input(pair.voice, pair.accompaniment, rule)
+        assert np.abs(joined - sum(song)).max() <= 1.01 * HALF_STEP
+
+
+def test_stems_of_another_rate_and_in_stereo(tmp_path):
+    stereo = np.stack([tone(440.0, 1.0, 16_000), 0.5 * tone(440.0, 1.0, 16_000)], axis=1)
+    soundfile.write(tmp_path / "voice.flac", stereo, 16_000)
+    samples = read_mono(tmp_path / "voice.flac")
+    assert len(samples) == SAMPLE_RATE_HZ
+    middle = slice(2000, -2000)
+    assert np.abs(samples - 0.75 * tone(440.0))[middle].max() < 1e-3
+
+
+def write(file: Path, samples: np.ndarray) -> Path:
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+    return file
