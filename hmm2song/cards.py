@@ -188,7 +188,7 @@ def catalog_card(folder: str | os.PathLike[str], repo_id: str, figures: Sequence
     manifest = read_manifest(folder)
     for name in DATA_FILES:
         check_file(folder / name, manifest["files"].get(name))
-    songs = _read_songs(folder / SONGS_FILE)
+    songs = read_songs(folder / SONGS_FILE)
     header = {
         "license": "other",
         "license_name": "per-entry",
@@ -206,7 +206,6 @@ print(len(recognizer.catalog))"""
         "# Hmm2Song catalog",
         f"{len(songs):,} melodies to find by humming, for Hmm2Song. Melodies and what is known about the songs; no "
         f"recordings. Where every entry comes from, and under which terms, is in [{CREDITS_FILE}]({CREDITS_FILE}).",
-        _lyrics_words(songs),
         "## Use",
         f"```python\n{code}\n```",
         "Pass a commit as `revision` to pin what is loaded. Every file is checked against the checksum in "
@@ -275,18 +274,14 @@ def _split_card(text: str, name: str) -> tuple[dict, str]:
     return header, text[match.end() :]
 
 
-def _read_songs(path: Path) -> tuple[Song, ...]:
+def read_songs(path: Path) -> tuple[Song, ...]:
+    """Read the songs of a catalog, or raise CatalogError."""
     try:
         return tuple(Song.from_row(row) for row in json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise CatalogError(f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CatalogError(f"{path} is not well formed: {error!r:.200}") from error
-
-
-def _lyrics_words(songs: Sequence[Song]) -> str:
-    n_lyrics = sum(bool(song.lyric) for song in songs)
-    return f"{n_lyrics:,} entries hold lyrics." if n_lyrics else ""
 
 
 def _settings(folder: Path) -> list[tuple[str, str]]:

@@ -9,6 +9,8 @@ Any of the three repositories may be left out. Each becomes exactly its tree, in
 part of it are deleted, where nothing changed there is no commit. The order is model, catalog, Space; the Space is
 pinned to the commits just made by its variables HMM2SONG_MODEL and HMM2SONG_CATALOG.
 
+Lyrics are never published: they belong to those who wrote them. Catalogs go without them; your own keeps them.
+
 The cards hold the figures of the JSON files that evaluate.py --json wrote, and no others. The token comes from
 HF_TOKEN or from "hf auth login"; it must be allowed to write. HF_ENDPOINT names another Hub.
 """
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
@@ -36,8 +38,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song import __version__
-from hmm2song.cards import CARD_FILE, Figures, catalog_card, model_card, read_figures, space_card
-from hmm2song.catalog_files import DATA_FILES, MANIFEST_FILE, read_manifest
+from hmm2song.cards import CARD_FILE, Figures, catalog_card, model_card, read_figures, read_songs, space_card
+from hmm2song.catalog_files import (
+    DATA_FILES,
+    MANIFEST_FILE,
+    SONGS_FILE,
+    check_file,
+    read_manifest,
+    write_manifest,
+    write_songs,
+)
 from hmm2song.encoder import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, IntegrityError
 from hmm2song.hub import CATALOG_VARIABLE
@@ -182,12 +192,35 @@ def fill_tree(tree: Tree, options: argparse.Namespace, figures: Sequence[Figures
         card = model_card(options.model, tree.repo_id, figures)
         copy_files(options.model, (CONFIG_FILE, WEIGHTS_FILE), tree.folder)
     elif tree.name == "catalog":
-        card = catalog_card(options.catalog, tree.repo_id, figures)
+        check_catalog(options.catalog)
         copy_files(options.catalog, (MANIFEST_FILE, *DATA_FILES), tree.folder)
+        leave_out_lyrics(tree)
+        card = catalog_card(tree.folder, tree.repo_id, figures)
     else:
         card = space_card((ROOT / CARD_FILE).read_text(encoding="utf-8"), options.model_repo, options.catalog_repo)
         copy_files(ROOT, space_files(ROOT), tree.folder)
+        leave_out_lyrics(tree)
     return card
+
+
+def check_catalog(folder: Path) -> None:
+    """Compare a catalog with its manifest, or raise CatalogError or IntegrityError."""
+    manifest = read_manifest(folder)
+    for name in DATA_FILES:
+        check_file(folder / name, manifest["files"].get(name))
+
+
+def leave_out_lyrics(tree: Tree) -> None:
+    """Take the lyrics, and columns that are not ours, out of every catalog in a tree, and sign it again."""
+    for manifest in sorted(tree.folder.rglob(MANIFEST_FILE)):
+        if not (manifest.parent / SONGS_FILE).is_file():
+            continue  # somebody else's manifest
+        check_catalog(manifest.parent)
+        songs = read_songs(manifest.parent / SONGS_FILE)
+        write_songs(manifest.parent, [replace(song, lyric="") for song in songs])
+        write_manifest(manifest.parent, read_manifest(manifest.parent).get("encoder_fingerprint", ""), len(songs))
+        if n_lyrics := sum(bool(song.lyric) for song in songs):
+            print(f"{tree.title}: the lyrics of {n_lyrics:,} songs are left out; your own catalog keeps them")
 
 
 def check_pair(model: Path, catalog: Path) -> None:

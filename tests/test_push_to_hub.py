@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -30,6 +30,7 @@ from test_hub import StandIn, _Handler, real_client
 
 from hmm2song import cards
 from hmm2song.catalog import Catalog
+from hmm2song.catalog_files import read_manifest, write_manifest
 from hmm2song.encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, IntegrityError
 from hmm2song.hub import CATALOG_VARIABLE, resolve_catalog
@@ -489,6 +490,42 @@ def test_the_space_is_the_program_and_nothing_else(push: Callable, server: Publi
     header, body = split_card(published["README.md"].decode())
     expected = yaml.safe_load(HEADER.split("---\n")[1]) | {"models": ["someone/encoder"], "datasets": ["someone/songs"]}
     assert (header, body) == (expected, "\n# Hmm2Song\n\nWords.\n")
+
+
+def add_lyrics(catalog: Path) -> None:
+    """Put lyrics where a collected chart has them, and where a stranger might."""
+    rows = json.loads((catalog / "songs.json").read_text(encoding="utf-8"))
+    rows[0] |= {"Lyric": "secret words", "lyrics_en": "more secret words"}
+    (catalog / "songs.json").write_text(json.dumps(rows), encoding="utf-8")
+    write_manifest(catalog, read_manifest(catalog)["encoder_fingerprint"], len(rows))
+
+
+def test_lyrics_are_never_published_and_the_own_catalog_keeps_them(
+    push: Callable, server: PublishingHub, project: Project
+) -> None:
+    bundled = project.folder / "root" / "assets" / "catalog"
+    make_catalog(bundled, MelodyEncoder.load(project.folder / "model"))
+    for catalog in (project.folder / "catalog", bundled):
+        add_lyrics(catalog)
+    before = contents(project.folder)
+    out = project.folder / "out"
+    assert push("--dry-run", str(out))[0] == 0
+    code, said = push()
+    assert code == 0
+    assert f"{CATALOG}: the lyrics of 1 songs are left out; your own catalog keeps them" in said
+    assert f"{SPACE}: the lyrics of 1 songs are left out" in said
+    published = [*server.storage.values(), *contents(out).values()]
+    for title in (MODEL, CATALOG, SPACE):
+        published += [content for content in server.repositories[title].files.values() if content is not None]
+    assert len(published) > 20 and not [content for content in published if b"secret words" in content]
+    assert {name: content for name, content in contents(project.folder).items() if name in before} == before
+    encoder = MelodyEncoder.load(project.folder / "model")
+    here = Catalog.load(project.folder / "catalog", encoder)
+    for folder in (out / "catalog", out / "space" / "assets" / "catalog"):
+        there = Catalog.load(folder, encoder)
+        assert there.songs == tuple(replace(song, lyric="") for song in here.songs)
+        assert [song.lyric for song in here.songs] == ["secret words", ""]
+    assert push()[1].count("unchanged") == 3
 
 
 def test_this_repository_makes_a_space(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import librosa
 import numpy as np
 
 from hmm2song.catalog_files import replace_folder
@@ -56,7 +55,7 @@ def parameters(rule: full_input.Rule, separator: str) -> dict:
         "rule": str(rule),
         "separator": separator,
         "stages_version": stages.STAGES_VERSION,
-        "librosa_version": librosa.__version__,
+        "librosa_version": mel.load_librosa().__version__,
         "seed": stages.SEED,
         "sample_rate_hz": mel.SAMPLE_RATE_HZ,
         "clip_s": mel.CLIP_S,

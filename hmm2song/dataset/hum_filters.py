@@ -19,11 +19,10 @@ Samples are float32, mono, 22,050 Hz, full scale +-1; results are not clipped to
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from hmm2song.dataset.mel import SAMPLE_RATE_HZ
+from hmm2song.dataset.mel import SAMPLE_RATE_HZ, load_librosa
 
 FILTER_ORDER = 1
 HIGH_PASS_HZ = 1000.0
@@ -48,7 +47,8 @@ def pitch_shifted(samples: np.ndarray, shift_st: float) -> np.ndarray:
 
     Librosa's phase vocoder and resampling, as in the source system.
     """
-    return librosa.effects.pitch_shift(samples, sr=SAMPLE_RATE_HZ, n_steps=shift_st).astype(np.float32, copy=False)
+    shifted = load_librosa().effects.pitch_shift(samples, sr=SAMPLE_RATE_HZ, n_steps=shift_st)
+    return shifted.astype(np.float32, copy=False)
 
 
 def noisy(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:

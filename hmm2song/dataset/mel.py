@@ -15,10 +15,11 @@ the *sound* is padded with zeros, which gives the lowest value of the picture.
 
 from __future__ import annotations
 
-import librosa
+from types import ModuleType
+
 import numpy as np
 
-from hmm2song.errors import AudioError
+from hmm2song.errors import AudioError, Hmm2SongError
 
 SAMPLE_RATE_HZ = 22_050
 CLIP_S = 10.0
@@ -30,6 +31,23 @@ N_FRAMES = 1 + CLIP_SAMPLES // HOP_SAMPLES
 """431: centred frames, so one more than there are hops."""
 TOP_DB = 80.0
 """Depth of a picture below its loudest value: librosa's default."""
+
+
+def load_librosa() -> ModuleType:
+    """Import librosa: only the source system's sounds and pictures need it, so it is loaded when they are made.
+
+    Raises
+    ------
+    Hmm2SongError
+        It is not installed.
+    """
+    try:
+        import librosa
+    except ImportError as error:
+        raise Hmm2SongError(
+            f"librosa is missing ({error}); install it with: pip install -r requirements-dataset.txt"
+        ) from error
+    return librosa
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
@@ -59,6 +77,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
         raise AudioError("the clip has samples that are not finite numbers (NaN or infinite); decode it again")
     padded = np.zeros(CLIP_SAMPLES, dtype=np.float32)
     padded[: len(samples)] = samples
+    librosa = load_librosa()
     power = librosa.feature.melspectrogram(
         y=padded, sr=SAMPLE_RATE_HZ, n_fft=N_FFT, hop_length=HOP_SAMPLES, n_mels=N_MELS
     )
