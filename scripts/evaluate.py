@@ -2,6 +2,7 @@
 """Measure how often a hum finds its song, by the very code path of the page.
 
     python scripts/evaluate.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
+    python scripts/evaluate.py --queries Q.csv --engine mel --clips DATASET --network MODEL
 
 Q.csv has the columns file,song_id (others are ignored; paths are relative to the CSV; several acceptable ids are joined
 by "|"). A file is any recording, or an f0 track: a CSV with the columns time_s,f0_hz where 0 or less means unvoiced.
@@ -9,6 +10,9 @@ by "|"). A file is any recording, or an f0 track: a CSV with the columns time_s,
 S.jsonl has one song per line: an id and one of notes [[onset_s, duration_s, midi], ...], audio (a recording of one
 voice) or f0 (an f0 track), with paths relative to the file. Rows that cannot be used are reported and skipped; queries
 whose song is in no song file are reported and count as missed.
+
+--engine mel measures the first source system instead, in the same way: DATASET is what scripts/build_dataset.py made
+of recordings of the songs, MODEL what `scripts/train.py --recipe mel` made, or `untrained`, or `raw` (no network).
 """
 
 from __future__ import annotations
@@ -34,12 +38,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog import Catalog
+from hmm2song.conv_subnet import DISTANCES
+from hmm2song.dataset.clips import ClipSet
 from hmm2song.encoder import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
 from hmm2song.inference import MAX_TOP_K, Recognizer
+from hmm2song.mel_engine import MelEngine, MelResult, embedding_of
 from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
 from hmm2song.pitch import track_pitch
+from hmm2song.results import SearchResult
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -75,20 +83,20 @@ def main() -> int:
         queries = read_queries(options.queries)
         started_s = time.perf_counter()
         skipped: list[str] = []
-        recognizer = (
-            build(read_all(options, queries, skipped)) if options.songs else Recognizer.from_pretrained(options.catalog)
-        )
-        n_unanswerable = count_unanswerable(queries, {song.id for song in recognizer.catalog.songs})
+        engine = open_engine(options, queries, skipped)
+        songs = engine.songs if isinstance(engine, MelEngine) else engine.catalog.songs
+        n_unanswerable = count_unanswerable(queries, {song.id for song in songs})
         if options.save:
-            recognizer.catalog.save(options.save)
+            engine.catalog.save(options.save)
         build_seconds = time.perf_counter() - started_s
     except Hmm2SongError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     chosen = sample(queries, options.limit, options.seed)
-    recognizer.warm_up()
-    outcomes = [ask(recognizer, query, options.skip_start) for query in tqdm(chosen, desc="hums", unit=" hums")]
-    report = summarise(outcomes, len(recognizer.catalog), build_seconds, options.seed)
+    if isinstance(engine, Recognizer):
+        engine.warm_up()
+    outcomes = [ask(engine, query, options.skip_start) for query in tqdm(chosen, desc="hums", unit=" hums")]
+    report = summarise(outcomes, len(songs), build_seconds, options.seed)
     report |= {"songs_skipped": len(skipped), "queries_without_song": n_unanswerable}
     print_report(report, outcomes)
     if options.json:
@@ -102,6 +110,7 @@ def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
+    parser.add_argument("--engine", choices=["melody", "mel"], default="melody", help="what to measure")
     parser.add_argument(
         "--songs", type=Path, action="append", default=[], help="songs as JSON lines (.gz too); repeatable"
     )
@@ -124,8 +133,14 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--save", type=Path, metavar="OUT", help="keep the catalog built, for --catalog another time")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
+    add_mel_options(parser)
     options = parser.parse_args()
-    if not options.songs and not options.catalog:
+    if options.engine == "mel":
+        if not options.clips:
+            parser.error("--engine mel needs the dataset of the songs: --clips")
+        if options.songs or options.catalog or options.save or options.medley > 1:
+            parser.error("--songs, --catalog, --save and --medley are for melodies; --engine mel searches --clips")
+    elif not options.songs and not options.catalog:
         parser.error("give the songs with --songs, a catalog folder with --catalog, or both")
     if not options.songs and (options.drop or options.no_benchmark):
         parser.error("--drop and --no-benchmark choose among --songs")
@@ -137,6 +152,16 @@ def parse_options() -> argparse.Namespace:
         if path and not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent} to write {path.name} to")
     return options
+
+
+def add_mel_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the engine of the first source system needs."""
+    group = parser.add_argument_group("--engine mel")
+    group.add_argument("--clips", type=Path, metavar="DATASET", help="folder made by scripts/build_dataset.py")
+    group.add_argument(
+        "--network", default="raw", metavar="MODEL", help="folder of a network, `untrained`, or `raw` (default)"
+    )
+    group.add_argument("--distance", choices=DISTANCES, default="l2", help="what the nearest clip is nearest by")
 
 
 def read_queries(path: Path) -> list[Query]:
@@ -160,6 +185,18 @@ def read_query(row: dict, path: Path, number: int) -> Query:
     if not name or not acceptable:
         raise Hmm2SongError(f"{path}, row {number}: file or song_id is empty; fill it in or drop the row")
     return Query(path.parent / name, name, acceptable)
+
+
+def open_engine(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> Recognizer | MelEngine:
+    """Build or load what is to be measured; what is wrong with unusable songs goes to ``skipped``."""
+    if options.engine == "mel":
+        clips = ClipSet.open(options.clips)
+        with tqdm(total=len(clips), desc="gallery", unit=" clips") as bar:
+            embed = embedding_of(options.network)
+            return MelEngine(clips, embed, options.distance, progress=lambda done: bar.update(done - bar.n))
+    if options.songs:
+        return build(read_all(options, queries, skipped))
+    return Recognizer.from_pretrained(options.catalog)
 
 
 def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> list[tuple[str, Melody]]:
@@ -304,29 +341,34 @@ def sample(queries: list[Query], limit: int | None, seed: int) -> list[Query]:
     return random.Random(seed).sample(queries, limit)
 
 
-def ask(recognizer: Recognizer, query: Query, skip_start_s: float) -> Outcome:
+def ask(engine: Recognizer | MelEngine, query: Query, skip_start_s: float) -> Outcome:
     """Search one hum; one that cannot be read counts as not found."""
     started_s = time.perf_counter()
     try:
-        result = search(recognizer, query.file, skip_start_s)
+        result = search(engine, query.file, skip_start_s)
     except (AudioError, MelodyError) as error:
         return Outcome(query, 0, time.perf_counter() - started_s, (), 0.0, str(error))
     seconds = time.perf_counter() - started_s
     found = tuple(match.id for match in result.matches)
+    rank = rank_of(found, query.acceptable)
+    if isinstance(result, MelResult):
+        return Outcome(query, rank, seconds, found, 0.0, result.message)
     probability = result.matches[0].probability if result.matches else 0.0
     problem = " ".join(advice.code for advice in result.advice)
-    return Outcome(query, rank_of(found, query.acceptable), seconds, found, probability, problem)
+    return Outcome(query, rank, seconds, found, probability, problem)
 
 
-def search(recognizer: Recognizer, file: Path, skip_start_s: float):
-    """Ask the recogniser, without the first seconds of the hum if so wished."""
+def search(engine: Recognizer | MelEngine, file: Path, skip_start_s: float) -> SearchResult | MelResult:
+    """Ask the engine, without the first seconds of the hum if so wished."""
     if file.suffix.lower() == ".csv":
+        if isinstance(engine, MelEngine):
+            raise AudioError(f"{file.name} is an f0 track; --engine mel needs recordings")
         hum = read_f0(file)
-        return recognizer.recognize_melody(hum.slice_s(skip_start_s, hum.duration_s), top_k=MAX_TOP_K)
+        return engine.recognize_melody(hum.slice_s(skip_start_s, hum.duration_s), top_k=MAX_TOP_K)
     if skip_start_s == 0:
-        return recognizer.recognize(file, top_k=MAX_TOP_K)
+        return engine.recognize(file, top_k=MAX_TOP_K)
     samples = load_audio(file)[round(skip_start_s * SAMPLE_RATE_HZ) :]
-    return recognizer.recognize((SAMPLE_RATE_HZ, samples), top_k=MAX_TOP_K)
+    return engine.recognize((SAMPLE_RATE_HZ, samples), top_k=MAX_TOP_K)
 
 
 def summarise(outcomes: list[Outcome], n_songs: int, build_seconds: float, seed: int) -> dict:

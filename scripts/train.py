@@ -10,6 +10,11 @@ training choose the checkpoint: hums of them are looked up among all their windo
 Only melodies that may be trained on are used: `in_benchmark` false, no research-only source, none listed in --exclude.
 Every step draws its chance from the seed and the step's number, so a run that is interrupted and started again with the
 same command continues as if nothing had happened. It uses a GPU if there is one.
+
+    python scripts/train.py --recipe mel --clips DATASET --out mel_model
+
+trains the network of the first source system instead (docs/source-system.md), on what scripts/build_dataset.py made of
+recordings; it continues after the last whole epoch.
 """
 
 from __future__ import annotations
@@ -37,8 +42,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hmm2song.dataset.clips import ClipSet
 from hmm2song.encoder import MelodyEncoder, WindowConfig
 from hmm2song.errors import Hmm2SongError, MelodyError
+from hmm2song.mel_training import SMOKE, MelRecipe, train_conv_subnet
 from hmm2song.melody import FRAME_RATE_HZ, melody_from_notes
 from hmm2song.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.singer import Singer, hum_contour
@@ -384,9 +391,11 @@ class Validation:
 def main() -> int:
     """Run the command line."""
     options = parse_options()
-    recipe = recipe_of(options)
     try:
-        train(options, recipe)
+        if options.recipe == "mel":
+            train_mel(options)
+        else:
+            train(options, recipe_of(options))
     except (Hmm2SongError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
@@ -424,7 +433,8 @@ def parse_options() -> argparse.Namespace:
     """Read the command line."""
     shipped = Recipe()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--melodies", type=Path, required=True, help="melodies as JSON lines (.gz too)")
+    parser.add_argument("--recipe", choices=["melody", "mel"], default="melody", help="what to train")
+    parser.add_argument("--melodies", type=Path, help="melodies as JSON lines (.gz too)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--exclude", type=Path, help="table (TSV) whose first column holds ids never to train on")
     parser.add_argument("--seed", type=int, default=0)
@@ -434,7 +444,37 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--without", choices=EFFECTS, default="", help="leave out an effect of the simulated singer")
     parser.add_argument("--workers", type=positive, default=1, help="processes that hum (default 1)")
     parser.add_argument("--smoke", action="store_true", help="two steps of a tiny network, to see that it runs")
-    return parser.parse_args()
+    add_mel_options(parser)
+    options = parser.parse_args()
+    if options.recipe == "mel" and not options.clips:
+        parser.error("--recipe mel needs --clips")
+    if options.recipe == "melody" and not options.melodies:
+        parser.error("the following arguments are required: --melodies")
+    return options
+
+
+def add_mel_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the recipe of the first source system needs."""
+    group = parser.add_argument_group("--recipe mel")
+    group.add_argument("--clips", type=Path, metavar="DATASET", help="folder made by scripts/build_dataset.py")
+    group.add_argument("--epochs", type=positive, default=MelRecipe.n_epochs, help="default 5")
+    group.add_argument("--n-clips", type=positive, help="train on so many random clips instead of all")
+    group.add_argument("--held-out-songs", type=int, default=0, metavar="N", help="never train on N random songs")
+
+
+def train_mel(options: argparse.Namespace) -> None:
+    """Train the network of the first source system, or continue."""
+    recipe = MelRecipe(options.epochs, n_clips=options.n_clips, n_held_out_songs=options.held_out_songs)
+    with tqdm(unit=" hums", mininterval=5.0) as bar:
+
+        def show(n_learned: int, n_hums: int, loss: float) -> None:
+            bar.total = n_hums
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update(n_learned - bar.n)
+
+        train_conv_subnet(
+            ClipSet.open(options.clips), SMOKE if options.smoke else recipe, options.seed, options.out, show
+        )
 
 
 def train(options: argparse.Namespace, recipe: Recipe) -> None:

@@ -1,0 +1,148 @@
+"""The search of the first source system, on pictures and sounds whose nearest neighbours are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from clip_sets import HOP_S, make_clip_set
+
+from hmm2song.conv_subnet import ConvSubnet
+from hmm2song.dataset.clips import ClipSet
+from hmm2song.dataset.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
+from hmm2song.errors import AudioError, ModelError, QueryError
+from hmm2song.mel_engine import MelEngine, embedding_of, raw_log_mel, spectrogram_of
+
+CLIPS_PER_SONG = (2, 3, 1)
+TONE_S = 6.0
+
+
+def tones(number: int, seconds: float = TONE_S, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    """A chord of its own for every number, (n,) float32."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    partials = 200.0 * 1.37**number * np.array([1.0, 2.1, 3.3])
+    return (0.2 * np.sin(2 * np.pi * partials[:, None] * time_s).sum(axis=0)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    """Three songs of six clips; clip n sounds like ``tones(n)``."""
+    opened = make_clip_set(tmp_path_factory.mktemp("clips") / "set", CLIPS_PER_SONG)
+    writable = np.lib.format.open_memmap(opened.folder / "org.npy", mode="r+")
+    writable[:] = [log_mel(tones(number)) for number in range(len(opened))]
+    writable.flush()
+    return opened
+
+
+@pytest.fixture(scope="module")
+def engine(clips: ClipSet) -> MelEngine:
+    return MelEngine(clips, raw_log_mel)
+
+
+def hum(number: int) -> tuple[int, np.ndarray]:
+    """A quieter and noisier one than the clip."""
+    noise = np.random.default_rng(number).standard_normal(round(TONE_S * SAMPLE_RATE_HZ))
+    return SAMPLE_RATE_HZ, (0.7 * tones(number) + 0.002 * noise).astype(np.float32)
+
+
+def test_the_nearest_clip_of_every_song_ranks_it(engine):
+    for clip, song in enumerate(np.repeat(np.arange(3), CLIPS_PER_SONG)):
+        result = engine.recognize(hum(clip))
+        first = result.matches[0]
+        assert (first.rank, first.id, first.clip) == (1, f"s{song}", clip)
+        assert first.start_s == HOP_S * (clip - [0, 2, 5][song])
+        assert sorted(match.id for match in result.matches) == ["s0", "s1", "s2"]
+        assert [match.rank for match in result.matches] == [1, 2, 3]
+        nearness = [match.distance for match in result.matches]
+        assert nearness == sorted(nearness) and (result.n_searched, result.message) == (3, "")
+
+
+def test_the_ranking_agrees_with_the_distances_of_all_clips(engine, clips):
+    (distances,) = engine.distances(spectrogram_of(hum(3))[None])
+    best = {song.id: distances[clips.clip_song == number].min() for number, song in enumerate(clips.songs)}
+    found = {match.id: match.distance for match in engine.recognize(hum(3)).matches}
+    assert found == pytest.approx(best)
+
+
+def test_fewer_songs_on_request(engine):
+    everything, two = (engine.recognize(hum(4), top_k=top_k).matches for top_k in (10, 2))
+    assert two == everything[:2] and two[0].id == "s1"
+
+
+@pytest.mark.parametrize(
+    ("genres", "gender", "ids"),
+    [
+        (("Folk",), "any", {"s0", "s1"}),
+        (("Rock",), "any", {"s1", "s2"}),  # a song of two genres is found under each
+        ((), "male", {"s1", "s2"}),  # of s2 it is not known
+        (("Folk",), "female", {"s0"}),
+    ],
+)
+def test_only_songs_that_pass_the_filter_are_found(engine, genres, gender, ids):
+    result = engine.recognize(hum(0), genres=genres, gender=gender)
+    assert {match.id for match in result.matches} == ids and result.n_searched == len(ids)
+    assert [match.rank for match in result.matches] == list(range(1, len(ids) + 1))
+
+
+def test_a_filter_that_leaves_nothing_says_so(engine):
+    result = engine.recognize(hum(0), genres=["Jazz"])
+    assert (result.matches, result.n_searched) == ((), 0) and "choose another genre" in result.message
+    assert {match.id for match in engine.recognize(hum(0), gender="male", only_known=True).matches} == {"s1"}
+
+
+def test_the_sign_error_ranks_the_right_song_last(clips):
+    right, wrong = (MelEngine(clips, raw_log_mel, name) for name in ("cosine", "cosine-as-distance"))
+    assert right.recognize(hum(5)).matches[0].id == "s2"
+    assert wrong.recognize(hum(5)).matches[-1].id == "s2"
+
+
+def test_an_unknown_distance_is_refused(clips):
+    with pytest.raises(QueryError, match="'dot' is not one of l2, cosine, cosine-as-distance"):
+        MelEngine(clips, raw_log_mel, "dot")
+
+
+def test_the_gallery_is_embedded_once(clips):
+    calls = []
+
+    def embed(spectrograms, progress):
+        calls.append(len(spectrograms))
+        return raw_log_mel(spectrograms, progress)
+
+    told = []
+    engine = MelEngine(clips, embed, progress=told.append)
+    for number in range(2):
+        engine.recognize(hum(number))
+    assert calls == [6, 1, 1] and told == [6]
+
+
+def test_a_network_is_used_when_there_is_one(clips, tmp_path):
+    ConvSubnet.untrained(seed=3).save(tmp_path)
+    spectrograms = clips.kind("org")[:2]
+    for network, seed in ((tmp_path, 3), ("untrained", 0)):
+        vectors = embedding_of(network)(spectrograms, None)
+        np.testing.assert_array_equal(vectors, ConvSubnet.untrained(seed).embed(spectrograms))
+    assert embedding_of("raw")(spectrograms, None).shape == (2, N_MELS * N_FRAMES)
+    with pytest.raises(ModelError, match="not a model"):
+        embedding_of(tmp_path / "none")
+
+
+def test_a_hum_is_its_first_ten_seconds(tmp_path: Path):
+    short, ten, long = (spectrogram_of((SAMPLE_RATE_HZ, tones(1, seconds))) for seconds in (4.0, 10.0, 12.0))
+    assert short.shape == (N_MELS, N_FRAMES)
+    np.testing.assert_allclose(long[:, :420], ten[:, :420], atol=0.1)  # only one of them ends there
+    assert (short[:, 200:] == short.min()).all() and (ten[:, 200:400].max(axis=0) > ten.max() - 10).all()
+    soundfile.write(tmp_path / "hum.flac", tones(1, 4.0), SAMPLE_RATE_HZ)
+    np.testing.assert_allclose(spectrogram_of(tmp_path / "hum.flac"), short, atol=1.0)
+
+
+def test_the_rate_of_a_recording_does_not_matter():
+    one, other = (spectrogram_of((rate_hz, tones(0, 10.0, rate_hz))) for rate_hz in (16000, 44100))
+    loud = one > one.max() - 30
+    assert loud.any() and np.abs(one - other)[loud].max() < 1.0
+
+
+def test_a_recording_that_cannot_be_read_is_explained(engine, tmp_path):
+    with pytest.raises(AudioError, match="there is no file"):
+        engine.recognize(tmp_path / "none.wav")
