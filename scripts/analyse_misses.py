@@ -41,7 +41,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import librosa
 import numpy as np
 from tqdm import tqdm
 
@@ -49,6 +48,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.align import INFINITE_COST, Stretches, pack_contours, place, trace
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.dataset.mel import load_librosa
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of
 from hmm2song.inference import MAX_PIECE_S, MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
@@ -371,6 +371,7 @@ def force(recognizer: Recognizer, hum: FilledContour, song_id: str) -> Placed:
 
 def hear_again(recognizer: Recognizer, samples: np.ndarray, hum: Melody, song_id: str) -> SecondHearing:
     """Track the recording with pYIN (Mauch and Dixon 2014), compare, and search what it heard."""
+    librosa = load_librosa()
     f0_hz, voiced, _ = librosa.pyin(
         samples,
         fmin=SECOND_LOWEST_HZ,
