@@ -61,7 +61,7 @@ THEME = gr.themes.Default(
 class Page:
     """The widgets and what happens when they are used. Made inside ``gr.Blocks``."""
 
-    def __init__(self, recognizer: Recognizer, blocks: gr.Blocks, previews: Path | None) -> None:
+    def __init__(self, recognizer: Recognizer, blocks: gr.Blocks, previews: Path | None = None) -> None:
         self.recognizer = recognizer
         self.previews = previews
         self.catalog = recognizer.catalog

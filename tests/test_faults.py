@@ -265,8 +265,8 @@ def test_no_file_outside_the_catalog_is_served(
         drawn = ask_page(url, tmp_path / "hum.wav")
         assert f"Song {number}" in drawn
         assert ("inside.flac" in drawn) == plays_recording and "outside.flac" not in drawn
-    assert httpx.get(f"{url}/gradio_api/file={catalog.folder}/inside.flac").status_code == 200
-    for path in ("/../outside.flac", "/%2e%2e/outside.flac", "/..%2foutside.flac", "/../hum.wav"):
+    # the page plays a copy of what was matched; the folder itself is closed
+    for path in ("/inside.flac", "/../outside.flac", "/%2e%2e/outside.flac", "/..%2foutside.flac", "/../hum.wav"):
         answer = httpx.get(f"{url}/gradio_api/file={catalog.folder}{path}")
         assert answer.status_code in (403, 404) and OUTSIDE not in answer.content
     assert httpx.get(f"{url}/gradio_api/file={catalog.folder.parent}/outside.flac").status_code in (403, 404)
