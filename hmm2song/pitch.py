@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from swift_f0 import SwiftF0
+from swift_f0 import PitchResult, SwiftF0
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody import Melody, melody_from_f0
@@ -29,8 +29,12 @@ WHISTLE_ABOVE_HZ = 650.0
 """Median pitch above which a track is a whistle; hums and songs by untrained voices stay below."""
 MOSTLY_VOICED = 0.3
 """A track with a smaller voiced share than this may have missed a whistle."""
+RESULT_ARRAYS = ("timestamps", "pitch_hz", "confidence", "loudness_db")
 MIN_VOICED_RUN_S = 0.06
 """Shorter voiced islands are clicks and breath."""
+PIECE_S = 5.0
+"""Length given to the tracker at a time: the answer is that of one call for everything, but comes a fifth sooner, as
+what the network computes then fits the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ def _is_high(track: PitchTrack) -> bool:
 def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
     """Run the tracker, pretending the audio has ``declared_rate_hz``, and undo the pretence in the answer."""
     ratio = SAMPLE_RATE_HZ / declared_rate_hz
-    found = _detector().detect(samples, declared_rate_hz)
+    found = _heard(samples) if declared_rate_hz == SAMPLE_RATE_HZ else _detector().detect(samples, declared_rate_hz)
     loud_db = np.percentile(found.loudness_db, LOUD_PERCENTILE)
     voiced = (found.confidence >= CONFIDENCE_VOICED) & (found.loudness_db > loud_db - GATE_BELOW_LOUD_DB)
     time_s = found.timestamps / ratio
@@ -105,6 +109,14 @@ def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
     voiced = _drop_short_runs(voiced, max(1, round(MIN_VOICED_RUN_S / frame_s)))
     f0_hz = np.where(voiced, found.pitch_hz * ratio, 0.0)
     return PitchTrack(time_s, f0_hz, found.confidence, found.loudness_db, is_whistle=ratio > 1)
+
+
+def _heard(samples: np.ndarray) -> PitchResult:
+    """Run the tracker piece by piece."""
+    stream, n_piece = _detector().stream(), round(PIECE_S * SAMPLE_RATE_HZ)
+    pieces = [stream.push(samples[at : at + n_piece], SAMPLE_RATE_HZ) for at in range(0, len(samples), n_piece)]
+    pieces.append(stream.flush())
+    return PitchResult(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in RESULT_ARRAYS))
 
 
 def _drop_short_runs(voiced: np.ndarray, min_frames: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hmm2song import pitch
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody import hz_to_midi
 from hmm2song.pitch import GATE_BELOW_LOUD_DB, SILENCE_PEAK, WHISTLE_ABOVE_HZ, track_pitch
@@ -120,3 +121,16 @@ def test_the_samples_given_are_left_alone():
     before = samples.copy()
     track_pitch(samples)
     np.testing.assert_array_equal(samples, before)
+
+
+@pytest.mark.parametrize("duration_s", [0.03, 4.999, 5.0, 5.001, 12.3])
+def test_the_length_of_the_pieces_changes_nothing(monkeypatch, duration_s):
+    notes = np.concatenate(
+        [hum(f0_hz, 0.7, peak) for f0_hz, peak in zip(np.linspace(90, 500, 18), [0.3, 0.05] * 9, strict=True)]
+    )
+    samples = notes[: round(duration_s * SAMPLE_RATE_HZ)]
+    by_pieces = track_pitch(samples)
+    monkeypatch.setattr(pitch, "PIECE_S", 60.0)
+    at_once = track_pitch(samples)
+    for name in ("time_s", "f0_hz", "confidence", "loudness_db"):
+        np.testing.assert_allclose(getattr(by_pieces, name), getattr(at_once, name), atol=1e-6, rtol=1e-6)
