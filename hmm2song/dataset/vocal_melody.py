@@ -2,7 +2,8 @@
 
 How it is made
 --------------
-* The voice is tracked like a hum (:mod:`hmm2song.pitch`).
+* The voice is tracked like a hum (:mod:`hmm2song.pitch`). Then it is **gated** by the level of the song around each
+  frame: what is much fainter than the notes nearby is their echo, a breath, or the band behind them.
 * The contour is **steadied**: each voiced frame takes the median of the voiced frames around it. Trained voices scoop
   into notes, glide, tremble and let phrases fall; hummers sing the note meant, and a fallen last frame would be held
   through the whole rest that follows (:func:`hmm2song.windows.fill_rests`).
@@ -20,15 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import percentile_filter
 
 from hmm2song.audio import load_audio
 from hmm2song.dataset.separation import Stems
 from hmm2song.dataset.voice_check import FAINT_DB
-from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody
+from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0
 from hmm2song.pitch import LOUD_PERCENTILE, PitchTrack, track_pitch
 
 MAX_RECORDING_BYTES = 2**30
 """Largest file: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
+GATE_BELOW_NEARBY_DB = 12.0
+"""Frames this far below the loud frames nearby are no notes; anything from 10 to 15 does as well."""
+NEARBY_S = 6.0
+"""Length of what is nearby: a soft verse is measured against itself, not against the chorus."""
 STEADY_FRAMES = 7
 """Frames of the running median, 0.28 s: longer than a scoop or half a vibrato, shorter than two usual notes."""
 LONG_GAP_S = 6.0
@@ -76,11 +82,11 @@ def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
         A file cannot be read, is too large or lasts more than an hour.
     """
     voice = _track(stems.vocals)
-    sung = steadied(voice.melody)
+    sung = steadied(gated(voice))
     if stems.is_mix:
         return VocalMelody(sung, _voiced_share(sung), ())
     mix = _track(recording)
-    lead = steadied(mix.melody)
+    lead = steadied(gated(mix))
     share = _voiced_share(sung)
     is_faint = stems.is_instrumental or _loud_db(voice) < _loud_db(mix) + FAINT_DB
     if is_faint or share < MIN_VOICE_SHARE:
@@ -94,13 +100,24 @@ def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
     return VocalMelody(melody, _voiced_share(melody), warnings)
 
 
+def gated(track: PitchTrack) -> Melody:
+    """Return the melody of those frames that are about as loud as the loud ones nearby."""
+    frame_s = float(track.time_s[1] - track.time_s[0]) if len(track.time_s) > 1 else NEARBY_S
+    n_nearby = max(1, round(NEARBY_S / frame_s))
+    loud_db = percentile_filter(track.loudness_db, LOUD_PERCENTILE, size=n_nearby, mode="nearest")
+    is_note = track.loudness_db > loud_db - GATE_BELOW_NEARBY_DB
+    return melody_from_f0(track.time_s, np.where(is_note, track.f0_hz, 0.0))
+
+
 def steadied(melody: Melody) -> Melody:
     """Replace each voiced frame by the median of the voiced ones among the :data:`STEADY_FRAMES` around it."""
+    if not melody.voiced.any():
+        return melody
     reach = STEADY_FRAMES // 2
     padded = np.pad(melody.pitch_midi, reach, constant_values=np.nan)
     around = np.lib.stride_tricks.sliding_window_view(padded, STEADY_FRAMES)[melody.voiced]
     pitch_midi = melody.pitch_midi.copy()
-    pitch_midi[melody.voiced] = np.nanmedian(around, axis=1) if len(around) else 0.0
+    pitch_midi[melody.voiced] = np.nanmedian(around, axis=1)
     return Melody(pitch_midi)
 
 
