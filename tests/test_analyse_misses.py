@@ -77,7 +77,7 @@ def run(
         f0_hz = np.interp(np.arange(0, len(samples), hop_length) / SAMPLE_RATE_HZ, heard.time_s, heard.f0_hz)
         return f0_hz, f0_hz > 0, None
 
-    monkeypatch.setattr(script.librosa, "pyin", track)
+    monkeypatch.setattr(script.load_librosa(), "pyin", track)
 
     def call(*options: object) -> tuple[int, str, str]:
         usual = {
