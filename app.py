@@ -20,7 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it wh
 import gradio as gr
 
 from hmm2song import Recognizer
-from hmm2song.audio import MAX_FILE_BYTES
+from hmm2song.audio import AUDIO_SUFFIXES, MAX_FILE_BYTES
 from hmm2song.errors import AudioError, CatalogError, Hmm2SongError, QueryError
 from hmm2song.inference import MAX_EARLIER, MIN_VOICED_S
 from hmm2song.melody import Melody
@@ -30,7 +30,6 @@ from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, preferred_language, text
 from hmm2song.results import Match, SearchResult
 from hmm2song.song import ANY_GENDER, GENDERS
-from hmm2song.sources import AUDIO_SUFFIXES
 
 EXAMPLES = sorted((Path(__file__).parent / "assets" / "examples").glob("*.flac"))
 TOP_K = 10

@@ -37,6 +37,10 @@ MAX_HUM_S = 60.0
 """Longest hum in seconds: 10 s suffice to find a song, and a minute is what people will wait for."""
 MAX_FILE_BYTES = 50 * 1024**2
 """Largest file: one minute of 24-bit stereo takes 33 MiB at 96 kHz, and 11 MiB as browsers record it."""
+MAX_RECORDING_BYTES = 2**30
+"""Largest song: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
+AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".m4a", ".webm")
+"""How the names of recordings end; the formats without loss first."""
 LENGTH_TOLERANCE_S = 0.5
 """Codecs pad both ends, so a recording stopped exactly at the limit may come back a little longer."""
 MIN_RATE_HZ, MAX_RATE_HZ = 4000, 384_000

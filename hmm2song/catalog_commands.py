@@ -38,7 +38,7 @@ from hmm2song.indexing import (
     reading,
     report_on,
 )
-from hmm2song.sources import Listing, list_source
+from hmm2song.sources import Listing, first_reasons, list_source
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def add(
     plan = Plan(place.partial, options.separator, options.stems_cache)
     findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)))
     if not findings.songs:
-        reasons = "; ".join(f"{entry.path}: {entry.reason}" for entry in findings.skipped[:3])
+        reasons = first_reasons(findings.skipped)
         raise CatalogError(f"no melody to add ({reasons or 'no score or recording there'})")
     songs = with_unique_ids([found.song for found in findings.songs])
     coming = embed(songs, [found.melody for found in findings.songs], encoder, progress)

@@ -34,13 +34,14 @@ def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None
         "encoder_fingerprint": encoder_fingerprint,
         "n_songs": n_songs,
         "files": {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in DATA_FILES
+            name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in DATA_FILES
         },
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -76,7 +77,7 @@ def check_file(path: Path, recorded: dict | None) -> None:
             f"{path.name} of catalog {path.parent.name!r} has {size} bytes instead of "
             f"{recorded.get('bytes')}: truncated or changed; fetch or build the catalog again"
         )
-    if _sha256(path) != recorded.get("sha256"):
+    if sha256_of(path) != recorded.get("sha256"):
         raise IntegrityError(
             f"{path.name} of catalog {path.parent.name!r} differs from its recorded checksum: "
             "damaged or tampered with; fetch or build the catalog again"

@@ -17,7 +17,7 @@ class SeparationError(AudioError):
     """A recording cannot be separated into voice and accompaniment, or the result cannot be right."""
 
 
-class SeparatorUnavailable(Hmm2SongError):  # noqa: N818 - says what is the case, like the state it stands for
+class SeparatorUnavailableError(Hmm2SongError):
     """Voices cannot be separated at all: no weights, no environment, or a worker that does not live."""
 
 

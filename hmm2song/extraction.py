@@ -20,13 +20,14 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hmm2song.dataset.separation import Separator, open_separator
+from hmm2song.audio import MAX_RECORDING_BYTES
+from hmm2song.catalog_files import sha256_of
+from hmm2song.dataset.separation import Separator, process_separator
 from hmm2song.dataset.vocal_melody import vocal_melody
 from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
 from hmm2song.melody import Melody
@@ -35,11 +36,8 @@ from hmm2song.song import Song
 from hmm2song.sources import Item
 from hmm2song.tags import song_fields
 
-MAX_RECORDING_BYTES = 2**30
-"""Largest file: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
 EXTRACTOR_VERSION = "3"
 """Part of every key: change it when extraction changes, so that older results are not used."""
-HASHED_BYTES = 2**20
 STEMS_FOLDER = "stems"
 SHARE_DIGITS = 4
 
@@ -92,11 +90,11 @@ def extract_file(item: Item, plan: Plan, known_key: str = "") -> str:
         The file cannot be opened, or is too large.
     CatalogError
         The result cannot be stored.
-    SeparatorUnavailable
+    SeparatorUnavailableError
         No recording can be separated.
     """
     content = _content_digest(item.file)
-    separator = _opened(plan.separator) if item.is_recording else None
+    separator = process_separator(plan.separator) if item.is_recording else None
     key = _digest(EXTRACTOR_VERSION, item.name, content, separator.name if separator else "")
     if key == known_key or load_result(plan.partial, key) is not None:
         return key
@@ -128,23 +126,13 @@ def load_result(partial: Path, key: str) -> Extracted | None:
         return None
 
 
-@lru_cache(maxsize=1)
-def _opened(spec: str) -> Separator:
-    """Open a separator once per process: it may hold a network of hundreds of megabytes."""
-    return open_separator(spec)
-
-
 def _content_digest(file: Path) -> str:
-    digest = hashlib.sha256()
     try:
         if file.stat().st_size > MAX_RECORDING_BYTES:
             raise ScoreError(f"larger than {MAX_RECORDING_BYTES} bytes")
-        with file.open("rb") as stream:
-            while block := stream.read(HASHED_BYTES):
-                digest.update(block)
+        return sha256_of(file)
     except OSError as error:
         raise ScoreError(f"cannot be opened ({error.strerror})") from error
-    return digest.hexdigest()
 
 
 def _digest(*parts: str) -> str:

@@ -19,7 +19,7 @@ from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
 from hmm2song.extraction import Extracted, Plan, RecordingQuality, extract_file, load_result
 from hmm2song.index_state import RememberedFile
 from hmm2song.melody import Melody
-from hmm2song.scores import ROW_FIELDS, ScoredMelody, gender_code, listed_genres
+from hmm2song.scores import ScoredMelody, with_row
 from hmm2song.song import Song
 from hmm2song.sources import Item, Listing, Skipped
 from hmm2song.workers import len_cores, map_files
@@ -117,7 +117,7 @@ def read_items(
     ------
     CatalogError
         ``workers`` is impossible, or results cannot be stored.
-    SeparatorUnavailable
+    SeparatorUnavailableError
         What is to separate the recordings is missing or broken.
     """
     before = before or Before()
@@ -175,7 +175,7 @@ def _add(
     path = item.name if previews and item.is_recording else ""
     for number, melody in enumerate(usable):
         try:
-            song = dataclasses.replace(_with_row(melody.song, item.row or {}), path=path)
+            song = dataclasses.replace(with_row(melody.song, item.row or {}), path=path)
         except (ScoreError, CatalogError) as error:
             findings.skipped.append(Skipped(item.name, str(error)))
             return
@@ -195,13 +195,3 @@ def _with_enough_voice(found: Extracted) -> tuple[list[ScoredMelody], tuple[str,
         which = f"{melody.song.id}: " if len(found.melodies) > 1 else ""
         problems.append(f"{which}{melody.melody.voiced_s:.1f} s of melody; at least {MIN_VOICED_S:.0f} s needed")
     return usable, tuple(problems)
-
-
-def _with_row(song: Song, row: Mapping[str, str]) -> Song:
-    """Return the song with what the row states in place of what its file states."""
-    changes = {column: row[column] for column in ROW_FIELDS if row.get(column)}
-    if "genre" in changes:
-        changes["genre"] = listed_genres(changes["genre"])
-    if "gender" in changes:
-        changes["gender"] = gender_code(changes["gender"])
-    return dataclasses.replace(song, **changes)

@@ -35,12 +35,7 @@ from hmm2song.gathering import Before, Findings, Found, read_items
 from hmm2song.index_state import RememberedFile, RememberedSong, read_state, state_text
 from hmm2song.melody import Melody
 from hmm2song.song import Song
-from hmm2song.sources import AUDIO_SUFFIXES, INFO_NAME, MAX_TABLE_BYTES, Skipped, list_source, read_table
-
-__all__ = [
-    "AUDIO_SUFFIXES", "INFO_NAME", "MAX_TABLE_BYTES", "SKIPPED_NAME", "IndexOptions", "IndexReport", "Skipped",
-    "Warned", "index", "read_table",
-]  # fmt: skip
+from hmm2song.sources import Skipped, first_reasons, list_source
 
 SKIPPED_COLUMNS = ("path", "reason")
 REPORT_COLUMNS = ("path", "id", "voiced_share", "separated", "warnings")
@@ -142,7 +137,7 @@ def index(
     ------
     CatalogError
         The source cannot be read or holds no usable melody, or ``out`` must not be overwritten.
-    SeparatorUnavailable
+    SeparatorUnavailableError
         What is to separate the recordings is missing or broken.
     """
     source, place, options = Path(source), Place.of(out), options or IndexOptions()
@@ -153,7 +148,7 @@ def index(
     plan = Plan(place.partial, options.separator, options.stems_cache)
     findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)), before)
     if not findings.songs:
-        reasons = "; ".join(f"{entry.path}: {entry.reason}" for entry in findings.skipped[:3])
+        reasons = first_reasons(findings.skipped)
         raise CatalogError(f"no melody found in {source.name or source} ({reasons or 'no score or recording in it'})")
     catalog = _put_together(findings.songs, encoder, before, progress)
     beside = _files_beside(findings, catalog.songs)

@@ -15,7 +15,6 @@ rather than of all, which spares a third of the embeddings; convolutions run in 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,12 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from hmm2song.conv_subnet import DIM, N_CHANNELS, ConvSubnet, as_tensor, triplet_loss
 from hmm2song.dataset.clips import KINDS, ClipSet
 from hmm2song.errors import ModelError
+from hmm2song.snapshot import Snapshot
 
 HUM_KINDS = KINDS[1:]
 """The five filters that stand for hums."""
@@ -164,12 +162,8 @@ class MelLearner:
 
     def save(self, path: Path) -> None:
         """Write a snapshot; a crash while writing leaves the former one."""
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
         told = {"recipe": self._told_recipe(), "epoch": str(self.epoch)}
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path.with_suffix(".new"), told)
-        os.replace(path.with_suffix(".new"), path)
+        Snapshot.of(self.network, self.optimizer, told).save(path)
 
     def resume(self, path: Path) -> None:
         """Continue from a snapshot of the same recipe, seed and clips.
@@ -178,21 +172,11 @@ class MelLearner:
         ------
         ModelError
         """
-        try:
-            with safe_open(path, "pt") as file:
-                told, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ModelError(f"{path.name} is damaged ({error}); delete it to train anew") from error
-        if told is None or told.get("recipe") != self._told_recipe():
+        snapshot = Snapshot.load(path)
+        if snapshot.told.get("recipe") != self._told_recipe():
             raise ModelError(f"{path} is of another recipe, seed or dataset; delete it or choose another folder")
-        self.network.load_state_dict({name: tensors[f"network.{name}"] for name in self.network.state_dict()})
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, moment = name.split(".")
-                moments.setdefault(int(number), {})[moment] = tensor
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        self.epoch = int(told["epoch"])
+        snapshot.restore(self.network, self.optimizer)
+        self.epoch = int(snapshot.told["epoch"])
 
     def _learn(self, batch: np.ndarray, rng: np.random.Generator) -> float:
         """Take one step on hums (n, 2) and return its loss."""

@@ -7,7 +7,7 @@ unvoiced (reverberation tails have a pitch too), and whistles are tracked an oct
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +29,6 @@ WHISTLE_ABOVE_HZ = 650.0
 """Median pitch above which a track is a whistle; hums and songs by untrained voices stay below."""
 MOSTLY_VOICED = 0.3
 """A track with a smaller voiced share than this may have missed a whistle."""
-RESULT_ARRAYS = ("timestamps", "pitch_hz", "confidence", "loudness_db")
 MIN_VOICED_RUN_S = 0.06
 """Shorter voiced islands are clicks and breath."""
 PIECE_S = 5.0
@@ -116,7 +115,8 @@ def _heard(samples: np.ndarray) -> PitchResult:
     stream, n_piece = _detector().stream(), round(PIECE_S * SAMPLE_RATE_HZ)
     pieces = [stream.push(samples[at : at + n_piece], SAMPLE_RATE_HZ) for at in range(0, len(samples), n_piece)]
     pieces.append(stream.flush())
-    return PitchResult(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in RESULT_ARRAYS))
+    names = [array.name for array in fields(PitchResult)]
+    return PitchResult(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
 
 
 def _drop_short_runs(voiced: np.ndarray, min_frames: int) -> np.ndarray:

@@ -28,13 +28,14 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
+from hmm2song.korean import HANGUL
 from hmm2song.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.notation import abc, midi, musicxml
 from hmm2song.notation.bars import MAX_NOTES, Note
@@ -53,7 +54,6 @@ ROW_FIELDS = (
     "credit"
 )  # fmt: skip
 """Fields of a song that a row may state; ``artist`` is read as author, as a score has no singer."""
-_HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 _LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
 
 
@@ -145,6 +145,24 @@ def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
     return Song(**{"id": own_id or "untitled", "title": title, **{key: text for key, text in fields.items() if text}})
 
 
+def with_row(song: Song, row: Mapping[str, str]) -> Song:
+    """Return the song with what a row of a table states in place of what its file states.
+
+    Raises
+    ------
+    ScoreError
+        A gender that is none.
+    CatalogError
+        A field is too long.
+    """
+    stated = {column: row[column] for column in ROW_FIELDS if row.get(column)}
+    if "genre" in stated:
+        stated["genre"] = listed_genres(stated["genre"])
+    if "gender" in stated:
+        stated["gender"] = gender_code(stated["gender"])
+    return replace(song, **stated)
+
+
 def _reader_of(name: str) -> Callable[[BinaryIO, _Found], None] | None:
     return next((reader for suffix, reader in _READERS.items() if name.endswith(suffix)), None)
 
@@ -203,7 +221,7 @@ def _abc_fields(tune: abc.Tune) -> dict[str, str]:
     titles, transcriptions = tune.texts("T"), tune.texts("Z")
     return {
         "title": next(iter(titles), ""),
-        "title_ko": next((title for title in titles[1:] if _HANGUL.search(title)), ""),
+        "title_ko": next((title for title in titles[1:] if HANGUL.search(title)), ""),
         "author": ", ".join(tune.texts("C")),
         "genre": listed_genres(",".join(tune.texts("G"))),
         "year": next(iter(tune.texts("D")), ""),

@@ -80,7 +80,7 @@ class Ranking:
     def best_of_songs(self, score: np.ndarray) -> np.ndarray:
         """Return which placements are their song's best by ``score`` (n_ranked,), in the order of the ranking."""
         best_first = np.argsort(-score, kind="stable")
-        return np.sort(best_first[np.unique(self.song[best_first], return_index=True)[1]])
+        return np.sort(best_first[first_of_each(self.song[best_first])])
 
     def take(self, chosen: np.ndarray) -> Ranking:
         """Return the placements ``chosen``."""
@@ -177,7 +177,7 @@ class MelodySearch:
         coarse = self._place_coarsely(hum, songs, start, stop)
         order = np.argsort(coarse.cost_st, kind="stable")
         order = order[coarse.cost_st[order] < INFINITE_COST]
-        best_of_song = order[np.sort(np.unique(songs[order], return_index=True)[1])]
+        best_of_song = order[first_of_each(songs[order])]
         promising = order[order < n_promising]
         kept = np.concatenate((promising, best_of_song[~np.isin(best_of_song, promising)]))[:N_REFINED]
         regions = self._regions(hum, songs[kept], coarse, kept)
@@ -240,6 +240,11 @@ class MelodySearch:
             lowest_key_st=key_st - np.float32(FINE_KEY_REACH_ST),
             highest_key_st=key_st + np.float32(FINE_KEY_REACH_ST),
         )
+
+
+def first_of_each(keys: np.ndarray) -> np.ndarray:
+    """Return where each key stands first, in that order; ``keys`` has shape (n,), or (k, n) if a column is a key."""
+    return np.sort(np.unique(keys, axis=-1, return_index=True)[1])
 
 
 def _reach_frames(hum: FilledContour, speed: float, rate_hz: float) -> int:

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.errors import CatalogError
 from hmm2song.scores import is_score
 from hmm2song.song import safe_relative_path
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm"})
 INFO_NAME = "info.csv"
 MAX_TABLE_BYTES = 256 * 2**20
 
@@ -35,6 +35,11 @@ class Skipped:
 
     path: str
     reason: str
+
+
+def first_reasons(skipped: Sequence[Skipped]) -> str:
+    """Return why the first three of what was left out were, in a line."""
+    return "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
 
 
 @dataclass(frozen=True)

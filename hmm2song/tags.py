@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tinytag import TinyTag, TinyTagException
 
+from hmm2song.korean import from_cp949
 from hmm2song.scores import listed_genres
 
 MAX_TAG_CHARS = 300
@@ -36,7 +37,6 @@ _LICENCE = re.compile(
 _TRACK_NUMBER = re.compile(r"^(?:\(?(?:\d{1,2}-)?\d{1,3}\)?\s*[-._)]+\s*|0\d{1,2}\s+)(?=[^\s\d])")
 _NAME_BREAK = re.compile(r"\s+[-–—]\s+")
 _YEAR = re.compile(r"\b(1[5-9]|20)\d{2}\b")
-_HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,7 @@ def _clean(text: str | None) -> str:
         for letter in (text or "")[: 10 * MAX_TAG_CHARS]
         if letter.isspace() or unicodedata.category(letter) not in _INVISIBLE
     )
-    return unicodedata.normalize("NFC", " ".join(_from_cp949(visible).split()))[:MAX_TAG_CHARS].strip()
-
-
-def _from_cp949(text: str) -> str:
-    """Return Korean text whose CP949 bytes a program took for Latin-1 as it was meant; any other text as it is."""
-    try:
-        meant = text.encode("latin-1").decode("cp949")
-    except UnicodeError:
-        return text
-    return meant if _HANGUL.search(meant) else text
+    return unicodedata.normalize("NFC", " ".join(from_cp949(visible).split()))[:MAX_TAG_CHARS].strip()
 
 
 def _genres(text: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from hmm2song.encoder import MelodyEncoder, WindowConfig
 from hmm2song.index import WindowIndex, WindowRanges
 from hmm2song.melody import FRAME_RATE_HZ
-from hmm2song.search import Proposals
+from hmm2song.search import Proposals, first_of_each
 from hmm2song.song import SongFilter
 from hmm2song.windows import FilledContour
 
@@ -118,7 +118,7 @@ def _collect(
     chosen = strongest[np.argsort(-evidence, kind="stable")]
     # of two places that share their evidence the better one remains: as many others can be looked at
     exact = np.stack((song[chosen], start_s[chosen], speed[chosen]))
-    chosen = chosen[np.sort(np.unique(exact, axis=1, return_index=True)[1])]
+    chosen = chosen[first_of_each(exact)]
     return Proposals(song[chosen], start_s[chosen], np.asarray(VOTE_SPEEDS)[speed[chosen]])
 
 

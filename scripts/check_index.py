@@ -74,7 +74,11 @@ def check(folder: Path, n_good: int, n_broken: int, workers: int | None) -> Inde
     makers = [MAKERS[number % len(MAKERS)] for number in range(n_broken)]
     broken = [make(music / f"broken-{number:03d}", random.Random(number)) for number, make in enumerate(makers)]
     with tqdm(total=n_good + n_broken, desc="reading", file=sys.stderr, disable=None) as bar:
-        show = lambda step, done, _: bar.update(done - bar.n) if step == "read" else None  # noqa: E731
+
+        def show(step: str, done: int, _: int) -> None:
+            if step == "read":
+                bar.update(done - bar.n)
+
         report = index(music, folder / "catalog", default_encoder(), workers, show)
     indexed = {song.id for song in report.catalog.songs}
     listed = sorted(skipped.path for skipped in report.skipped)

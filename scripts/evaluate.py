@@ -40,6 +40,7 @@ from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog import Catalog
 from hmm2song.conv_subnet import DISTANCES
 from hmm2song.dataset.clips import ClipSet
+from hmm2song.dataset.mel import load_librosa
 from hmm2song.encoder import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
@@ -190,6 +191,7 @@ def read_query(row: dict, path: Path, number: int) -> Query:
 def open_engine(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> Recognizer | MelEngine:
     """Build or load what is to be measured; what is wrong with unusable songs goes to ``skipped``."""
     if options.engine == "mel":
+        load_librosa()  # every hum needs it: better missed now than at the first one
         clips = ClipSet.open(options.clips)
         with tqdm(total=len(clips), desc="gallery", unit=" clips") as bar:
             embed = embedding_of(options.network)

@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.dataset.info_csv import write_whole
 from hmm2song.dataset.separation import USAGE, Separator, Stems, open_separator
-from hmm2song.errors import AudioError, Hmm2SongError, SeparatorUnavailable
-from hmm2song.indexing import AUDIO_SUFFIXES
+from hmm2song.errors import AudioError, Hmm2SongError, SeparatorUnavailableError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -97,10 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(music: Path, out: Path, backend: str, n_workers: int, threads: int) -> int:
     """Separate everything; return the exit status."""
     if backend == "none" or backend.startswith("stems:"):
-        raise SeparatorUnavailable(f"the backend {backend!r} separates nothing; give an onnx or spleeter one")
+        raise SeparatorUnavailableError(f"the backend {backend!r} separates nothing; give an onnx or spleeter one")
     files = find_recordings(music, out)
     if not files:
-        raise SeparatorUnavailable(f"there is no recording in {str(music)!r} ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        suffixes = ", ".join(sorted(AUDIO_SUFFIXES))
+        raise SeparatorUnavailableError(f"there is no recording in {str(music)!r} ({suffixes})")
     separators = [open_separator(backend, threads) for _ in range(min(n_workers, len(files)))]
     results = separate_all(files, music, out, separators)
     skipped = [(file, str(result)) for file, result in results.items() if isinstance(result, AudioError)]
@@ -118,7 +119,7 @@ def run(music: Path, out: Path, backend: str, n_workers: int, threads: int) -> i
 def find_recordings(music: Path, out: Path) -> list[Path]:
     """Return the recordings of a folder in sorted order, without hidden files and without what lies in ``out``."""
     if not music.is_dir():
-        raise SeparatorUnavailable(f"there is no folder {str(music)!r}; check the name")
+        raise SeparatorUnavailableError(f"there is no folder {str(music)!r}; check the name")
     found = []
     for parent, folders, names in os.walk(music):
         folders[:] = [

@@ -43,7 +43,7 @@ from hmm2song.dataset.spleeter_backend import (
     python_of,
     spleeter_home,
 )
-from hmm2song.errors import Hmm2SongError, SeparatorUnavailable
+from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -109,7 +109,7 @@ def is_complete(model: Path) -> bool:
     """Tell whether a folder holds a checkpoint."""
     try:
         return bool(checkpoint_files(model))
-    except SeparatorUnavailable:
+    except SeparatorUnavailableError:
         return False
 
 
@@ -127,7 +127,7 @@ def download(url: str, archive: Path) -> Path:
     if archive.is_file() and sha256_of(archive) == WEIGHTS_SHA256:
         return archive
     if not url.startswith(("https://", "http://")):
-        raise SeparatorUnavailable(f"{url!r} is no web address; give a local archive or folder as --weights")
+        raise SeparatorUnavailableError(f"{url!r} is no web address; give a local archive or folder as --weights")
     partial = archive.with_name(f"{archive.name}.partial")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, partial.open("wb") as file:
@@ -137,7 +137,7 @@ def download(url: str, archive: Path) -> Path:
                     file.write(block)
                     display.update(len(block))
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"the weights cannot be downloaded from {url} ({error}); try a mirror with --url, or get 2stems.tar.gz "
             "elsewhere and give it as --weights"
         ) from error
@@ -148,10 +148,10 @@ def download(url: str, archive: Path) -> Path:
 def extract(archive: Path, staging: Path) -> None:
     """Extract the files of Spleeter's archive, having compared its checksum."""
     if not archive.is_file():
-        raise SeparatorUnavailable(f"there is no folder or archive {str(archive)!r}; check --weights")
+        raise SeparatorUnavailableError(f"there is no folder or archive {str(archive)!r}; check --weights")
     found = sha256_of(archive)
     if found != WEIGHTS_SHA256:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"{archive.name} is not Spleeter's archive: its SHA-256 is {found}, expected is {WEIGHTS_SHA256}; "
             "download it again"
         )
@@ -186,7 +186,7 @@ def find_python() -> str:
     for name in PYTHONS:
         if found := shutil.which(name):
             return found
-    raise SeparatorUnavailable(
+    raise SeparatorUnavailableError(
         f"Spleeter needs Python 3.10 or 3.11, and neither {' nor '.join(PYTHONS)} is here; install one "
         "(for example: uv python install 3.11) and name it with --python"
     )
@@ -196,7 +196,9 @@ def call(command: Sequence[str]) -> None:
     """Run a command whose output the user may see."""
     done = subprocess.run(command, check=False)
     if done.returncode != 0:
-        raise SeparatorUnavailable(f"{' '.join(command)} failed with status {done.returncode}; its message is above")
+        raise SeparatorUnavailableError(
+            f"{' '.join(command)} failed with status {done.returncode}; its message is above"
+        )
 
 
 def try_out(python: Path, model: Path) -> None:

@@ -9,7 +9,8 @@ training choose the checkpoint: hums of them are looked up among all their windo
 
 Only melodies that may be trained on are used: `in_benchmark` false, no research-only source, none listed in --exclude.
 Every step draws its chance from the seed and the step's number, so a run that is interrupted and started again with the
-same command continues as if nothing had happened. It uses a GPU if there is one.
+same command continues as if nothing had happened (to the bit with one thread, OMP_NUM_THREADS=1; several add up in
+any order). It uses a GPU if there is one.
 
     python scripts/train.py --recipe mel --clips DATASET --out mel_model
 
@@ -23,7 +24,6 @@ import argparse
 import gzip
 import json
 import math
-import os
 import sys
 import time
 import zlib
@@ -35,8 +35,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
@@ -49,6 +47,7 @@ from hmm2song.mel_training import SMOKE, MelRecipe, train_conv_subnet
 from hmm2song.melody import FRAME_RATE_HZ, melody_from_notes
 from hmm2song.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.singer import Singer, hum_contour
+from hmm2song.snapshot import Snapshot
 from hmm2song.windows import FilledContour, fill_rests, sample_windows
 
 VALIDATION_SEED = 12345
@@ -133,8 +132,14 @@ class Batch:
 
 
 def read_ids(path: Path) -> frozenset[str]:
-    """Read the first column of a TSV."""
-    return frozenset(line.split("\t")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    """Read the ids of songs (.jsonl), or the first column of a TSV."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if path.suffix == ".jsonl":
+            return frozenset(str(json.loads(line)["id"]) for line in lines if line.strip())
+        return frozenset(line.split("\t")[0].strip() for line in lines)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Hmm2SongError(f"{path.name} is no list of songs ({error!r:.100})") from error
 
 
 def read_songs(path: Path, excluded: frozenset[str]) -> Iterator[tuple[str, Song]]:
@@ -321,33 +326,17 @@ class Learner:
 
     def save(self, path: Path) -> None:
         """Write a snapshot; a crash while writing leaves the former one."""
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors["log_scale"] = self.log_scale.detach()
-        for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
         told = {"recipe": self._told_recipe(), "step": str(self.step), "best": repr(self.best)}
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path.with_suffix(".new"), told)
-        os.replace(path.with_suffix(".new"), path)
+        Snapshot.of(self.network, self.optimizer, told, {"log_scale": self.log_scale}).save(path)
 
     def resume(self, path: Path) -> None:
         """Continue from a snapshot of the same recipe and seed."""
-        try:
-            with safe_open(path, "pt") as file:
-                told, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise Hmm2SongError(f"{path.name} is damaged ({error}); delete it to train anew") from error
-        if told is None or told.get("recipe") != self._told_recipe():
+        snapshot = Snapshot.load(path)
+        if snapshot.told.get("recipe") != self._told_recipe():
             raise Hmm2SongError(f"{path} is the snapshot of another recipe or seed; delete it or choose another --out")
-        network = {name: tensors[f"network.{name}"] for name in self.network.state_dict()}
-        self.network.load_state_dict(network)
-        self.log_scale.data.copy_(tensors["log_scale"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, moment = name.split(".")
-                moments.setdefault(int(number), {})[moment] = tensor
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        self.step, self.best = int(told["step"]), float(told["best"])
+        snapshot.restore(self.network, self.optimizer)
+        self.log_scale.data.copy_(snapshot.tensors["log_scale"])
+        self.step, self.best = int(snapshot.told["step"]), float(snapshot.told["best"])
 
     def _told_recipe(self) -> str:
         return json.dumps({"seed": self.seed, **asdict(self.recipe)})
@@ -436,7 +425,14 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--recipe", choices=["melody", "mel"], default="melody", help="what to train")
     parser.add_argument("--melodies", type=Path, help="melodies as JSON lines (.gz too)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--exclude", type=Path, help="table (TSV) whose first column holds ids never to train on")
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="IDS",
+        help="ids never to train on: first column of a TSV, or songs as JSON lines (.jsonl); repeatable",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=positive, help=f"train shorter or longer than {Recipe.n_steps} steps")
     parser.add_argument("--window-s", type=float, default=shipped.windows.window_s, help="length of a window")
@@ -479,7 +475,7 @@ def train_mel(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace, recipe: Recipe) -> None:
     """Train, or continue, until the last step; keep the best encoder in the output folder."""
-    excluded = read_ids(options.exclude) if options.exclude else frozenset()
+    excluded = frozenset[str]().union(*map(read_ids, options.exclude))
     limit = 64 if options.smoke else None
     songs, held_out = read_melodies(options.melodies, excluded, limit)
     validation = Validation.make(held_out, recipe)

@@ -12,10 +12,11 @@ import soundfile
 
 from hmm2song import extraction, gathering
 from hmm2song.catalog import Catalog
+from hmm2song.dataset import separation
 from hmm2song.dataset.separation import Stems, open_separator
 from hmm2song.dataset.vocal_melody import VocalMelody
 from hmm2song.encoder import default_encoder
-from hmm2song.errors import CatalogError, SeparationError, SeparatorUnavailable
+from hmm2song.errors import CatalogError, SeparationError, SeparatorUnavailableError
 from hmm2song.indexing import IndexOptions, index
 
 ROOT = Path(__file__).parent.parent
@@ -80,11 +81,11 @@ class Recorder:
 @pytest.fixture
 def separator(monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(extraction, "open_separator", recorder)
+    monkeypatch.setattr(separation, "open_separator", recorder)
     monkeypatch.setattr(gathering, "open_separator", recorder)
-    extraction._opened.cache_clear()
+    separation.process_separator.cache_clear()
     yield recorder
-    extraction._opened.cache_clear()
+    separation.process_separator.cache_clear()
 
 
 def make(music, out, **options):
@@ -212,17 +213,17 @@ def test_an_interrupted_run_separates_nothing_twice(music, tmp_path, separator, 
 
 def test_a_missing_separator_ends_the_run_before_it_starts(music, tmp_path):
     for spec in ("nonsense", f"stems:{tmp_path / 'nowhere'}"):
-        with pytest.raises(SeparatorUnavailable):
+        with pytest.raises(SeparatorUnavailableError):
             make(music, tmp_path / "out", separator=spec)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_separator_that_breaks_ends_the_run(music, tmp_path, separator, monkeypatch):
     def broken(*_):
-        raise SeparatorUnavailable("the worker does not live")
+        raise SeparatorUnavailableError("the worker does not live")
 
     monkeypatch.setattr(separator, "separate", broken)
-    with pytest.raises(SeparatorUnavailable, match="does not live"):
+    with pytest.raises(SeparatorUnavailableError, match="does not live"):
         make(music, tmp_path / "out", separator="fake")
 
 

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-librosa = pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
-
-from hmm2song.dataset.accompaniment import best_shift, moved, read_mono, read_pair  # noqa: E402 - it needs librosa
-from hmm2song.dataset.full_input import (  # noqa: E402
+from hmm2song.dataset.accompaniment import best_shift, moved, read_mono, read_pair
+from hmm2song.dataset.full_input import (
     BLOCK_SAMPLES,
     Rule,
     block_means,
@@ -20,11 +18,13 @@ from hmm2song.dataset.full_input import (  # noqa: E402
     voiced_by_amplitude,
     voiced_by_difference,
 )
-from hmm2song.dataset.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted  # noqa: E402
-from hmm2song.dataset.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel  # noqa: E402
-from hmm2song.dataset.segments import HOP_SAMPLES, segments  # noqa: E402
-from hmm2song.dataset.separation import Stems  # noqa: E402
-from hmm2song.errors import AudioError  # noqa: E402
+from hmm2song.dataset.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
+from hmm2song.dataset.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel
+from hmm2song.dataset.segments import HOP_SAMPLES, segments
+from hmm2song.dataset.separation import Stems
+from hmm2song.errors import AudioError
+
+librosa = pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
 
 HALF_STEP = 0.5 / 2**15
 """Half a step of 16 bits: what writing FLAC costs at most."""

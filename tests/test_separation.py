@@ -32,7 +32,7 @@ from hmm2song.dataset.segmentwise import overlap_add, separate_in_segments
 from hmm2song.dataset.separation import open_separator
 from hmm2song.dataset.stereo import stereo_blocks
 from hmm2song.dataset.voice_check import FAINT_DB, VoiceCheck
-from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailable
+from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "separate.py"
@@ -296,7 +296,7 @@ def test_leftovers_of_killed_runs_are_removed_in_time(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SeparatorUnavailable, match="cannot write"):
+    with pytest.raises(SeparatorUnavailableError, match="cannot write"):
         separate_in_segments(Stub(lowpass), "stub", write_song(tmp_path / "song.wav"), tmp_path / "file" / "out")
 
 
@@ -405,7 +405,7 @@ def test_other_stems_have_another_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["", "nothing", "stems", "stems:", "stems:no/such/folder", "onnx", "onnx:", "none:x"])
 def test_impossible_backends_are_refused(spec: str) -> None:
-    with pytest.raises(SeparatorUnavailable):
+    with pytest.raises(SeparatorUnavailableError):
         open_separator(spec)
 
 
@@ -474,10 +474,10 @@ def test_other_models_and_files_are_refused(tmp_path: Path) -> None:
         factor = np.ones((1, N_SOURCES, 1, 1)) if name == "mono" else factor
         write_model(tmp_path / f"{name}.onnx", [(in_shape, factor, out_shape)])
     for name in ("garbage", "empty", *shapes):
-        with pytest.raises(SeparatorUnavailable, match=rf"{name}\.onnx"):
+        with pytest.raises(SeparatorUnavailableError, match=rf"{name}\.onnx"):
             open_separator(f"onnx:{tmp_path / name}.onnx")
     for source in ("no/such/model.onnx", "nothing", "a/b/c"):
-        with pytest.raises(SeparatorUnavailable, match="no model file"):
+        with pytest.raises(SeparatorUnavailableError, match="no model file"):
             open_separator(f"onnx:{source}")
 
 
@@ -502,12 +502,12 @@ def test_weights_from_the_hub_also_offline(
 
 
 def test_what_the_hub_lacks_is_said(hub: StandIn) -> None:
-    with pytest.raises(SeparatorUnavailable, match="no/such cannot be downloaded"):
+    with pytest.raises(SeparatorUnavailableError, match="no/such cannot be downloaded"):
         open_separator("onnx:no/such")
     hub.files |= {"other.onnx": b"x"}
-    with pytest.raises(SeparatorUnavailable, match="holds 2"):
+    with pytest.raises(SeparatorUnavailableError, match="holds 2"):
         open_separator(f"onnx:{REPOSITORY}")
-    with pytest.raises(SeparatorUnavailable, match="not a valid"):
+    with pytest.raises(SeparatorUnavailableError, match="not a valid"):
         open_separator("onnx:a--b/c..d")
 
 

@@ -37,7 +37,7 @@ from hmm2song.dataset.spleeter_backend import (
     checkpoint_files,
     model_folder,
 )
-from hmm2song.errors import SeparationError, SeparatorUnavailable
+from hmm2song.errors import SeparationError, SeparatorUnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE_WORKER = """
@@ -185,7 +185,7 @@ def test_a_worker_that_always_dies_fails_the_recording_then_the_run(
     for _ in range(MAX_FAILED_RECORDINGS - 1):
         with pytest.raises(SeparationError, match=r"song\.wav.*status 1 \(ResourceExhaustedError: out of memory\)"):
             separator.separate(song, tmp_path / "out")
-    with pytest.raises(SeparatorUnavailable, match=f"{MAX_FAILED_RECORDINGS} recordings in a row"):
+    with pytest.raises(SeparatorUnavailableError, match=f"{MAX_FAILED_RECORDINGS} recordings in a row"):
         separator.separate(song, tmp_path / "out")
     assert len(pids(fake)) == 2 * MAX_FAILED_RECORDINGS
     (fake / "die").unlink()
@@ -213,7 +213,7 @@ def test_a_worker_that_does_not_start_ends_the_run(
 ) -> None:
     tell(fake, behaviour)
     separator._model._start_timeout_s = 0.5 if "hang" in behaviour else 20.0
-    with pytest.raises(SeparatorUnavailable, match=reason):
+    with pytest.raises(SeparatorUnavailableError, match=reason):
         separator.separate(write_song(tmp_path / "song.wav", 1.0), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -268,7 +268,7 @@ def test_incomplete_weights_are_refused_before_spleeter_starts(
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    with pytest.raises(SeparatorUnavailable, match=rf"weights.*{name}|'{name}'.*names no checkpoint"):
+    with pytest.raises(SeparatorUnavailableError, match=rf"weights.*{name}|'{name}'.*names no checkpoint"):
         open_separator(f"spleeter:{folder}")
 
 
@@ -277,10 +277,10 @@ def test_no_weights_and_no_environment_are_told_apart(tmp_path: Path, monkeypatc
     monkeypatch.delenv(PYTHON_VARIABLE, raising=False)
     monkeypatch.delenv(MODEL_VARIABLE, raising=False)
     (tmp_path / "home" / "models" / "2stems").mkdir(parents=True)  # what Spleeter's failed download leaves
-    with pytest.raises(SeparatorUnavailable, match=r"no weights.*setup_spleeter\.py"):
+    with pytest.raises(SeparatorUnavailableError, match=r"no weights.*setup_spleeter\.py"):
         open_separator("spleeter")
     monkeypatch.setenv(MODEL_VARIABLE, str(write_weights(tmp_path / "mine")))
-    with pytest.raises(SeparatorUnavailable, match=r"environment is missing.*setup_spleeter\.py"):
+    with pytest.raises(SeparatorUnavailableError, match=r"environment is missing.*setup_spleeter\.py"):
         open_separator("spleeter")
     monkeypatch.setenv(PYTHON_VARIABLE, sys.executable)
     assert open_separator("spleeter").name.startswith("spleeter-")
@@ -292,7 +292,7 @@ def test_the_real_worker_script_in_an_environment_without_spleeter(tmp_path: Pat
     if importlib.util.find_spec("tensorflow") is not None:
         pytest.skip("TensorFlow is here")
     separator = SpleeterSeparator.open(write_weights(tmp_path / "2stems"), python=Path(sys.executable))
-    with pytest.raises(SeparatorUnavailable, match="No module named 'tensorflow'"):
+    with pytest.raises(SeparatorUnavailableError, match="No module named 'tensorflow'"):
         separator.start()
 
 
@@ -363,7 +363,7 @@ def test_downloaded_weights_are_checked_and_placed(
 ) -> None:
     model = tmp_path / "home" / "models" / "2stems"
     for content, reason in [(b"", "404"), (archive.read_bytes()[:-9], "SHA-256")]:
-        with pytest.raises(SeparatorUnavailable, match=reason):
+        with pytest.raises(SeparatorUnavailableError, match=reason):
             setup.place_weights(model, None, server(content))
         assert not setup.is_complete(model)
     setup.place_weights(model, None, server(archive.read_bytes()))
@@ -376,7 +376,7 @@ def test_given_weights_are_checked_and_placed(tmp_path: Path, setup: ModuleType,
     model = tmp_path / "home" / "models" / "2stems"
     (tmp_path / "other.tar.gz").write_bytes(b"something else")
     for given, reason in [("other.tar.gz", "SHA-256"), ("none.tar.gz", "no folder or archive"), ("home", "no weights")]:
-        with pytest.raises(SeparatorUnavailable, match=reason):
+        with pytest.raises(SeparatorUnavailableError, match=reason):
             setup.place_weights(model, tmp_path / given, "")
     for given in (archive, tmp_path / "packed"):
         setup.place_weights(model, given, "")

@@ -16,7 +16,6 @@ anything is used.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hmm2song.catalog_files import sha256_of
 from hmm2song.dataset.mel import N_FRAMES, N_MELS
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.song import Song
@@ -149,12 +149,6 @@ class ClipSet:
         """
         for name in DATA_FILES:
             _check_sum(self.folder / name, self.about)
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_about(folder: Path) -> dict:

@@ -6,16 +6,15 @@ folder have the same ids. Scores are left out: they have no sound.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hmm2song.catalog_editing import with_unique_ids
 from hmm2song.errors import CatalogError, ScoreError
-from hmm2song.scores import ROW_FIELDS, gender_code, listed_genres, song_of
+from hmm2song.scores import song_of, with_row
 from hmm2song.song import Song
-from hmm2song.sources import Item, Skipped, list_source
+from hmm2song.sources import Item, Skipped, first_reasons, list_source
 from hmm2song.tags import song_fields
 
 
@@ -62,7 +61,7 @@ def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
         except (ScoreError, CatalogError) as error:
             skipped.append(Skipped(item.name, str(error)))
     if not recorded:
-        reasons = "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
+        reasons = first_reasons(skipped)
         raise CatalogError(f"no recording found in {source.name or source} ({reasons or 'none is named like one'})")
     songs = with_unique_ids([one.song for one in recorded])
     return Collection(
@@ -73,9 +72,4 @@ def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
 def _song(item: Item) -> Song:
     """Return what is known of a song: its row says more than its tags, these more than its name."""
     song = song_of({**song_fields(item.file, item.name), "path": item.name}, item.name)
-    stated = {column: text for column in ROW_FIELDS if (text := (item.row or {}).get(column))}
-    if "genre" in stated:
-        stated["genre"] = listed_genres(stated["genre"])
-    if "gender" in stated:
-        stated["gender"] = gender_code(stated["gender"])
-    return dataclasses.replace(song, **stated)
+    return with_row(song, item.row or {})

@@ -22,9 +22,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing import MAX_TABLE_BYTES
 from hmm2song.scores import gender_code, listed_genres
 from hmm2song.song import Song, safe_relative_path
+from hmm2song.sources import MAX_TABLE_BYTES
 
 COLUMNS = ("id", "Title", "Singer", "Lyric", "genre", "path", "gender")
 OWN_ID_PREFIX = "own-"

@@ -31,9 +31,10 @@ import numpy as np
 from rapidfuzz import fuzz, process
 from tinytag import TinyTag, TinyTagException
 
+from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.dataset.info_csv import Row
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing import AUDIO_SUFFIXES
+from hmm2song.korean import HANGUL, from_cp949
 from hmm2song.song import safe_relative_path
 
 MIN_TITLE = 0.85
@@ -67,7 +68,6 @@ _TRAILING_CREDIT = re.compile(r"\s(feat|ft|featuring|prod)\b\.?\s.*$", re.IGNORE
 _ARTIST_BREAKS = re.compile(r"[,&;/()\[\]·、]|\s(?:feat|ft|featuring|with|and|x|vs)\b\.?\s*", re.IGNORECASE)
 _TRACK_NUMBER = re.compile(r"^\(?(?:\d{1,2}-)?\d{1,3}\)?(?:\s*[-._)]+\s*|\s+)")
 _NAME_BREAK = re.compile(r"\s+[-–—]\s+|_-_")
-_HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 
 
 class MusicFolderError(Hmm2SongError):
@@ -191,7 +191,7 @@ def read_track(file: Path, folder: Path) -> Track:
     readings = []
     if title:
         readings = [Reading(title, artist, TAGS)]
-        if (repaired := (_from_cp949(title), _from_cp949(artist))) != (title, artist):
+        if (repaired := (from_cp949(title), from_cp949(artist))) != (title, artist):
             readings.append(Reading(*repaired, TAGS))
     path = file.relative_to(folder).as_posix()
     readings += [reading for reading in readings_of_name(path) if reading.artist or not (title and artist)]
@@ -214,15 +214,6 @@ def readings_of_name(path: str) -> list[Reading]:
         else:
             readings += [Reading(first, ", ".join(folders[-2:]), FOLDER_NAMES), Reading(first, "", FILE_NAME)]
     return [reading for reading in dict.fromkeys(readings) if reading.title]
-
-
-def _from_cp949(text: str) -> str:
-    """Return text whose CP949 bytes were taken for Latin-1 as it was meant; any other text as it is."""
-    try:
-        meant = text.encode("latin-1").decode("cp949")
-    except UnicodeError:
-        return text
-    return meant if _HANGUL.search(meant) else text
 
 
 # The matching -------------------------------------------------------------------------------------------------
@@ -319,7 +310,7 @@ def _by_title(names: Sequence[_Name]) -> dict[str, list[_Name]]:
 
 def _contradicts(song: _Name, reading: _Name) -> bool:
     """Tell whether version or artist, where the artists share a script, speak against the same title."""
-    own, others = ({bool(_HANGUL.search(artist)) for artist in name.artists} for name in (song, reading))
+    own, others = ({bool(HANGUL.search(artist)) for artist in name.artists} for name in (song, reading))
     return song.versions != reading.versions or bool(own & others)
 
 

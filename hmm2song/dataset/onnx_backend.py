@@ -31,7 +31,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from hmm2song.dataset.segmentwise import separate_in_segments
 from hmm2song.dataset.separation import Progress, Stems, weights_digest
-from hmm2song.errors import SeparationError, SeparatorUnavailable
+from hmm2song.errors import SeparationError, SeparatorUnavailableError
 from hmm2song.hub import HUB_TIMEOUT_S
 
 RATE_HZ = 44100
@@ -81,14 +81,14 @@ class OnnxSeparator:
 
         Raises
         ------
-        SeparatorUnavailable
+        SeparatorUnavailableError
             There is no such model, or it is not of this family.
         """
         file = _model_file(source)
         try:
             name = f"onnx-{weights_digest([file])}"
         except OSError as error:
-            raise SeparatorUnavailable(f"the model {str(file)!r} cannot be read ({error})") from error
+            raise SeparatorUnavailableError(f"the model {str(file)!r} cannot be read ({error})") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -99,7 +99,9 @@ class OnnxSeparator:
         try:
             session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except _RUNTIME_ERRORS as error:
-            raise SeparatorUnavailable(f"{file.name!r} is not a model that onnxruntime can load: {error}") from error
+            raise SeparatorUnavailableError(
+                f"{file.name!r} is not a model that onnxruntime can load: {error}"
+            ) from error
         return cls(HtdemucsModel(session, file.name), name)
 
     def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
@@ -119,7 +121,7 @@ class HtdemucsModel:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         Its inputs and outputs are not those of this family.
     """
 
@@ -133,7 +135,7 @@ class HtdemucsModel:
         self._mix, self._spectrogram = inputs.get(3), inputs.get(4)
         self._waveform, self._masked = outputs.get(4), outputs.get(5)
         if not self._fits(len(shapes)):
-            raise SeparatorUnavailable(
+            raise SeparatorUnavailableError(
                 f"{label!r} is not an HTDemucs model: its inputs and outputs have the shapes {shapes}, expected are "
                 "(1, 2, n) and (1, 4, 2048, n/1024) in, (1, sources, 4, 2048, n/1024) and (1, sources, 2, n) out"
             )
@@ -235,7 +237,7 @@ def _model_file(source: str) -> Path:
         return file
     match = REPOSITORY_FORM.fullmatch(source)
     if match is None or file.suffix == MODEL_SUFFIX:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"there is no model file {source!r}; give an {MODEL_SUFFIX} file, or a Hub repository as 'owner/name'"
         )
     return fetch_model(match[1], match[2])
@@ -254,7 +256,7 @@ def fetch_model(repository: str, revision: str | None) -> Path:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         The Hub cannot be reached and there is no earlier download, or the repository holds no such model.
     """
     try:
@@ -264,13 +266,13 @@ def fetch_model(repository: str, revision: str | None) -> Path:
         # by the branch's name, not its commit: so the cache can tell later, offline, what the branch stood for
         return Path(hf_hub_download(repository, _only(names, repository), revision=revision))
     except HFValidationError as error:
-        raise SeparatorUnavailable(f"{repository!r} is not a valid repository name: {error}") from error
+        raise SeparatorUnavailableError(f"{repository!r} is not a valid repository name: {error}") from error
     # as in hmm2song.hub: RuntimeError is what the Xet transfer raises, JSONDecodeError a login page's doing
     except (httpx2.HTTPError, OSError, RuntimeError, json.JSONDecodeError) as error:
         earlier = _downloaded_before(repository, revision)
         if earlier is None:
             reason = " ".join(str(error).split())[:200]
-            raise SeparatorUnavailable(
+            raise SeparatorUnavailableError(
                 f"the model {repository} cannot be downloaded ({type(error).__name__}: {reason}); check the name and "
                 "the network, or give the path of an .onnx file"
             ) from error
@@ -290,7 +292,7 @@ def _downloaded_before(repository: str, revision: str | None) -> Path | None:
 
 def _only(names: list[str], repository: str) -> str:
     if len(names) != 1:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"{repository} holds {len(names)} {MODEL_SUFFIX} files instead of one: "
             "download the right one yourself and give its path"
         )

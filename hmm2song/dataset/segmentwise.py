@@ -18,7 +18,6 @@ How the folder stays safe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -30,10 +29,11 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
+from hmm2song.catalog_files import sha256_of
 from hmm2song.dataset.separation import SILENT_PEAK, Progress, Stems
 from hmm2song.dataset.stereo import stereo_blocks
 from hmm2song.dataset.voice_check import VoiceCheck
-from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailable
+from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailableError
 
 VOCALS_NAME = "vocals.flac"
 ACCOMPANIMENT_NAME = "accompaniment.flac"
@@ -57,7 +57,7 @@ class SegmentModel(Protocol):
         ------
         SeparationError
             The model failed on this segment.
-        SeparatorUnavailable
+        SeparatorUnavailableError
             The model fails on every segment.
         """
         ...
@@ -85,7 +85,7 @@ def separate_in_segments(
     ------
     AudioError
         The recording cannot be decoded; as SeparationError: the result cannot be right.
-    SeparatorUnavailable
+    SeparatorUnavailableError
         The model does not work, or ``out`` cannot be written.
     """
     digest = _digest_of(recording)
@@ -102,7 +102,7 @@ def separate_in_segments(
                 shutil.rmtree(partial, ignore_errors=True)
             stems = Stems(out / VOCALS_NAME, out / ACCOMPANIMENT_NAME, is_mix=False, voice_db=record["voice_db"])
     except (OSError, soundfile.LibsndfileError) as error:  # the disk is full or read-only: no fault of the recording
-        raise SeparatorUnavailable(f"cannot write stems to {str(out)!r} ({error})") from error
+        raise SeparatorUnavailableError(f"cannot write stems to {str(out)!r} ({error})") from error
     if progress is not None:
         progress(1.0)
     return stems
@@ -249,8 +249,7 @@ def _remove_leftovers(out: Path) -> None:
 
 def _digest_of(recording: Path) -> str:
     try:
-        with recording.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(recording)
     except OSError as error:
         raise AudioError(f"{recording.name!r} cannot be opened ({error.strerror}); check the name") from error
     except ValueError as error:  # a null character

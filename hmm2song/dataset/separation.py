@@ -27,17 +27,17 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.dataset.stereo import stereo_blocks
 from hmm2song.dataset.voice_check import FAINT_DB, VoiceCheck
-from hmm2song.errors import SeparationError, SeparatorUnavailable
+from hmm2song.errors import SeparationError, SeparatorUnavailableError
 
-STEM_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".m4a", ".webm")
-"""Suffixes looked for in a folder of stems, the lossless ones first."""
 ACCOMPANIMENT_NAMES = ("accompaniment", "no_vocals")
 """What Spleeter and Demucs call all that is not the voice."""
 CHECKED_S = 60.0
@@ -96,7 +96,7 @@ class Separator(Protocol):
         ------
         SeparationError, AudioError
             The recording cannot be read or separated; the next one may be.
-        SeparatorUnavailable
+        SeparatorUnavailableError
             Weights or environment are missing or broken, or the disk is full: no recording can be separated.
         """
         ...
@@ -115,14 +115,14 @@ def open_separator(spec: str, threads: int = 1) -> Separator:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         There is no such backend, or what it needs is missing.
     """
     if threads < 1:
-        raise SeparatorUnavailable(f"a separator needs at least one thread, not {threads}")
+        raise SeparatorUnavailableError(f"a separator needs at least one thread, not {threads}")
     kind, colon, argument = spec.partition(":")
     if colon and not argument:
-        raise SeparatorUnavailable(f"{spec!r} names nothing after its colon; give {USAGE}")
+        raise SeparatorUnavailableError(f"{spec!r} names nothing after its colon; give {USAGE}")
     if spec == "none":
         return NoSeparation()
     if kind == "stems" and argument:
@@ -135,7 +135,19 @@ def open_separator(spec: str, threads: int = 1) -> Separator:
         from hmm2song.dataset.spleeter_backend import SpleeterSeparator
 
         return SpleeterSeparator.open(Path(argument) if argument else None, threads)
-    raise SeparatorUnavailable(f"there is no separation {spec!r}; give {USAGE}")
+    raise SeparatorUnavailableError(f"there is no separation {spec!r}; give {USAGE}")
+
+
+@lru_cache(maxsize=1)
+def process_separator(spec: str) -> Separator:
+    """Open a backend once per process and keep it: it may hold a network of hundreds of megabytes.
+
+    Raises
+    ------
+    SeparatorUnavailableError
+        As :func:`open_separator`.
+    """
+    return open_separator(spec)
 
 
 class NoSeparation:
@@ -156,7 +168,7 @@ class FolderOfStems:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         There is no such folder.
     """
 
@@ -165,7 +177,7 @@ class FolderOfStems:
         try:
             self.name = f"stems-{_listing_digest(folder)}"
         except OSError as error:
-            raise SeparatorUnavailable(f"the folder of stems {str(folder)!r} cannot be read ({error})") from error
+            raise SeparatorUnavailableError(f"the folder of stems {str(folder)!r} cannot be read ({error})") from error
 
     def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
         """Find the stems of a recording; nothing is written.
@@ -186,7 +198,7 @@ class FolderOfStems:
         beside = (
             vocals.with_name(name + suffix)
             for name in ACCOMPANIMENT_NAMES
-            for suffix in STEM_SUFFIXES
+            for suffix in AUDIO_SUFFIXES
             if vocals.stem == "vocals"
         )
         stems = Stems(vocals, _first_file(beside), is_mix=False)
@@ -199,7 +211,7 @@ class FolderOfStems:
         for first in range(len(parts) + 1):
             parent = self._folder.joinpath(*(part for part in parts[first:] if part not in (recording.anchor, "..")))
             for name in (recording.name, recording.stem):
-                for suffix in STEM_SUFFIXES:
+                for suffix in AUDIO_SUFFIXES:
                     yield parent / name / f"vocals{suffix}"
                     yield parent / f"{name}{suffix}"
 

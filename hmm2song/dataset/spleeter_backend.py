@@ -35,7 +35,7 @@ import numpy as np
 from hmm2song.dataset import spleeter_worker
 from hmm2song.dataset.segmentwise import separate_in_segments
 from hmm2song.dataset.separation import Progress, Stems, weights_digest
-from hmm2song.errors import SeparationError, SeparatorUnavailable
+from hmm2song.errors import SeparationError, SeparatorUnavailableError
 
 PYTHON_VARIABLE = "HMM2SONG_SPLEETER_PYTHON"
 MODEL_VARIABLE = "HMM2SONG_SPLEETER_MODEL"
@@ -87,7 +87,7 @@ class SpleeterSeparator:
 
         Raises
         ------
-        SeparatorUnavailable
+        SeparatorUnavailableError
             The environment or the weights are missing or incomplete.
         """
         folder = model_folder(folder)
@@ -97,7 +97,9 @@ class SpleeterSeparator:
         try:
             name = f"spleeter-{weights_digest(files)}"
         except OSError as error:
-            raise SeparatorUnavailable(f"Spleeter's weights in {str(folder)!r} cannot be read ({error})") from error
+            raise SeparatorUnavailableError(
+                f"Spleeter's weights in {str(folder)!r} cannot be read ({error})"
+            ) from error
         return cls(SpleeterModel(command, threads), name)
 
     def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
@@ -107,7 +109,7 @@ class SpleeterSeparator:
         except WorkerDiedError as error:
             self._n_failed += 1
             if self._n_failed >= MAX_FAILED_RECORDINGS:
-                raise SeparatorUnavailable(
+                raise SeparatorUnavailableError(
                     f"Spleeter failed at {self._n_failed} recordings in a row: {error}"
                 ) from error
             raise SeparationError(f"{recording.name!r}: {error}") from error
@@ -119,7 +121,7 @@ class SpleeterSeparator:
 
         Raises
         ------
-        SeparatorUnavailable
+        SeparatorUnavailableError
             It does not start.
         """
         self._model.start()
@@ -166,7 +168,7 @@ class SpleeterModel:
             The worker ended or hung, and so did the next one.
         SeparationError
             The worker answered something else than a voice.
-        SeparatorUnavailable
+        SeparatorUnavailableError
             No worker can be started.
         """
         for attempts_left in reversed(range(ATTEMPTS)):
@@ -184,7 +186,7 @@ class SpleeterModel:
 
         Raises
         ------
-        SeparatorUnavailable
+        SeparatorUnavailableError
             It cannot be started, or is no worker of this program's version.
         """
         if self._worker is not None and self._worker.is_alive:
@@ -195,10 +197,10 @@ class SpleeterModel:
             answer = self._worker.answer(self._start_timeout_s)
         except WorkerDiedError as error:
             self.close()
-            raise SeparatorUnavailable(f"Spleeter does not start: {error}; {SETUP}") from error
+            raise SeparatorUnavailableError(f"Spleeter does not start: {error}; {SETUP}") from error
         if answer.get("event") != "ready" or answer.get("rate_hz") != self.rate_hz:
             self.close()
-            raise SeparatorUnavailable(f"Spleeter's worker begins with {answer} instead of being ready; {SETUP}")
+            raise SeparatorUnavailableError(f"Spleeter's worker begins with {answer} instead of being ready; {SETUP}")
 
     def close(self) -> None:
         """End the worker, if there is one."""
@@ -225,7 +227,7 @@ class _Worker:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         It cannot be started.
     """
 
@@ -242,7 +244,7 @@ class _Worker:
             )
         except OSError as error:
             self._errors.close()
-            raise SeparatorUnavailable(f"{command[0]!r} cannot be started ({error}); {SETUP}") from error
+            raise SeparatorUnavailableError(f"{command[0]!r} cannot be started ({error}); {SETUP}") from error
         self._lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
         self._end = weakref.finalize(self, _end, self._process, self._errors)
@@ -306,14 +308,16 @@ def spleeter_python() -> Path:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         There is none.
     """
     named = os.environ.get(PYTHON_VARIABLE)
     python = Path(named) if named else python_of(spleeter_home() / "venv")
     if not python.is_file():
         where = f", as {PYTHON_VARIABLE} says" if named else ""
-        raise SeparatorUnavailable(f"Spleeter's environment is missing: there is no {str(python)!r}{where}; {SETUP}")
+        raise SeparatorUnavailableError(
+            f"Spleeter's environment is missing: there is no {str(python)!r}{where}; {SETUP}"
+        )
     return python
 
 
@@ -331,28 +335,28 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
     Raises
     ------
-    SeparatorUnavailable
+    SeparatorUnavailableError
         Weights are missing, empty or incomplete.
     """
     todo = f"{SETUP}, with --weights FOLDER if you have them"
     try:
         match = _CHECKPOINT_PATH.search((folder / "checkpoint").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"there are no weights for Spleeter in {str(folder)!r} (no file 'checkpoint'); {todo}"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"the file 'checkpoint' in {str(folder)!r} cannot be read ({error}); {todo}"
         ) from error
     if match is None:
-        raise SeparatorUnavailable(f"the file 'checkpoint' in {str(folder)!r} names no checkpoint; {todo}")
+        raise SeparatorUnavailableError(f"the file 'checkpoint' in {str(folder)!r} names no checkpoint; {todo}")
     files = [folder / f"{match[1]}{suffix}" for suffix in (".index", ".data-00000-of-00001")]
     missing = [file.name for file in files if not file.is_file() or file.stat().st_size == 0]
     if not (folder / PROBE_NAME).is_file():
         missing.append(PROBE_NAME)
     if missing:
-        raise SeparatorUnavailable(
+        raise SeparatorUnavailableError(
             f"the weights for Spleeter in {str(folder)!r} are incomplete: {', '.join(missing)} missing or empty; {todo}"
         )
     return files

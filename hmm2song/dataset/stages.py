@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +38,14 @@ import soundfile
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from hmm2song.catalog_files import sha256_of
 from hmm2song.dataset.accompaniment import read_mono, read_pair
 from hmm2song.dataset.clips import KINDS, ClipSetError
 from hmm2song.dataset.full_input import Rule, full_input
 from hmm2song.dataset.hum_filters import hums
 from hmm2song.dataset.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
 from hmm2song.dataset.segments import segments
-from hmm2song.dataset.separation import Separator, Stems, open_separator
+from hmm2song.dataset.separation import Stems, process_separator
 from hmm2song.errors import AudioError
 
 STAGES_VERSION = "1"
@@ -117,7 +118,7 @@ def make(stage: str, recording: str, name: str, settings: Settings) -> str:
     ------
     AudioError
         The recording cannot be read or separated.
-    SeparatorUnavailable
+    SeparatorUnavailableError
         No recording can be separated.
     ClipSetError
         The work folder cannot be written to.
@@ -156,19 +157,18 @@ class _Recording:
     def content(self) -> str:
         """Digest of the recording's bytes."""
         try:
-            with self.file.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
+            return sha256_of(self.file)
         except OSError as error:
             raise AudioError(f"{self.file.name!r} cannot be opened ({error.strerror})") from error
 
     def key(self, *done: str) -> str:
         """Return the key for what has been done to the recording."""
-        parts = "\n".join((STAGES_VERSION, self.content, _separator(self.settings.separator).name, *done))
+        parts = "\n".join((STAGES_VERSION, self.content, process_separator(self.settings.separator).name, *done))
         return hashlib.sha256(parts.encode()).hexdigest()[:KEY_CHARS]
 
     def stems(self) -> Stems:
         folder = self.settings.work / Stage.SEPARATE / self.key()
-        return _separator(self.settings.separator).separate(self.file, folder)
+        return process_separator(self.settings.separator).separate(self.file, folder)
 
     def full(self) -> Path:
         file = self.settings.work / Stage.FULL / f"{self.key(self.settings.rule)}.flac"
@@ -222,12 +222,6 @@ class _Recording:
     def _listening_folder(self, stage: Stage) -> Path:
         readable = re.sub(r"[^\w.-]+", "_", self.name)[:60]
         return self.settings.work / stage / f"{readable}-{self.key(self.settings.rule)}"
-
-
-@lru_cache(maxsize=1)
-def _separator(spec: str) -> Separator:
-    """Return the process's one separator: opening it may load gigabytes."""
-    return open_separator(spec)
 
 
 def _write_sound(file: Path, samples: np.ndarray) -> None:

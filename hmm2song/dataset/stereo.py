@@ -18,6 +18,7 @@ import soxr
 
 from hmm2song.audio import (
     LARGEST_SAMPLE,
+    MAX_RECORDING_BYTES,
     Block,
     check_channels,
     check_rate,
@@ -27,9 +28,6 @@ from hmm2song.audio import (
 )
 from hmm2song.errors import AudioError
 from hmm2song.melody import MAX_SONG_S
-
-MAX_RECORDING_BYTES = 2**30
-"""Largest recording: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
 
 
 def stereo_blocks(

@@ -23,14 +23,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import percentile_filter
 
-from hmm2song.audio import load_audio
+from hmm2song.audio import MAX_RECORDING_BYTES, load_audio
 from hmm2song.dataset.separation import Stems
 from hmm2song.dataset.voice_check import FAINT_DB
 from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0
 from hmm2song.pitch import LOUD_PERCENTILE, PitchTrack, track_pitch
 
-MAX_RECORDING_BYTES = 2**30
-"""Largest file: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
 GATE_BELOW_NEARBY_DB = 12.0
 """Frames this far below the loud frames nearby are no notes; anything from 10 to 15 does as well."""
 NEARBY_S = 6.0
