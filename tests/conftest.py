@@ -1,4 +1,4 @@
-"""What test modules share: the tiny encoder in place of the bundled one, and the running app.
+"""What test modules share: the tiny encoder in place of the bundled one, the running app, training to the last bit.
 
 A module that drives the app may define another ``catalog``.
 """
@@ -6,6 +6,7 @@ A module that drives the app may define another ``catalog``.
 from collections.abc import Iterator
 
 import pytest
+import torch
 from encoders import tiny_encoder
 from gradio_client import Client
 from serving import MiniatureCatalog, make_catalog, running_app
@@ -21,6 +22,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(MODEL_VARIABLE, str(folder))
         yield
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch take one thread: several add up gradients in the order in which they happen to finish."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,7 @@ def snapshot_of(out: Path) -> tuple[dict[str, str], dict[str, bytes]]:
         return file.metadata(), {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
 
 
-def test_an_interrupted_run_ends_like_another(tiny, clips, monkeypatch, tmp_path):
+def test_an_interrupted_run_ends_like_another(one_thread, tiny, clips, monkeypatch, tmp_path):
     recipe = replace(SMOKE, n_epochs=3)
     mel_training.train_conv_subnet(clips, recipe, 5, tmp_path / "straight")
     with monkeypatch.context() as patch:
@@ -183,7 +183,7 @@ def test_an_interrupted_run_ends_like_another(tiny, clips, monkeypatch, tmp_path
     mel_training.train_conv_subnet(clips, recipe, 5, tmp_path / "straight", lambda *told: pytest.fail("learned more"))
 
 
-def test_epochs_can_be_added_but_not_taken_away(tiny, clips, tmp_path):
+def test_epochs_can_be_added_but_not_taken_away(one_thread, tiny, clips, tmp_path):
     for out, numbers in (("at once", (3,)), ("in turn", (1, 3))):
         for n_epochs in numbers:
             mel_training.train_conv_subnet(clips, replace(SMOKE, n_epochs=n_epochs), 5, tmp_path / out)

@@ -108,6 +108,15 @@ def test_excluded_ids_are_neither_learned_from_nor_held_out(train, melodies, tmp
     assert left == {tuple(np.array(notes)[:, 0]) for notes in kept}
 
 
+def test_songs_can_be_excluded_by_their_own_file(train, tmp_path):
+    songs = tmp_path / "songs.jsonl"
+    songs.write_text('{"id": "a", "title": "A"}\n\n{"id": 7}\n', encoding="utf-8")
+    assert train.read_ids(songs) == {"a", "7"}
+    songs.write_text('{"title": "A"}\n', encoding="utf-8")
+    with pytest.raises(Hmm2SongError, match=r"songs\.jsonl is no list of songs"):
+        train.read_ids(songs)
+
+
 def test_the_same_melodies_are_held_out_in_whatever_file_they_are(train, melodies, tmp_path):
     held_out = onsets(train.read_melodies(melodies, frozenset(), None)[1])
     assert 0 < len(held_out) < N_MELODIES / 4
@@ -340,7 +349,7 @@ def snapshot_of(out: Path) -> tuple[dict[str, str], dict[str, bytes]]:
         return file.metadata(), {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
 
 
-def test_an_interrupted_run_ends_like_another(train, run, monkeypatch, melodies, tmp_path):
+def test_an_interrupted_run_ends_like_another(one_thread, train, run, monkeypatch, melodies, tmp_path):
     options = ("--smoke", "--seed", 5, "--melodies", melodies, "--out")
     assert run(*options, tmp_path / "straight") == 0
     with monkeypatch.context() as patch:
