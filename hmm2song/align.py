@@ -13,6 +13,7 @@ the compiler can prove independent: that vectorises (3-4 G cells per second and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,9 +51,12 @@ class PackedContours:
 
 def pack_contours(contours: list[FilledContour], rate_hz: float) -> PackedContours:
     """Sample contours at ``rate_hz`` and pack them."""
-    sampled = [sample_contour(contour, rate_hz) for contour in contours]
-    first_frame = np.concatenate(([0], np.cumsum([len(pitch) for pitch in sampled]))).astype(np.int64)
-    return PackedContours(np.concatenate(sampled), first_frame, rate_hz)
+    return _pack([sample_contour(contour, rate_hz) for contour in contours], rate_hz)
+
+
+def _pack(pitches: list[np.ndarray], rate_hz: float) -> PackedContours:
+    first_frame = np.concatenate(([0], np.cumsum([len(pitch) for pitch in pitches]))).astype(np.int64)
+    return PackedContours(np.concatenate(pitches), first_frame, rate_hz)
 
 
 def sample_contour(contour: FilledContour, rate_hz: float, speed: float = 1.0) -> np.ndarray:
@@ -112,19 +116,16 @@ def place(
     n_threads : int
         Threads to share the stretches among (the kernel releases the interpreter lock).
     """
-    versions = [sample_contour(hum, songs.rate_hz, speed) for speed in speeds]
-    version_start = np.concatenate(([0], np.cumsum([len(version) for version in versions]))).astype(np.int64)
-    hums = np.concatenate(versions)
-    tempo_cost = (TEMPO_PENALTY_ST * np.abs(np.log2(speeds))).astype(np.float32)
+    hums = hum_at(hum, songs.rate_hz, np.asarray(speeds))
     n_stretches = len(stretches.start)
     cost, key = np.full(n_stretches, INFINITE_COST), np.zeros(n_stretches, np.float32)
     end, version = np.zeros(n_stretches, np.int64), np.zeros(n_stretches, np.int64)
 
     def work(order: np.ndarray) -> None:
         _place_many(
-            hums,
-            version_start,
-            tempo_cost,
+            hums.pitch_midi,
+            hums.first_frame,
+            tempo_cost_st(np.asarray(speeds)),
             songs.pitch_midi,
             stretches.start,
             stretches.stop,
@@ -138,13 +139,27 @@ def place(
             version,
         )
 
-    shares = [np.arange(first, n_stretches, n_threads) for first in range(n_threads)]
-    if n_threads == 1 or n_stretches < n_threads:
-        work(np.arange(n_stretches))
+    share(work, n_stretches, n_threads)
+    return Placements(cost, end, key, np.asarray(speeds)[version])
+
+
+def hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
+    """Sample a hum at ``rate_hz`` as it would be at each tempo hypothesis, shape (n_speeds,), and pack the versions."""
+    return _pack([sample_contour(hum, rate_hz, speed) for speed in speeds], rate_hz)
+
+
+def tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
+    """Return what tempo hypotheses cost, shape (n_speeds,), float32."""
+    return (TEMPO_PENALTY_ST * np.abs(np.log2(speeds))).astype(np.float32)
+
+
+def share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
+    """Let threads do ``work`` on shares of ``n_items`` positions; it has to release the interpreter lock."""
+    if n_threads == 1 or n_items < n_threads:
+        work(np.arange(n_items))
     else:
         with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(work, shares))
-    return Placements(cost, end, key, np.asarray(speeds)[version])
+            list(pool.map(work, [np.arange(first, n_items, n_threads) for first in range(n_threads)]))
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -194,7 +209,7 @@ def _subsequence_cost(hum, song, key):
         total[0, j + 2] = distance
         frame_cost[0, j] = distance
     for i in range(1, n_hum):
-        _next_row(
+        next_row(
             total[i % 3],
             total[(i - 1) % 3],
             total[(i - 2) % 3],
@@ -212,7 +227,8 @@ def _subsequence_cost(hum, song, key):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _next_row(total, total_1, total_2, frame_cost, frame_cost_1, song, pitch):
+def next_row(total, total_1, total_2, frame_cost, frame_cost_1, song, pitch):
+    """Fill ``total`` (n_song + 2,) for a hum frame from the two before it; compiled, for :mod:`hmm2song.drift` too."""
     penalty = np.float32(WARP_PENALTY_ST)
     cap = np.float32(COST_CAP_ST)
     for j in range(len(song)):
@@ -225,64 +241,6 @@ def _next_row(total, total_1, total_2, frame_cost, frame_cost_1, song, pitch):
         best = straight if straight < song_fast else song_fast
         best = best if best < hum_fast else hum_fast
         total[j + 2] = distance + best
-
-
-def trace(
-    hum: FilledContour, song: np.ndarray, key_st: float, speed: float, rate_hz: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the path of the best placement as (hum time, song time) pairs.
-
-    Parameters
-    ----------
-    hum : FilledContour
-    song : np.ndarray, shape (n_song,), float32
-        The stretch, at ``rate_hz``.
-    key_st, speed : float
-        The hypothesis to follow.
-
-    Returns
-    -------
-    hum_time_s, song_time_s : np.ndarray, shape (n_path,)
-        Seconds from the first frame of the hum's contour and of the stretch.
-    """
-    version = sample_contour(hum, rate_hz, speed)
-    hum_frame, song_frame = _trace(version, song, np.float32(key_st))
-    return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
-
-
-@numba.njit(nogil=True, cache=True)
-def _trace(hum, song, key):
-    n_hum, n_song = len(hum), len(song)
-    cost = np.minimum(np.abs(hum.reshape(-1, 1) - key - song.reshape(1, -1)), np.float32(COST_CAP_ST))
-    penalty = np.float32(WARP_PENALTY_ST)
-    total = np.full((n_hum, n_song), INFINITE_COST, np.float32)
-    step = np.zeros((n_hum, n_song), np.int8)
-    total[0] = cost[0]
-    for i in range(1, n_hum):
-        for j in range(1, n_song):
-            best, taken = total[i - 1, j - 1], 0
-            if j >= 2 and total[i - 1, j - 2] + penalty < best:
-                best, taken = total[i - 1, j - 2] + penalty, 1
-            if i >= 2 and total[i - 2, j - 1] + cost[i - 1, j] + penalty < best:
-                best, taken = total[i - 2, j - 1] + cost[i - 1, j] + penalty, 2
-            total[i, j] = cost[i, j] + best
-            step[i, j] = taken
-    hum_frame, song_frame = np.empty(n_hum, np.int64), np.empty(n_hum, np.int64)
-    i, j, n_path = n_hum - 1, int(np.argmin(total[n_hum - 1])), 0
-    while True:
-        hum_frame[n_path], song_frame[n_path] = i, j
-        n_path += 1
-        if i == 0:
-            break
-        taken = step[i, j]
-        if taken == 2 and i >= 2:
-            hum_frame[n_path], song_frame[n_path] = i - 1, j
-            n_path += 1
-        i -= 2 if taken == 2 else 1
-        j -= 2 if taken == 1 else 1
-        if i < 0 or j < 0:
-            break
-    return hum_frame[:n_path][::-1].copy(), song_frame[:n_path][::-1].copy()
 
 
 def describe_path(

@@ -1,10 +1,11 @@
 """Melody search: in which songs, and where in them, a hum could be.
 
-Two passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours. The coarse pass works at 8 Hz and in
+Passes of the same alignment (:mod:`hmm2song.align`) over the songs' contours. The coarse pass works at 8 Hz and in
 semitone key steps: around the places that the window votes propose, and, where that is affordable, over *every*
 position of every song. The fine pass looks again at the most promising proposals and at the songs that the coarse pass
 found best, at 12.5 Hz, half-semitone keys and more tempi: a hum full of wrong notes is often recognised by its windows
-only, one of another rhythm by its alignment only.
+only, one of another rhythm by its alignment only. At these places the key may also drift (:mod:`hmm2song.drift`);
+everywhere, that would take a dozen times as long.
 
 Keys: hum and song are compared at the offsets that bring the hum's median pitch near the median of some few seconds of
 the song. An octave between a low voice and a high melody, or a song that modulates, is thereby searched as well.
@@ -27,8 +28,8 @@ from hmm2song.align import (
     describe_path,
     pack_contours,
     place,
-    trace,
 )
+from hmm2song.drift import place_drifting, trace
 from hmm2song.melody import Melody
 from hmm2song.results import Alignment
 from hmm2song.windows import FilledContour, fill_rests
@@ -68,7 +69,8 @@ class Ranking:
     """Placements of a hum in order of alignment cost; all arrays have shape (n_ranked,).
 
     ``song`` is the position in the catalog; a song may be there with several places. ``cost_st`` is the mean cost per
-    hum frame in semitones, ``end``, ``key_st`` and ``speed`` describe the placement on the fine grid.
+    hum frame in semitones, ``end``, ``key_st`` (about which it drifts) and ``speed`` describe the placement on the fine
+    grid.
     """
 
     song: np.ndarray
@@ -182,9 +184,10 @@ class MelodySearch:
         kept = np.concatenate((promising, best_of_song[~np.isin(best_of_song, promising)]))[:N_REFINED]
         regions = self._regions(hum, songs[kept], coarse, kept)
         fine = place(hum, self._fine, regions, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
-        best = np.argsort(fine.cost_st, kind="stable")
-        best = best[fine.cost_st[best] < INFINITE_COST]
-        return Ranking(songs[kept][best], fine.cost_st[best], fine.end[best], fine.key_st[best], fine.speed[best])
+        cost_st, end = place_drifting(hum, self._fine, regions, fine, self.n_threads)
+        best = np.argsort(cost_st, kind="stable")
+        best = best[cost_st[best] < INFINITE_COST]
+        return Ranking(songs[kept][best], cost_st[best], end[best], fine.key_st[best], fine.speed[best])
 
     def _place_coarsely(self, hum: FilledContour, songs: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Placements:
         hum_median = float(np.median(hum.pitch_midi))

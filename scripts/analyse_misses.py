@@ -38,7 +38,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +46,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.align import INFINITE_COST, Stretches, pack_contours, place, trace
+from hmm2song.align import INFINITE_COST, Stretches, pack_contours, place
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.dataset.mel import load_librosa
+from hmm2song.drift import place_drifting, trace
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of
 from hmm2song.inference import MAX_PIECE_S, MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
@@ -349,7 +350,10 @@ def side(recognizer: Recognizer, found: Evidence, contour: FilledContour, song_i
 
 
 def force(recognizer: Recognizer, hum: FilledContour, song_id: str) -> Placed:
-    """Place a hum on one song wherever it costs least: every position, every key, finer than the search does."""
+    """Place a hum on one song wherever it costs least: every position, every key, finer than the search does.
+
+    From there, as in the search, the key may drift.
+    """
     song = fill_rests(recognizer.catalog.melody(song_id))
     packed = pack_contours([song], FINE_RATE_HZ)
     middle = np.median(hum.pitch_midi)
@@ -360,10 +364,13 @@ def force(recognizer: Recognizer, hum: FilledContour, song_id: str) -> Placed:
         highest_key_st=np.array([middle - packed.pitch_midi.min()], np.float32),
     )
     best = place(hum, packed, everywhere, FORCED_SPEEDS, FORCED_KEY_STEP_ST, n_threads=1)
-    cost_st, speed, end = float(best.cost_st[0]), float(best.speed[0]), int(best.end[0])
-    if cost_st >= INFINITE_COST:  # a song shorter than half the hum
+    if best.cost_st[0] >= INFINITE_COST:  # a song shorter than half the hum
         return Placed(float(INFINITE_COST), song)
-    start = max(0, end - 2 * int(hum.duration_s * speed * FINE_RATE_HZ) - 2)
+    speed = float(best.speed[0])
+    start = max(0, int(best.end[0]) - 2 * int(hum.duration_s * speed * FINE_RATE_HZ) - 2)
+    around = replace(everywhere, start=np.array([start]))
+    drifting_st, ends = place_drifting(hum, packed, around, best, n_threads=1)
+    cost_st, end = float(drifting_st[0]), int(ends[0])
     _, song_time_s = trace(hum, packed.pitch_midi[start:end], float(best.key_st[0]), speed, FINE_RATE_HZ)
     first, last = (start / FINE_RATE_HZ + song_time_s[[0, -1]]) * FRAME_RATE_HZ
     return Placed(cost_st, song.part(int(first), int(last) + 1))

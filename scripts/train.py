@@ -398,6 +398,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     recipe = replace(
         recipe,
         n_steps=options.steps or recipe.n_steps,
+        n_hums=options.hums,
         without=options.without,
         windows=replace(recipe.windows, window_s=n_frames / FRAME_RATE_HZ),
         network=replace(recipe.network, n_frames=n_frames, channels=options.channels),
@@ -435,6 +436,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=positive, help=f"train shorter or longer than {Recipe.n_steps} steps")
+    parser.add_argument("--hums", type=positive, default=shipped.n_hums, help=f"per step (default {shipped.n_hums})")
     parser.add_argument("--window-s", type=float, default=shipped.windows.window_s, help="length of a window")
     parser.add_argument("--channels", type=int, default=shipped.network.channels, help="width of the network, even")
     parser.add_argument("--without", choices=EFFECTS, default="", help="leave out an effect of the simulated singer")

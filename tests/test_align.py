@@ -1,4 +1,4 @@
-"""The alignment kernel against a slow reference, and what it recovers of a known placement."""
+"""The alignment in one key against a slow reference, and what it recovers of a known placement."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hmm2song.align import (
     pack_contours,
     place,
     sample_contour,
-    trace,
 )
+from hmm2song.drift import trace
 from hmm2song.melody import FRAME_RATE_HZ
 from hmm2song.windows import FilledContour
 
@@ -86,24 +86,6 @@ def test_kernel_agrees_with_the_reference(seed):
     # the path really ends where it is said to: nothing is lost without the frames after it
     shortened = reference_cost(hum, song[: found.end[0]], float(found.key_st[0]))
     assert shortened == pytest.approx(min(by_key), abs=1e-4)
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_traced_path_keeps_the_slope_limits_and_has_the_cost_found(seed):
-    hum, song = random_case(seed)
-    found = place_in_one(contour(hum), contour(song), (0.0, 0.0))
-    hum_time_s, song_time_s = trace(contour(hum), song, 0.0, 1.0, FRAME_RATE_HZ)
-    hum_frame = np.round(hum_time_s * FRAME_RATE_HZ - 0.5).astype(int)
-    song_frame = np.round(song_time_s * FRAME_RATE_HZ - 0.5).astype(int)
-    np.testing.assert_array_equal(hum_frame, np.arange(len(hum)))
-    steps = np.diff(song_frame)
-    assert set(steps) <= {0, 1, 2}
-    held = np.flatnonzero(steps == 0)
-    assert (steps[held - 1] == 1).all()  # never two in a row, never at first
-    distance = np.minimum(np.abs(hum[hum_frame] - song[song_frame]), COST_CAP_ST)
-    cost_st = (distance.sum() + WARP_PENALTY_ST * np.count_nonzero(steps != 1)) / len(hum)
-    assert cost_st == pytest.approx(float(found.cost_st[0]), abs=1e-4)
-    assert song_frame[-1] + 1 == found.end[0]
 
 
 def test_a_song_of_half_the_hum_is_the_shortest_that_fits():
