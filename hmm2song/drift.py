@@ -105,9 +105,20 @@ def _place_many(hums, version_start, version, pitch, starts, stops, keys_st, ord
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _subsequence_cost(hum, song, keys_st):
     """Return the mean cost of the best path and the song frame where it ends."""
-    n_hum, n_song, n_keys = len(hum), len(song), len(keys_st)
-    # As in one key: two columns of padding stand for "before the song".
-    total = np.full((3, n_keys, n_song + 2), INFINITE_COST, np.float32)
+    total = np.full((3, len(keys_st), len(song) + 2), INFINITE_COST, np.float32)
+    _fill(total, hum, song, keys_st)
+    last_rows = total[(len(hum) - 1) % 3]
+    best_k, best_j = _least(last_rows)
+    return last_rows[best_k, best_j + 2] / len(hum), best_j
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _fill(total, hum, song, keys_st):
+    """Fill the totals (n_rows, n_keys, n_song + 2) hum frame by hum frame, row ``i % n_rows``; all rows begin infinite.
+
+    As in one key, two columns of padding stand for "before the song".
+    """
+    n_rows, n_keys, n_song = len(total), len(keys_st), len(song)
     frame_cost = np.empty((2, n_keys, n_song), np.float32)
     moved = np.empty(n_song + 2, np.float32)
     for k in range(n_keys):
@@ -115,26 +126,30 @@ def _subsequence_cost(hum, song, keys_st):
             distance = min(abs(hum[0] - keys_st[k] - song[j]), np.float32(COST_CAP_ST))
             total[0, k, j + 2] = distance
             frame_cost[0, k, j] = distance
-    for i in range(1, n_hum):
-        before = total[(i - 1) % 3]
+    for i in range(1, len(hum)):
+        before = total[(i - 1) % n_rows]
         for k in range(n_keys):
             _least_of_three(moved, before[max(k - 1, 0)], before[k], before[min(k + 1, n_keys - 1)])
             next_row(
-                total[i % 3, k],
+                total[i % n_rows, k],
                 moved,
-                total[(i - 2) % 3, k],
+                total[(i - 2) % n_rows, k],
                 frame_cost[i % 2, k],
                 frame_cost[(i - 1) % 2, k],
                 song,
                 hum[i] - keys_st[k],
             )
-    last_rows = total[(n_hum - 1) % 3]
+
+
+@numba.njit(nogil=True, cache=True)
+def _least(rows):
+    """Return key and song frame of the least total in ``rows`` (n_keys, n_song + 2)."""
     best_k, best_j = 0, 0
-    for k in range(n_keys):
-        for j in range(n_song):
-            if last_rows[k, j + 2] < last_rows[best_k, best_j + 2]:
+    for k in range(rows.shape[0]):
+        for j in range(rows.shape[1] - 2):
+            if rows[k, j + 2] < rows[best_k, best_j + 2]:
                 best_k, best_j = k, j
-    return last_rows[best_k, best_j + 2] / n_hum, best_j
+    return best_k, best_j
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -172,43 +187,36 @@ def trace(
 
 @numba.njit(nogil=True, cache=True)
 def _trace(hum, song, keys_st):
-    n_hum, n_song, n_keys = len(hum), len(song), len(keys_st)
+    """Keep all totals and walk back from the least: which way it came is told by the totals around it."""
+    n_hum, n_keys = len(hum), len(keys_st)
     warp, move = np.float32(WARP_PENALTY_ST), np.float32(MOVE_PENALTY_ST)
-    total = np.full((n_keys, n_hum, n_song), INFINITE_COST, np.float32)
-    step = np.zeros((n_keys, n_hum, n_song), np.int8)
-    from_key = np.zeros((n_keys, n_hum, n_song), np.int8)
-    cost = np.empty((n_keys, n_hum, n_song), np.float32)
-    for k in range(n_keys):
-        cost[k] = np.minimum(np.abs(hum.reshape(-1, 1) - keys_st[k] - song.reshape(1, -1)), np.float32(COST_CAP_ST))
-        total[k, 0] = cost[k, 0]
-    moved, origin = np.empty(n_song, np.float32), np.empty(n_song, np.int8)
-    for i in range(1, n_hum):
-        for k in range(n_keys):
-            for j in range(n_song):
-                moved[j], origin[j] = total[k, i - 1, j], k
-                if k > 0 and total[k - 1, i - 1, j] + move < moved[j]:
-                    moved[j], origin[j] = total[k - 1, i - 1, j] + move, k - 1
-                if k + 1 < n_keys and total[k + 1, i - 1, j] + move < moved[j]:
-                    moved[j], origin[j] = total[k + 1, i - 1, j] + move, k + 1
-            for j in range(1, n_song):
-                best, taken, came = moved[j - 1], 0, origin[j - 1]
-                if j >= 2 and moved[j - 2] + warp < best:
-                    best, taken, came = moved[j - 2] + warp, 1, origin[j - 2]
-                if i >= 2 and total[k, i - 2, j - 1] + cost[k, i - 1, j] + warp < best:
-                    best, taken, came = total[k, i - 2, j - 1] + cost[k, i - 1, j] + warp, 2, k
-                total[k, i, j], step[k, i, j], from_key[k, i, j] = cost[k, i, j] + best, taken, came
-    last_row = total[:, n_hum - 1].copy()
-    k, j = np.argmin(last_row) // n_song, np.argmin(last_row) % n_song
+    total = np.full((max(n_hum, 3), n_keys, len(song) + 2), INFINITE_COST, np.float32)
+    _fill(total, hum, song, keys_st)
+    k, j = _least(total[n_hum - 1])
     hum_frame, song_frame = np.empty(n_hum, np.int64), np.empty(n_hum, np.int64)
     i, n_path = n_hum - 1, 0
-    while i >= 0 and j >= 0:
+    while True:
         hum_frame[n_path], song_frame[n_path] = i, j
         n_path += 1
-        taken, came = step[k, i, j], from_key[k, i, j]
-        if taken == 2 and i >= 2:
+        if i == 0:
+            break
+        least, taken, came = np.float32(2 * INFINITE_COST), 0, k
+        for other in range(max(k - 1, 0), min(k + 2, n_keys)):
+            moving = move if other != k else np.float32(0.0)
+            if total[i - 1, other, j + 1] + moving < least:
+                least, taken, came = total[i - 1, other, j + 1] + moving, 0, other
+            if total[i - 1, other, j] + warp + moving < least:
+                least, taken, came = total[i - 1, other, j] + warp + moving, 1, other
+        if i >= 2:
+            held = min(abs(hum[i - 1] - keys_st[k] - song[j]), np.float32(COST_CAP_ST))
+            if total[i - 2, k, j + 1] + held + warp < least:
+                taken, came = 2, k
+        if taken == 2:
             hum_frame[n_path], song_frame[n_path] = i - 1, j
             n_path += 1
         i -= 2 if taken == 2 else 1
         j -= 2 if taken == 1 else 1
         k = came
+        if j < 0:
+            break
     return hum_frame[:n_path][::-1].copy(), song_frame[:n_path][::-1].copy()
