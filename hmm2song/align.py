@@ -116,7 +116,8 @@ def place(
     n_threads : int
         Threads to share the stretches among (the kernel releases the interpreter lock).
     """
-    hums = hum_at(hum, songs.rate_hz, np.asarray(speeds))
+    tempi = np.asarray(speeds)
+    hums, tempo_st = hum_at(hum, songs.rate_hz, tempi), tempo_cost_st(tempi)
     n_stretches = len(stretches.start)
     cost, key = np.full(n_stretches, INFINITE_COST), np.zeros(n_stretches, np.float32)
     end, version = np.zeros(n_stretches, np.int64), np.zeros(n_stretches, np.int64)
@@ -125,7 +126,7 @@ def place(
         _place_many(
             hums.pitch_midi,
             hums.first_frame,
-            tempo_cost_st(np.asarray(speeds)),
+            tempo_st,
             songs.pitch_midi,
             stretches.start,
             stretches.stop,
@@ -140,7 +141,7 @@ def place(
         )
 
     share(work, n_stretches, n_threads)
-    return Placements(cost, end, key, np.asarray(speeds)[version])
+    return Placements(cost, end, key, tempi[version])
 
 
 def hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
@@ -204,10 +205,7 @@ def _subsequence_cost(hum, song, key):
     # Two columns of padding on the left stand for "before the song": never a way in, except in the first row.
     total = np.full((3, n_song + 2), INFINITE_COST, np.float32)
     frame_cost = np.empty((2, n_song), np.float32)
-    for j in range(n_song):
-        distance = min(abs(hum[0] - key - song[j]), np.float32(COST_CAP_ST))
-        total[0, j + 2] = distance
-        frame_cost[0, j] = distance
+    first_row(total[0], frame_cost[0], song, hum[0] - key)
     for i in range(1, n_hum):
         next_row(
             total[i % 3],
@@ -224,6 +222,14 @@ def _subsequence_cost(hum, song, key):
         if last_row[j + 2] < last_row[best + 2]:
             best = j
     return last_row[best + 2] / n_hum, best
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def first_row(total, frame_cost, song, pitch):
+    """Fill ``total`` (n_song + 2,) for the first hum frame, which may be anywhere; compiled, as :func:`next_row`."""
+    for j in range(len(song)):
+        frame_cost[j] = min(abs(pitch - song[j]), np.float32(COST_CAP_ST))
+        total[j + 2] = frame_cost[j]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

@@ -21,6 +21,7 @@ from hmm2song.align import (
     PackedContours,
     Placements,
     Stretches,
+    first_row,
     hum_at,
     next_row,
     sample_contour,
@@ -33,7 +34,7 @@ KEY_STEP_ST = 0.5
 REACH_ST = 3.0
 """How far the key may go from where it was found."""
 MOVE_PENALTY_ST = 3.0
-"""Cost of moving the key by a step, in semitone frames: a note or two sung as far off as the cost of a frame allows."""
+"""Cost of moving the key by a step, in semitone frames: as much as six frames, half a second, half a semitone off."""
 
 
 def place_drifting(
@@ -122,10 +123,7 @@ def _fill(total, hum, song, keys_st):
     frame_cost = np.empty((2, n_keys, n_song), np.float32)
     moved = np.empty(n_song + 2, np.float32)
     for k in range(n_keys):
-        for j in range(n_song):
-            distance = min(abs(hum[0] - keys_st[k] - song[j]), np.float32(COST_CAP_ST))
-            total[0, k, j + 2] = distance
-            frame_cost[0, k, j] = distance
+        first_row(total[0, k], frame_cost[0, k], song, hum[0] - keys_st[k])
     for i in range(1, len(hum)):
         before = total[(i - 1) % n_rows]
         for k in range(n_keys):

@@ -171,10 +171,9 @@ def print_table(rows: list[Row]) -> None:
     names = list(Accuracy.__dataclass_fields__)
     print(f"| song | delay s | octave | {' | '.join(names)} | {' | '.join(f'mix {name}' for name in names)} |")
     print("|---" * (3 + 2 * len(names)) + "|")
-    for row in rows:
-        figures = [*asdict(row.separated).values(), *asdict(row.mix).values()]
-        print_row(row.song_id, f"{row.offset.delay_s:+.2f}", f"{row.offset.octaves:+d}", figures)
     figures = [[*asdict(row.separated).values(), *asdict(row.mix).values()] for row in rows]
+    for row, measured in zip(rows, figures, strict=True):
+        print_row(row.song_id, f"{row.offset.delay_s:+.2f}", f"{row.offset.octaves:+d}", measured)
     print_row(f"**mean of {len(rows)}**", "", "", list(np.mean(figures, axis=0)))
     for row in rows:
         for warning in row.warnings:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hmm2song.catalog_files import sha256_of
 from hmm2song.dataset.clips import (
     CLIP_COLUMNS,
     CLIPS_FILE,
@@ -20,7 +21,6 @@ from hmm2song.dataset.clips import (
     SONGS_FILE,
     ClipSet,
     array_file,
-    sha256_of,
 )
 from hmm2song.dataset.mel import N_FRAMES, N_MELS
 

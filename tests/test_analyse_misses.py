@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from humming import hum, tune
+from script_modules import loaded_script
 from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -25,7 +24,6 @@ from hmm2song.pitch import track_pitch
 from hmm2song.singer import FLAWLESS
 from hmm2song.windows import fill_rests
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "analyse_misses.py"
 HUM_S = 8.0
 QUERIES = (
     # file, the song it is said to be of; the last two are of another one
@@ -39,12 +37,8 @@ HUMMED = (2, 3, 4, 7, 8)
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("analyse_misses", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "analyse_misses", module)  # dataclasses look their module up
-        spec.loader.exec_module(module)
+def script() -> Iterator[ModuleType]:
+    with loaded_script("analyse_misses") as module:
         yield module
 
 

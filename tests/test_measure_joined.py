@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,23 +11,19 @@ import numpy as np
 import pytest
 import soundfile
 from humming import hum
+from script_modules import loaded_script
 from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError
 from hmm2song.singer import FLAWLESS
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "measure_joined.py"
 HUM_S = 8.0
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measure_joined", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "measure_joined", module)  # dataclasses look their module up
-        spec.loader.exec_module(module)
+def script() -> Iterator[ModuleType]:
+    with loaded_script("measure_joined") as module:
         yield module
 
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 from clip_sets import make_clip_set
-from safetensors import safe_open
+from snapshots import snapshot_of
 
 from hmm2song import mel_training
 from hmm2song.conv_subnet import DIM, N_CHANNELS, WEIGHTS_FILE, ConvSubnet
@@ -152,12 +152,6 @@ def test_two_steps_of_the_real_network_make_a_model(train, clips, tmp_path, caps
     assert weights[0] != weights[1] == weights[2]
     assert np.isfinite(ConvSubnet.load(tmp_path).embed(clips.kind("org")[:1])).all()
     assert "16/16" in capsys.readouterr().err  # two epochs of two clips, four hums each
-
-
-def snapshot_of(out: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What a snapshot tells, and its tensors."""
-    with safe_open(out / "training.safetensors", "np") as file:
-        return file.metadata(), {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
 
 
 def test_an_interrupted_run_ends_like_another(one_thread, tiny, clips, monkeypatch, tmp_path):

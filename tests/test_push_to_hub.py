@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import importlib.util
 import json
 import os
 import subprocess
@@ -26,6 +25,7 @@ import huggingface_hub.utils._http
 import numpy as np
 import pytest
 import yaml
+from script_modules import loaded_script
 from test_hub import StandIn, _Handler, real_client
 
 from hmm2song import cards
@@ -377,14 +377,11 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def script(project: Project, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def script(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The script as a module, with the miniature Space in place of this repository."""
-    spec = importlib.util.spec_from_file_location("push_to_hub", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "push_to_hub", module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "ROOT", project.folder / "root")
-    return module
+    with loaded_script("push_to_hub") as module:
+        monkeypatch.setattr(module, "ROOT", project.folder / "root")
+        yield module
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from clip_sets import make_clip_set
 from humming import tune
+from script_modules import loaded_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.conv_subnet import ConvSubnet
@@ -23,17 +24,10 @@ from hmm2song.errors import ModelError
 from hmm2song.mel_training import MelRecipe, split_clips
 from hmm2song.pitch import track_pitch
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "reproduce_source.py"
-
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reproduce_source", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path])
-        patch.setitem(sys.modules, "reproduce_source", module)
-        spec.loader.exec_module(module)
+def script() -> Iterator[ModuleType]:
+    with loaded_script("reproduce_source") as module:
         yield module
 
 

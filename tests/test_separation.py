@@ -7,7 +7,6 @@ filter separates it. The ONNX models are such filters, made by tests/onnx_models
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 from onnx_models import write_model
+from script_modules import loaded_script
 from test_audio import encode
 from test_hub import COMMIT, REPOSITORY, StandIn, real_client
 
@@ -522,17 +522,15 @@ class Run:
 
 
 @pytest.fixture
-def separate_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[..., Run]:
+def separate_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> Iterator[Callable[..., Run]]:
     """Run the script over ``music`` and ``stems`` in ``tmp_path``."""
-    definition = importlib.util.spec_from_file_location("separate", SCRIPT)
-    script = importlib.util.module_from_spec(definition)
-    definition.loader.exec_module(script)
+    with loaded_script("separate") as script:
 
-    def run(*options: str) -> Run:
-        status = script.main(["--music", str(tmp_path / "music"), "--out", str(tmp_path / "stems"), *options])
-        return Run(status, *capsys.readouterr())
+        def run(*options: str) -> Run:
+            status = script.main(["--music", str(tmp_path / "music"), "--out", str(tmp_path / "stems"), *options])
+            return Run(status, *capsys.readouterr())
 
-    return run
+        yield run
 
 
 def test_a_folder_with_broken_files(tmp_path: Path, separate_folder: Callable[..., Run]) -> None:

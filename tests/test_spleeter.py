@@ -23,6 +23,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from script_modules import loaded_script
 from test_separation import band_tone, read, rms, voice_tone, write_song
 
 from hmm2song.dataset import spleeter_backend, spleeter_worker
@@ -309,11 +310,9 @@ def test_the_worker_reads_and_writes_raw_samples(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def setup(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    definition = importlib.util.spec_from_file_location("setup_spleeter", ROOT / "scripts" / "setup_spleeter.py")
-    script = importlib.util.module_from_spec(definition)
-    definition.loader.exec_module(script)
-    return script
+def setup() -> Iterator[ModuleType]:
+    with loaded_script("setup_spleeter") as script:
+        yield script
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,8 @@ import pytest
 import torch
 from encoders import TINY_SIZES, IntervalEncoder
 from humming import tune
-from safetensors import safe_open
+from script_modules import loaded_script
+from snapshots import snapshot_of
 
 from hmm2song.encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError
@@ -32,14 +33,9 @@ N_MELODIES = 40
 
 
 @pytest.fixture(scope="module")
-def train() -> ModuleType:
+def train() -> Iterator[ModuleType]:
     """The script as a module of this name, as its workers' messages need one."""
-    spec = importlib.util.spec_from_file_location("train", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path])
-        patch.setitem(sys.modules, "train", module)
-        spec.loader.exec_module(module)
+    with loaded_script("train") as module:
         yield module
 
 
@@ -341,12 +337,6 @@ def test_a_run_makes_a_model(melodies, tmp_path):
     lines = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(0.0 <= line["validation_top1"] <= 1.0 and line["loss"] > 0.0 for line in lines)
-
-
-def snapshot_of(out: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What a snapshot tells, and its tensors."""
-    with safe_open(out / "training.safetensors", "np") as file:
-        return file.metadata(), {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
 
 
 def test_an_interrupted_run_ends_like_another(one_thread, train, run, monkeypatch, melodies, tmp_path):

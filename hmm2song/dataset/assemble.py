@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmm2song.catalog_files import replace_folder
+from hmm2song.catalog_files import replace_folder, sha256_of
 from hmm2song.dataset import full_input, hum_filters, mel, segments, stages
 from hmm2song.dataset.clips import (
     ARRAY_DTYPE,
@@ -30,7 +30,6 @@ from hmm2song.dataset.clips import (
     ClipSet,
     ClipSetError,
     array_file,
-    sha256_of,
 )
 from hmm2song.song import Song
 from hmm2song.sources import Skipped
