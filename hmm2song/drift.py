@@ -32,13 +32,18 @@ from hmm2song.windows import FilledContour
 
 KEY_STEP_ST = 0.5
 REACH_ST = 3.0
-"""How far the key may go from where it was found."""
+"""How far the key of a person may go from where it was found."""
 MOVE_PENALTY_ST = 3.0
 """Cost of moving the key by a step, in semitone frames: as much as six frames, half a second, half a semitone off."""
 
 
 def place_drifting(
-    hum: FilledContour, songs: PackedContours, stretches: Stretches, found: Placements, n_threads: int
+    hum: FilledContour,
+    songs: PackedContours,
+    stretches: Stretches,
+    found: Placements,
+    n_threads: int,
+    reach_st: float = REACH_ST,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Place the hum anew on every stretch, in a key that may drift away from the one found there.
 
@@ -52,6 +57,8 @@ def place_drifting(
     found : Placements
         What :func:`hmm2song.align.place` has found on them: the keys and speeds to begin with.
     n_threads : int
+    reach_st : float, optional
+        How far the key may go from there.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def place_drifting(
     if n_stretches == 0:
         return cost, end
     hums = hum_at(hum, songs.rate_hz, speeds)
-    keys_st = _keys_st(found.key_st)
+    keys_st = _keys_st(found.key_st, reach_st)
     tempo_st = tempo_cost_st(found.speed)
 
     def work(order: np.ndarray) -> None:
@@ -87,9 +94,9 @@ def place_drifting(
     return np.where(cost < INFINITE_COST, cost + tempo_st, INFINITE_COST), end
 
 
-def _keys_st(key_st: np.ndarray | float) -> np.ndarray:
+def _keys_st(key_st: np.ndarray | float, reach_st: float) -> np.ndarray:
     """Return the keys within reach of ``key_st``, shape (..., n_keys), float32."""
-    n_steps = round(REACH_ST / KEY_STEP_ST)
+    n_steps = round(reach_st / KEY_STEP_ST)
     return (np.asarray(key_st)[..., None] + KEY_STEP_ST * np.arange(-n_steps, n_steps + 1)).astype(np.float32)
 
 
@@ -161,7 +168,7 @@ def _least_of_three(least, below, here, above):
 
 
 def trace(
-    hum: FilledContour, song: np.ndarray, key_st: float, speed: float, rate_hz: float
+    hum: FilledContour, song: np.ndarray, key_st: float, speed: float, rate_hz: float, reach_st: float = REACH_ST
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the path of the best placement as (hum time, song time) pairs.
 
@@ -171,7 +178,10 @@ def trace(
     song : np.ndarray, shape (n_song,), float32
         The stretch, at ``rate_hz``.
     key_st, speed : float
-        The hypothesis to follow; the key may drift from it.
+        The hypothesis to follow.
+    rate_hz : float
+    reach_st : float, optional
+        How far the key may drift from it.
 
     Returns
     -------
@@ -179,7 +189,7 @@ def trace(
         Seconds from the first frame of the hum's contour and of the stretch.
     """
     version = sample_contour(hum, rate_hz, speed)
-    hum_frame, song_frame = _trace(version, song, _keys_st(key_st))
+    hum_frame, song_frame = _trace(version, song, _keys_st(key_st, reach_st))
     return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
 
 

@@ -29,7 +29,7 @@ from hmm2song.align import (
     pack_contours,
     place,
 )
-from hmm2song.drift import place_drifting, trace
+from hmm2song.drift import REACH_ST, place_drifting, trace
 from hmm2song.melody import Melody
 from hmm2song.results import Alignment
 from hmm2song.windows import FilledContour, fill_rests
@@ -111,10 +111,15 @@ class MelodySearch:
         Each with at least one voiced frame.
     n_threads : int, optional
         Threads per search; default: the processor's cores.
+    key_reach_st : float, optional
+        How far the key of what is placed may drift; scores, unlike people, stay where they are (0).
     """
 
-    def __init__(self, melodies: Sequence[Melody], n_threads: int | None = None) -> None:
+    def __init__(
+        self, melodies: Sequence[Melody], n_threads: int | None = None, key_reach_st: float = REACH_ST
+    ) -> None:
         self.n_threads = n_threads or os.cpu_count() or 1
+        self.key_reach_st = key_reach_st
         self._contours = [fill_rests(melody) for melody in melodies]
         self._coarse = pack_contours(self._contours, COARSE_RATE_HZ)
         self._fine = pack_contours(self._contours, FINE_RATE_HZ)
@@ -184,7 +189,7 @@ class MelodySearch:
         kept = np.concatenate((promising, best_of_song[~np.isin(best_of_song, promising)]))[:N_REFINED]
         regions = self._regions(hum, songs[kept], coarse, kept)
         fine = place(hum, self._fine, regions, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
-        cost_st, end = place_drifting(hum, self._fine, regions, fine, self.n_threads)
+        cost_st, end = place_drifting(hum, self._fine, regions, fine, self.n_threads, self.key_reach_st)
         best = np.argsort(cost_st, kind="stable")
         best = best[cost_st[best] < INFINITE_COST]
         return Ranking(songs[kept][best], cost_st[best], end[best], fine.key_st[best], fine.speed[best])
@@ -223,9 +228,8 @@ class MelodySearch:
         speed = float(ranking.speed[place_index])
         first, end = int(self._fine.first_frame[song]), int(ranking.end[place_index])
         start = max(first, end - _reach_frames(hum, speed, FINE_RATE_HZ))
-        hum_time_s, song_time_s = trace(
-            hum, self._fine.pitch_midi[start:end], float(ranking.key_st[place_index]), speed, FINE_RATE_HZ
-        )
+        stretch, key_st = self._fine.pitch_midi[start:end], float(ranking.key_st[place_index])
+        hum_time_s, song_time_s = trace(hum, stretch, key_st, speed, FINE_RATE_HZ, self.key_reach_st)
         song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
         return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
 

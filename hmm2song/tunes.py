@@ -33,7 +33,7 @@ def group_versions(melodies: Sequence[Melody], progress: Callable[[int, int], No
     progress : callable, optional
         Called with (melodies done, melodies in all).
     """
-    search = MelodySearch(melodies)
+    search = MelodySearch(melodies, key_reach_st=0.0)
     contours = [fill_rests(melody) for melody in melodies]
     pieces = [_cut(contour) for contour in contours]
     group = np.arange(len(melodies))

@@ -46,7 +46,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.align import INFINITE_COST, Stretches, pack_contours, place
+from hmm2song.align import INFINITE_COST, PackedContours, Placements, Stretches, pack_contours, place
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.dataset.mel import load_librosa
 from hmm2song.drift import place_drifting, trace
@@ -323,7 +323,7 @@ def measure(recognizer: Recognizer, query: Query) -> Measurement:
         voiced_share=hum.voiced_s / contour.duration_s,
         truth=side(recognizer, found, contour, query.song_id),
         rival=side(recognizer, found, contour, rival),
-        likeness_st=force(recognizer, own.passage, rival).cost_st,
+        likeness_st=likeness_of(recognizer, own.passage, rival),
         second=hear_again(recognizer, samples, hum, query.song_id),
     )
 
@@ -356,14 +356,7 @@ def force(recognizer: Recognizer, hum: FilledContour, song_id: str) -> Placed:
     """
     song = fill_rests(recognizer.catalog.melody(song_id))
     packed = pack_contours([song], FINE_RATE_HZ)
-    middle = np.median(hum.pitch_midi)
-    everywhere = Stretches(
-        start=np.array([0]),
-        stop=np.array([len(packed.pitch_midi)]),
-        lowest_key_st=np.array([middle - packed.pitch_midi.max()], np.float32),
-        highest_key_st=np.array([middle - packed.pitch_midi.min()], np.float32),
-    )
-    best = place(hum, packed, everywhere, FORCED_SPEEDS, FORCED_KEY_STEP_ST, n_threads=1)
+    everywhere, best = place_in_one_key(hum, packed)
     if best.cost_st[0] >= INFINITE_COST:  # a song shorter than half the hum
         return Placed(float(INFINITE_COST), song)
     speed = float(best.speed[0])
@@ -374,6 +367,24 @@ def force(recognizer: Recognizer, hum: FilledContour, song_id: str) -> Placed:
     _, song_time_s = trace(hum, packed.pitch_midi[start:end], float(best.key_st[0]), speed, FINE_RATE_HZ)
     first, last = (start / FINE_RATE_HZ + song_time_s[[0, -1]]) * FRAME_RATE_HZ
     return Placed(cost_st, song.part(int(first), int(last) + 1))
+
+
+def likeness_of(recognizer: Recognizer, passage: FilledContour, song_id: str) -> float:
+    """Return what a passage of one song costs on another, in semitones; scores do not drift (hmm2song/tunes.py)."""
+    packed = pack_contours([fill_rests(recognizer.catalog.melody(song_id))], FINE_RATE_HZ)
+    return float(place_in_one_key(passage, packed)[1].cost_st[0])
+
+
+def place_in_one_key(hum: FilledContour, song: PackedContours) -> tuple[Stretches, Placements]:
+    """Return the whole of one song as a stretch, and the best place on it in every key."""
+    middle = np.median(hum.pitch_midi)
+    everywhere = Stretches(
+        start=np.array([0]),
+        stop=np.array([len(song.pitch_midi)]),
+        lowest_key_st=np.array([middle - song.pitch_midi.max()], np.float32),
+        highest_key_st=np.array([middle - song.pitch_midi.min()], np.float32),
+    )
+    return everywhere, place(hum, song, everywhere, FORCED_SPEEDS, FORCED_KEY_STEP_ST, n_threads=1)
 
 
 def hear_again(recognizer: Recognizer, samples: np.ndarray, hum: Melody, song_id: str) -> SecondHearing:

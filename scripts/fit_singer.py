@@ -371,7 +371,7 @@ def measure_mast(options: argparse.Namespace) -> Iterator[Source]:
         for key in tqdm(chosen, desc=source.name, unit=" takes"):
             notes = notes_of_piano(melodies[answers[key]])
             if len(notes) >= MIN_NOTES:
-                hum = Hum(melodies[key], notes, MelodySearch([melody_from_notes(notes)], n_threads=1))
+                hum = Hum(melodies[key], notes, search_in(notes))
                 enough_s = 3.0 * melodies[answers[key]].duration_s
                 add_hum(source, hum, partial(sing_contour, rng=rng, duration_s=enough_s), ACCURACY)
         yield source
@@ -395,7 +395,7 @@ def measure_qbsh(options: argparse.Namespace) -> Iterator[Source]:
         return
     rows = read_table(options.queries, {"file", "song_id"})
     songs = {row["id"]: row["notes"] for row in read_rows(options.songs, {"id", "notes"})}
-    searches = {key: MelodySearch([melody_from_notes(notes)], n_threads=1) for key, notes in songs.items()}
+    searches = {key: search_in(notes) for key, notes in songs.items()}
     rows = [row for row in rows if row["song_id"] in songs]
     if not rows:
         raise Hmm2SongError(f"no row of {options.queries} names a song of {options.songs}; give the songs hummed")
@@ -468,8 +468,13 @@ class Laid:
     tempo_ratio: float
 
 
+def search_in(notes: np.ndarray) -> MelodySearch:
+    """Return a search that places hums on one score, in one key: how far people drift from it is measured here."""
+    return MelodySearch([melody_from_notes(notes)], n_threads=1, key_reach_st=0.0)
+
+
 def lay(hum: Hum) -> Laid | None:
-    """Align a hum with its score, as the search does; None if it does not fit."""
+    """Align a hum with its score, as the search does, but in one key; None if it does not fit."""
     if hum.melody.voiced_s < MIN_VOICED_S:
         return None
     filled = fill_rests(hum.melody)

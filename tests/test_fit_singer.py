@@ -15,7 +15,6 @@ from humming import tune
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody import HOP_S, Melody, melody_from_notes, midi_to_hz
-from hmm2song.search import MelodySearch
 from hmm2song.singer import FLAWLESS, Singer, hum_contour
 from hmm2song.voice import hum_audio
 
@@ -40,8 +39,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def values_of(script: dict, melody: Melody, notes: np.ndarray = SCORE) -> dict[str, list[float]]:
-    search = MelodySearch([melody_from_notes(notes)], n_threads=1)
-    return script["hum_values"](script["Hum"](melody, notes, search))
+    return script["hum_values"](script["Hum"](melody, notes, script["search_in"](notes)))
 
 
 def sung(notes: np.ndarray, shift_st: float = -10.0) -> Melody:
