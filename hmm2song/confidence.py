@@ -37,7 +37,7 @@ class LogitConstants:
     crowd_weight: float
 
 
-FITTED = LogitConstants(sharpness_per_st=29.457, length_exponent=0.435, none_score_st=-0.358, crowd_weight=0.912)
+FITTED = LogitConstants(sharpness_per_st=29.275, length_exponent=0.501, none_score_st=-0.359, crowd_weight=0.940)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ INDEX_VARIABLE = "HMM2SONG_INDEX"
 DEFAULT_TOP_K = 10
 MAX_TOP_K = 100
 MAX_EARLIER = 4
-VOTE_WEIGHT_ST = 0.601
+VOTE_WEIGHT_ST = 0.629
 """What a full window vote is worth against alignment cost, in semitones."""
 VERSION_STEP_ST = 0.1
 """Versions of a tune this close in score are equally good: they stand in the catalog's order."""
