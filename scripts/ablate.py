@@ -18,7 +18,6 @@ Every hum is searched by each part alone and by all together, over the same song
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import sys
@@ -41,13 +40,20 @@ from hmm2song.index import ExactIndex, WindowRanges
 from hmm2song.inference import VOTE_WEIGHT_ST
 from hmm2song.melody import Melody
 from hmm2song.pitch import track_pitch
+from hmm2song.queries import read_queries
 from hmm2song.scores import read_scores
 from hmm2song.search import MelodySearch, Ranking
 from hmm2song.song import Song
 from hmm2song.votes import HumWindows, embed_hum, ranges_of, votes
 from hmm2song.windows import FilledContour, fill_rests
 
-Query = tuple[FilledContour, tuple[str, ...]]
+
+@dataclass(frozen=True, eq=False)
+class Hum:
+    """A hum as it was heard, and the songs that answer it."""
+
+    contour: FilledContour
+    acceptable: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +69,9 @@ def main() -> int:
     """Run the command line."""
     options = parse_options()
     try:
-        queries = read_queries(options)
+        hums = hear(options)
         melodies = {scored.song.id: scored.melody for path in options.songs for scored in read_scores(path).melodies}
-        rows = measure(queries, melodies, options.model)
+        rows = measure(hums, melodies, options.model)
     except Hmm2SongError as error:
         print(f"ablate.py: {error}", file=sys.stderr)
         return 2
@@ -87,26 +93,25 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_queries(options: argparse.Namespace) -> list[Query]:
+def hear(options: argparse.Namespace) -> list[Hum]:
     """Track the hums; those without a melody are left in as missed by everything."""
-    with options.queries.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    chosen = random.Random(options.seed).sample(rows, min(options.limit, len(rows)))
-    queries = []
-    for row in tqdm(chosen, desc="tracking", unit=" hums"):
+    queries = read_queries(options.queries)
+    chosen = random.Random(options.seed).sample(queries, min(options.limit, len(queries)))
+    hums = []
+    for query in tqdm(chosen, desc="tracking", unit=" hums"):
         try:
-            samples = load_audio(options.queries.parent / row["file"])[round(options.skip_start * SAMPLE_RATE_HZ) :]
+            samples = load_audio(query.file)[round(options.skip_start * SAMPLE_RATE_HZ) :]
             melody = track_pitch(samples).melody
         except AudioError as error:
             print(f"ablate.py: {error}", file=sys.stderr)
             melody = Melody(np.zeros(0))
-        queries.append((fill_rests(melody), tuple(row["song_id"].split("|"))))
-    return queries
+        hums.append(Hum(fill_rests(melody), query.acceptable))
+    return hums
 
 
-def measure(queries: list[Query], melodies: dict[str, Melody], models: list[str]) -> list[dict]:
+def measure(hums: list[Hum], melodies: dict[str, Melody], models: list[str]) -> list[dict]:
     """Search with every part and print a line for each."""
-    print(f"{len(queries)} hums, {len(melodies)} songs")
+    print(f"{len(hums)} hums, {len(melodies)} songs")
     print(f"{'model':16s} {'part':10s} {'top-1':>6s} {'top-10':>7s} {'MRR':>6s} {'cpu s':>7s}", flush=True)
     ids = np.array(list(melodies))
     search = MelodySearch(list(melodies.values()))
@@ -118,17 +123,17 @@ def measure(queries: list[Query], melodies: dict[str, Melody], models: list[str]
         aligned[number] = Aligned(ranking, *search.stretches_s(hum, ranking))
         return ranking.song
 
-    rows = [line_of("", "alignment", ids, queries, align)]
+    rows = [line_of("", "alignment", ids, hums, align)]
     for model in models:
         label, _, folder = model.rpartition("=")
-        rows += measure_encoder(label or Path(folder).name, Path(folder), queries, ids, melodies, aligned)
+        rows += measure_encoder(label or Path(folder).name, Path(folder), hums, ids, melodies, aligned)
     return rows
 
 
 def measure_encoder(
     label: str,
     folder: Path,
-    queries: list[Query],
+    hums: list[Hum],
     ids: np.ndarray,
     melodies: dict[str, Melody],
     aligned: dict[int, Aligned],
@@ -167,19 +172,19 @@ def measure_encoder(
         return placed.ranking.song[np.argsort(-scores, kind="stable")]
 
     parts = {"encoder": encoder_alone, "votes": votes_alone, "path": path_alone, "fusion": fusion}
-    return [line_of(label, part, ids, queries, search) for part, search in parts.items()]
+    return [line_of(label, part, ids, hums, search) for part, search in parts.items()]
 
 
 def line_of(
-    label: str, part: str, ids: np.ndarray, queries: list[Query], search: Callable[[FilledContour, int], np.ndarray]
+    label: str, part: str, ids: np.ndarray, hums: list[Hum], search: Callable[[FilledContour, int], np.ndarray]
 ) -> dict:
     """Search every hum, print the figures and return them."""
     ranks = []
     started_s = time.process_time()
-    for number, (hum, acceptable) in enumerate(tqdm(queries, desc=f"{label} {part}", leave=False)):
-        found = ids[search(hum, number)[:100]] if len(hum.pitch_midi) else ()
-        ranks.append(rank_of(tuple(found), acceptable))
-    cpu_s = (time.process_time() - started_s) / len(queries)
+    for number, hum in enumerate(tqdm(hums, desc=f"{label} {part}", leave=False)):
+        found = ids[search(hum.contour, number)[:100]] if len(hum.contour.pitch_midi) else ()
+        ranks.append(rank_of(tuple(found), hum.acceptable))
+    cpu_s = (time.process_time() - started_s) / len(hums)
     scores = retrieval_scores(ranks, 0).to_dict()
     figures = [scores[name]["value"] for name in ("top1", "top10", "mrr")]
     print(f"{label:16s} {part:10s} {figures[0]:6.3f} {figures[1]:7.3f} {figures[2]:6.3f} {cpu_s:7.3f}", flush=True)

@@ -55,6 +55,7 @@ from hmm2song.evaluation import rank_of
 from hmm2song.inference import MAX_PIECE_S, MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
 from hmm2song.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.pitch import track_pitch
+from hmm2song.queries import Query, read_queries
 from hmm2song.search import FINE_RATE_HZ
 from hmm2song.tunes import SAME_TUNE_COST_ST
 from hmm2song.windows import FilledContour, fill_rests
@@ -69,15 +70,6 @@ USUAL_PERCENTILE = 95
 CAUSES = ("version", "matching", "tracker", "jump", "singer", "ambiguous", "chance")
 N_EXAMPLES = 3
 EXIT_ERROR = 2
-
-
-@dataclass(frozen=True)
-class Query:
-    """One hum and the song it is of."""
-
-    file: Path
-    name: str
-    song_id: str
 
 
 @dataclass(frozen=True)
@@ -198,20 +190,6 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 # What to read -------------------------------------------------------------------------------------------
 
 
-def read_queries(path: Path) -> list[Query]:
-    """Read the query table."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            queries = [Query(path.parent / row["file"], row["file"], row["song_id"]) for row in csv.DictReader(file)]
-    except OSError as error:
-        raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
-    except (UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
-        raise Hmm2SongError(f"{path} is not a CSV with the columns file,song_id ({error!r:.100})") from error
-    if not queries:
-        raise Hmm2SongError(f"{path} has no hum in it; give the CSV of queries")
-    return queries
-
-
 def read_titles(path: Path) -> dict[str, str]:
     """Read id -> title."""
     try:
@@ -226,11 +204,11 @@ def read_titles(path: Path) -> dict[str, str]:
 def require_songs(queries: list[Query], recognizer: Recognizer) -> None:
     """Refuse hums whose song is not in the catalog: there is nothing to compare."""
     songs = {song.id for song in recognizer.catalog.songs}
-    lost = [query for query in queries if query.song_id not in songs]
+    lost = [query for query in queries if query.acceptable[0] not in songs]
     if lost:
         raise Hmm2SongError(
             f"{len(lost)} hums are of songs that the catalog does not hold, the first {lost[0].name!r} of "
-            f"{lost[0].song_id!r}; give a catalog with them"
+            f"{lost[0].acceptable[0]!r}; give a catalog with them"
         )
     if len(songs) < 2:
         raise Hmm2SongError("the catalog holds one song only: no hum can miss it")
@@ -300,7 +278,7 @@ def as_measurement(row: dict) -> Measurement:
 
 
 def measure(recognizer: Recognizer, query: Query) -> Measurement:
-    """Search one hum and measure it.
+    """Search one hum and measure it; of several acceptable songs the first is the right one.
 
     Raises
     ------
@@ -313,18 +291,19 @@ def measure(recognizer: Recognizer, query: Query) -> Measurement:
     if hum.voiced_s < MIN_VOICED_S or contour.duration_s > MAX_PIECE_S:
         raise MelodyError(f"{query.name}: {hum.voiced_s:.0f} s of melody in {contour.duration_s:.0f} s, not one piece")
     found = ranked(recognizer, hum)
-    rival = next((song_id for song_id in found.ids if song_id != query.song_id), None)
+    song_id = query.acceptable[0]
+    rival = next((each for each in found.ids if each not in query.acceptable), None)
     if rival is None:
         raise MelodyError(f"{query.name}: no other song is long enough for it")
-    own = force(recognizer, contour, query.song_id)
+    own = force(recognizer, contour, song_id)
     return Measurement(
         file=query.name,
-        rank=rank_of(found.ids, (query.song_id,)),
+        rank=rank_of(found.ids, query.acceptable),
         voiced_share=hum.voiced_s / contour.duration_s,
-        truth=side(recognizer, found, contour, query.song_id),
+        truth=side(recognizer, found, contour, song_id),
         rival=side(recognizer, found, contour, rival),
         likeness_st=likeness_of(recognizer, own.passage, rival),
-        second=hear_again(recognizer, samples, hum, query.song_id),
+        second=hear_again(recognizer, samples, hum, song_id),
     )
 
 

@@ -48,21 +48,13 @@ from hmm2song.inference import MAX_TOP_K, Recognizer
 from hmm2song.mel_engine import MelEngine, MelResult, embedding_of
 from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
 from hmm2song.pitch import track_pitch
+from hmm2song.queries import Query, read_queries
 from hmm2song.results import SearchResult
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
 MAX_RECORDING_BYTES = 20 * MAX_FILE_BYTES
 SONG_ROW = "a song has an id and one of notes, audio, f0"
-
-
-@dataclass(frozen=True)
-class Query:
-    """One hum and the ids that count as right."""
-
-    file: Path
-    name: str
-    acceptable: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -163,29 +155,6 @@ def add_mel_options(parser: argparse.ArgumentParser) -> None:
         "--network", default="raw", metavar="MODEL", help="folder of a network, `untrained`, or `raw` (default)"
     )
     group.add_argument("--distance", choices=DISTANCES, default="l2", help="what the nearest clip is nearest by")
-
-
-def read_queries(path: Path) -> list[Query]:
-    """Read the query table."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Hmm2SongError(f"{path} is not a CSV in UTF-8 ({error})") from error
-    if not rows or not {"file", "song_id"} <= rows[0].keys():
-        raise Hmm2SongError(f"{path} needs the columns file,song_id and at least one row")
-    return [read_query(row, path, number) for number, row in enumerate(rows, start=1)]
-
-
-def read_query(row: dict, path: Path, number: int) -> Query:
-    """Read one row of the query table."""
-    name = (row["file"] or "").strip()
-    acceptable = tuple(filter(None, map(str.strip, (row["song_id"] or "").split("|"))))
-    if not name or not acceptable:
-        raise Hmm2SongError(f"{path}, row {number}: file or song_id is empty; fill it in or drop the row")
-    return Query(path.parent / name, name, acceptable)
 
 
 def open_engine(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> Recognizer | MelEngine:

@@ -12,7 +12,6 @@ fitted on the other singers. What is printed last is fitted on everything. `--pl
 from __future__ import annotations
 
 import argparse
-import csv
 import random
 import sys
 from dataclasses import dataclass
@@ -26,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
-from hmm2song.errors import AudioError
+from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.inference import MIN_VOICED_S, Evidence, Recognizer
 from hmm2song.melody import Melody
 from hmm2song.pitch import track_pitch
+from hmm2song.queries import read_queries
 from hmm2song.scores import read_scores
 
 CATALOG_SHARES = (1.0, 0.4, 0.15)
@@ -77,13 +77,17 @@ class Answer:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=Path, required=True)
-    parser.add_argument("--songs", type=Path, action="append", required=True)
+    parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id[,singer]")
+    parser.add_argument("--songs", type=Path, action="append", required=True, help="scores; repeatable")
     parser.add_argument("--limit", type=int, default=500, metavar="N", help="hums to use (default 500)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the reliability as SVG")
     options = parser.parse_args()
-    trials = collect_trials(options)
+    try:
+        trials = collect_trials(options)
+    except Hmm2SongError as error:
+        print(f"fit_confidence.py: {error}", file=sys.stderr)
+        return 2
     bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold)])
     if options.plot:
         options.plot.write_text(reliability_svg(bins), encoding="utf-8")
@@ -95,17 +99,16 @@ def collect_trials(options: argparse.Namespace) -> list[Trial]:
     """Ask every hum and cut the answers into trials."""
     scores = (scored for path in options.songs for scored in read_scores(path).melodies)
     recognizer = Recognizer.from_melodies({scored.song.id: scored.melody for scored in scores})
-    with options.queries.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    queries = read_queries(options.queries)
     rng = random.Random(options.seed)
     trials = []
-    for row in tqdm(rng.sample(rows, min(options.limit, len(rows))), unit=" hums"):
+    for query in tqdm(rng.sample(queries, min(options.limit, len(queries))), unit=" hums"):
         try:
-            samples = load_audio(options.queries.parent / row["file"])
+            samples = load_audio(query.file)
         except AudioError as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
-        singer, acceptable = row.get("singer", row["file"]), row["song_id"].split("|")
+        singer = query.singer or query.name
         for skipped_s in SKIPPED_S:
             rest = samples[round(skipped_s * SAMPLE_RATE_HZ) :]
             hum = track_pitch(rest).melody if len(rest) else Melody(rest)
@@ -113,12 +116,12 @@ def collect_trials(options: argparse.Namespace) -> list[Trial]:
                 continue  # nothing is searched then
             evidence = recognizer.evidence(hum)
             for share in CATALOG_SHARES:
-                trials += cut_trials(evidence, hum.voiced_s, acceptable, singer, share, rng)
+                trials += cut_trials(evidence, hum.voiced_s, query.acceptable, singer, share, rng)
     return trials
 
 
 def cut_trials(
-    evidence: Evidence, voiced_s: float, acceptable: list[str], singer: str, share: float, rng: random.Random
+    evidence: Evidence, voiced_s: float, acceptable: tuple[str, ...], singer: str, share: float, rng: random.Random
 ) -> list[Trial]:
     """Ask a random part of the catalog, with and without the right song.
 

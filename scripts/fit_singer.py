@@ -48,6 +48,7 @@ from hmm2song.audio import load_audio
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.pitch import CONFIDENCE_VOICED, track_pitch
+from hmm2song.queries import read_queries
 from hmm2song.search import MelodySearch
 from hmm2song.singer import CONTROL_RATE_HZ, FEMALE, LEGATO_REST_S, WANDER_KNOT_S, Singer, hum_contour, perform
 from hmm2song.voice import hum_audio
@@ -393,21 +394,22 @@ def measure_qbsh(options: argparse.Namespace) -> Iterator[Source]:
     """Measure recordings of hums, tracked by our tracker, against the songs' notes."""
     if not options.queries:
         return
-    rows = read_table(options.queries, {"file", "song_id"})
     songs = {row["id"]: row["notes"] for row in read_rows(options.songs, {"id", "notes"})}
     searches = {key: search_in(notes) for key, notes in songs.items()}
-    rows = [row for row in rows if row["song_id"] in songs]
-    if not rows:
+    queries = [query for query in read_queries(options.queries) if query.acceptable[0] in songs]
+    if not queries:
         raise Hmm2SongError(f"no row of {options.queries} names a song of {options.songs}; give the songs hummed")
     source = Source("QBSH")
     rng = np.random.default_rng(options.seed)
-    for row in tqdm(random.Random(options.seed).sample(rows, min(options.limit, len(rows))), unit=" hums"):
+    chosen = random.Random(options.seed).sample(queries, min(options.limit, len(queries)))
+    for query in tqdm(chosen, unit=" hums"):
         try:
-            melody = track_pitch(load_audio(options.queries.parent / row["file"])).melody
+            melody = track_pitch(load_audio(query.file)).melody
         except AudioError as error:
             tqdm.write(f"fit_singer.py: skipped {error}", file=sys.stderr)
             continue
-        hum = Hum(melody, songs[row["song_id"]], searches[row["song_id"]])
+        song_id = query.acceptable[0]
+        hum = Hum(melody, songs[song_id], searches[song_id])
         sing = sing_sound if options.sound else sing_contour
         add_hum(source, hum, partial(sing, rng=rng, duration_s=melody.duration_s), QUANTITIES)
     yield source

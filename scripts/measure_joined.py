@@ -16,7 +16,6 @@ difference over the same pairs.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import sys
@@ -35,19 +34,11 @@ from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.evaluation import INTERVAL_PERCENTILES, N_RESAMPLES, rank_of, retrieval_scores
 from hmm2song.inference import MAX_TOP_K, Recognizer
 from hmm2song.melody import Melody
+from hmm2song.queries import Query, read_queries
 
 COLUMNS = ("first", "second", "joined")
 SILENCE = np.zeros(SAMPLE_RATE_HZ, np.float32)
 """Stands for a recording that cannot be read: nothing is heard in it."""
-
-
-@dataclass(frozen=True)
-class Hum:
-    """One row of the query table."""
-
-    file: Path
-    acceptable: tuple[str, ...]
-    singer: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict:
     """Search, print and return the figures."""
-    hums = read_hums(options.queries)
+    hums = read_queries(options.queries)
     pairs = choose_pairs(hums, options.pairs, options.seed)
     halved = random.Random(options.seed).sample(hums, min(options.halves, len(hums)))
     recognizer = Recognizer.from_pretrained(options.catalog)
@@ -108,27 +99,10 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def read_hums(path: Path) -> list[Hum]:
-    """Read the query table."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        hums = [
-            Hum(path.parent / row["file"], tuple(row["song_id"].split("|")), row.get("singer") or "") for row in rows
-        ]
-    except OSError as error:
-        raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
-    except (UnicodeDecodeError, csv.Error, KeyError, AttributeError, TypeError) as error:
-        raise Hmm2SongError(f"{path} is not a CSV with the columns file,song_id ({error!r:.100})") from error
-    if not hums:
-        raise Hmm2SongError(f"{path} has no hum in it; give the CSV of queries")
-    return hums
-
-
-def choose_pairs(hums: list[Hum], n_pairs: int, seed: int) -> list[tuple[Hum, Hum]]:
+def choose_pairs(hums: list[Query], n_pairs: int, seed: int) -> list[tuple[Query, Query]]:
     """Draw pairs of recordings of one song by different singers; every recording is in one pair at most."""
     rng = random.Random(seed)
-    of_song: dict[tuple[str, ...], list[Hum]] = defaultdict(list)
+    of_song: dict[tuple[str, ...], list[Query]] = defaultdict(list)
     for hum in rng.sample(hums, len(hums)):
         of_song[hum.acceptable].append(hum)
     pairs = []
@@ -145,13 +119,13 @@ def choose_pairs(hums: list[Hum], n_pairs: int, seed: int) -> list[tuple[Hum, Hu
     return rng.sample(pairs, min(n_pairs, len(pairs)))
 
 
-def describe_singers(pairs: list[tuple[Hum, Hum]]) -> str:
+def describe_singers(pairs: list[tuple[Query, Query]]) -> str:
     """Say whose hums are joined."""
     named = all(first.singer and second.singer for first, second in pairs)
     return "by two different people" if named else "the table does not say by whom"
 
 
-def samples_of(hum: Hum) -> np.ndarray:
+def samples_of(hum: Query) -> np.ndarray:
     """Load a recording."""
     try:
         return load_audio(hum.file)

@@ -21,6 +21,7 @@ from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.inference import Recognizer
 from hmm2song.melody import Melody, melody_from_notes
 from hmm2song.pitch import track_pitch
+from hmm2song.queries import Query
 from hmm2song.singer import FLAWLESS
 from hmm2song.windows import fill_rests
 
@@ -249,7 +250,7 @@ def test_the_order_is_that_of_the_page(script, catalog: MiniatureCatalog, folder
     result = recognizer.recognize(folder / "not five.flac")
     found = script.ranked(recognizer, result.hum)
     assert found.ids[:10] == tuple(match.id for match in result.matches)
-    measured = script.measure(recognizer, script.Query(folder / "not five.flac", "not five.flac", "s5"))
+    measured = script.measure(recognizer, Query(folder / "not five.flac", "not five.flac", ("s5",)))
     assert measured.rank == found.ids.index("s5") + 1 > 1
     assert measured.rival.song_id == found.ids[0] == "s7"
     assert measured.rival.cost_st == pytest.approx(found.cost_st[0])
@@ -261,7 +262,7 @@ def test_a_hum_of_nothing_cannot_be_measured(script, catalog: MiniatureCatalog, 
     soundfile.write(tmp_path / "silence.flac", np.zeros(SAMPLE_RATE_HZ, np.float32), SAMPLE_RATE_HZ)
     with pytest.raises(MelodyError, match="silence.flac: 0 s of melody"):
         recognizer = Recognizer.from_pretrained(catalog.folder)
-        script.measure(recognizer, script.Query(tmp_path / "silence.flac", "silence.flac", "s1"))
+        script.measure(recognizer, Query(tmp_path / "silence.flac", "silence.flac", ("s1",)))
 
 
 # What is kept -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError
+from hmm2song.queries import Query
 from hmm2song.singer import FLAWLESS
 
 HUM_S = 8.0
@@ -64,7 +65,7 @@ def run(script: ModuleType, capsys: pytest.CaptureFixture) -> Callable[..., tupl
 def hums_of(script: ModuleType, *songs_and_singers: str) -> list:
     """Each is a song and a singer, one letter each."""
     return [
-        script.Hum(Path(f"{number}.flac"), (song,), singer.strip())
+        Query(Path(f"{number}.flac"), f"{number}.flac", (song,), singer.strip())
         for number, (song, singer) in enumerate(songs_and_singers)
     ]
 
@@ -166,16 +167,3 @@ def test_a_run(run, queries: Path, catalog: MiniatureCatalog, tmp_path: Path):
 def test_bad_input_is_one_line(run, queries: Path, catalog: MiniatureCatalog, options: list[str], expected: str):
     code, _, complained = run("--queries", queries, "--catalog", catalog.folder, *options)
     assert code == 2 and expected in complained.splitlines()[-1]
-
-
-@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"\xff\xfe", b"file,song_id\nx\n"])
-def test_a_table_without_the_columns_is_refused(run, catalog: MiniatureCatalog, tmp_path: Path, content: bytes):
-    (tmp_path / "queries.csv").write_bytes(content)
-    code, _, complained = run("--queries", tmp_path / "queries.csv", "--catalog", catalog.folder)
-    assert code == 2 and "is not a CSV with the columns file,song_id" in complained
-
-
-def test_an_empty_table_is_refused(run, catalog: MiniatureCatalog, tmp_path: Path):
-    (tmp_path / "queries.csv").write_text("file,song_id\n")
-    code, _, complained = run("--queries", tmp_path / "queries.csv", "--catalog", catalog.folder, "--pairs", 0)
-    assert code == 2 and "no hum in it" in complained
