@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from hmm2song.hub import resolve_catalog
 from hmm2song.index import ExactIndex, WindowIndex
 from hmm2song.melody import Melody
 from hmm2song.milvus import index_from_setting
+from hmm2song.pieces import cut_at_pauses, cut_evenly
 from hmm2song.pitch import track_pitch
 from hmm2song.quality import assess
 from hmm2song.results import Advice, Alignment, Match, SearchResult
@@ -44,9 +44,6 @@ MIN_VOICED_S = 1.0
 """With less melody than this every song fits somewhere: nothing is searched."""
 GOOD_PROBABILITY = 0.5
 """A match this sure outside the filter is worth offering when the filter's own best is not."""
-
-MAX_PIECE_S = 15.0
-"""Longer hums are cut: they may repeat a verse or wander, where no single stretch of the song fits them all."""
 
 AudioSource = str | os.PathLike | tuple[int, np.ndarray]
 
@@ -292,12 +289,21 @@ class Recognizer:
         )
 
     def _rank(self, hums: Sequence[Melody], selection: Selection) -> _Ranked:
+        """Take every hum as a whole and, where one pauses, as the phrases between; the surer reading counts."""
+        whole = [[fill_rests(hum)] for hum in hums]
+        phrases = [cut_at_pauses(hum) for (hum,) in whole]
+        readings = [whole] if phrases == whole else [whole, phrases]
+        return min((self._rank_parts(hums, selection) for hums in readings), key=lambda ranked: ranked.none_probability)
+
+    def _rank_parts(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> _Ranked:
+        """Join the evidence of the parts of every hum, each placed for itself."""
         pieces = tuple(
             self._rank_piece(piece, number, selection)
-            for number, hum in enumerate(hums)
-            for piece in _cut_pieces(fill_rests(hum))
+            for number, parts in enumerate(hums)
+            for part in parts
+            for piece in cut_evenly(part)
         )
-        voiced_s = sum(hum.voiced_s for hum in hums)
+        voiced_s = sum(part.voiced_s for parts in hums for part in parts)
         songs, scores_st = _join_pieces(pieces)
         confidence = probabilities(scores_st, voiced_s)
         tune = self._tune_numbers(songs)
@@ -376,13 +382,6 @@ class Recognizer:
             return None
         best = self._match(ranked, 0)
         return None if selection.mask[self.catalog.position(best.id)] else best
-
-
-def _cut_pieces(hum: FilledContour) -> list[FilledContour]:
-    """Cut a long hum into equally long pieces."""
-    n_pieces = max(1, int(np.ceil(hum.duration_s / MAX_PIECE_S)))
-    edges = np.linspace(0, len(hum.pitch_midi), n_pieces + 1).round().astype(int)
-    return [hum.part(start, stop) for start, stop in pairwise(edges)]
 
 
 def _join_pieces(pieces: tuple[_Piece, ...]) -> tuple[np.ndarray, np.ndarray]:

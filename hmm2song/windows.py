@@ -55,6 +55,11 @@ class FilledContour:
         """Length in seconds."""
         return len(self.pitch_midi) * HOP_S
 
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of it that were sung."""
+        return int(np.count_nonzero(self.voiced)) * HOP_S
+
 
 def fill_rests(melody: Melody) -> FilledContour:
     """Drop outer rests and hold the last pitch through inner ones."""

@@ -52,8 +52,9 @@ from hmm2song.dataset.mel import load_librosa
 from hmm2song.drift import place_drifting, trace
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of
-from hmm2song.inference import MAX_PIECE_S, MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
+from hmm2song.inference import MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
 from hmm2song.melody import FRAME_RATE_HZ, Melody, melody_from_f0
+from hmm2song.pieces import MAX_PIECE_S
 from hmm2song.pitch import track_pitch
 from hmm2song.queries import Query, read_queries
 from hmm2song.search import FINE_RATE_HZ

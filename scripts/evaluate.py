@@ -53,6 +53,7 @@ from hmm2song.results import SearchResult
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
+FALSE_START_PAUSE_S = 1.5
 MAX_RECORDING_BYTES = 20 * MAX_FILE_BYTES
 SONG_ROW = "a song has an id and one of notes, audio, f0"
 
@@ -88,7 +89,7 @@ def main() -> int:
     chosen = sample(queries, options.limit, options.seed)
     if isinstance(engine, Recognizer):
         engine.warm_up()
-    outcomes = [ask(engine, query, options.skip_start) for query in tqdm(chosen, desc="hums", unit=" hums")]
+    outcomes = [ask(engine, query, options) for query in tqdm(chosen, desc="hums", unit=" hums")]
     report = summarise(outcomes, len(songs), build_seconds, options.seed)
     report |= {"songs_skipped": len(skipped), "queries_without_song": n_unanswerable}
     print_report(report, outcomes)
@@ -115,6 +116,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="use N random queries instead of all")
     parser.add_argument("--seed", type=int, default=0, help="for --limit, --medley and the intervals (default 0)")
     parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
+    parser.add_argument(
+        "--false-start",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help=f"break off each hum there, pause for {FALSE_START_PAUSE_S} s and begin again",
+    )
     parser.add_argument("--medley", type=int, default=1, metavar="K", help="hide each song in a track of K melodies")
     parser.add_argument(
         "--fillers",
@@ -139,8 +147,10 @@ def parse_options() -> argparse.Namespace:
         parser.error("--drop and --no-benchmark choose among --songs")
     if options.medley > 1 and not (options.fillers and options.songs):
         parser.error("--medley needs --songs and --fillers")
-    if options.medley < 1 or options.skip_start < 0 or (options.limit is not None and options.limit < 1):
-        parser.error("--medley and --limit must be at least 1, --skip-start not negative")
+    if options.medley < 1 or (options.limit is not None and options.limit < 1):
+        parser.error("--medley and --limit must be at least 1")
+    if min(options.skip_start, options.false_start) < 0:
+        parser.error("--skip-start and --false-start must not be negative")
     for path in (options.json, options.misses):
         if path and not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent} to write {path.name} to")
@@ -312,11 +322,11 @@ def sample(queries: list[Query], limit: int | None, seed: int) -> list[Query]:
     return random.Random(seed).sample(queries, limit)
 
 
-def ask(engine: Recognizer | MelEngine, query: Query, skip_start_s: float) -> Outcome:
+def ask(engine: Recognizer | MelEngine, query: Query, options: argparse.Namespace) -> Outcome:
     """Search one hum; one that cannot be read counts as not found."""
     started_s = time.perf_counter()
     try:
-        result = search(engine, query.file, skip_start_s)
+        result = search(engine, query.file, options.skip_start, options.false_start)
     except (AudioError, MelodyError) as error:
         return Outcome(query, 0, time.perf_counter() - started_s, (), 0.0, str(error))
     seconds = time.perf_counter() - started_s
@@ -329,17 +339,31 @@ def ask(engine: Recognizer | MelEngine, query: Query, skip_start_s: float) -> Ou
     return Outcome(query, rank, seconds, found, probability, problem)
 
 
-def search(engine: Recognizer | MelEngine, file: Path, skip_start_s: float) -> SearchResult | MelResult:
-    """Ask the engine, without the first seconds of the hum if so wished."""
+def search(
+    engine: Recognizer | MelEngine, file: Path, skip_start_s: float, false_start_s: float
+) -> SearchResult | MelResult:
+    """Ask the engine, without the first seconds of the hum or begun twice, if so wished."""
     if file.suffix.lower() == ".csv":
         if isinstance(engine, MelEngine):
             raise AudioError(f"{file.name} is an f0 track; --engine mel needs recordings")
         hum = read_f0(file)
-        return engine.recognize_melody(hum.slice_s(skip_start_s, hum.duration_s), top_k=MAX_TOP_K)
-    if skip_start_s == 0:
+        pitch_midi = hum.slice_s(skip_start_s, hum.duration_s).pitch_midi
+        return engine.recognize_melody(
+            Melody(begun_twice(pitch_midi, false_start_s, FRAME_RATE_HZ, np.nan)), top_k=MAX_TOP_K
+        )
+    if skip_start_s == 0 and false_start_s == 0:
         return engine.recognize(file, top_k=MAX_TOP_K)
     samples = load_audio(file)[round(skip_start_s * SAMPLE_RATE_HZ) :]
+    samples = begun_twice(samples, false_start_s, SAMPLE_RATE_HZ, 0.0)
     return engine.recognize((SAMPLE_RATE_HZ, samples), top_k=MAX_TOP_K)
+
+
+def begun_twice(hum: np.ndarray, false_start_s: float, rate_hz: float, silence: float) -> np.ndarray:
+    """Put the start of a hum, shape (n,), and a pause before it; the same hum for a false start of 0 s."""
+    if false_start_s == 0:
+        return hum
+    pause = np.full(round(FALSE_START_PAUSE_S * rate_hz), silence, hum.dtype)
+    return np.concatenate((hum[: round(false_start_s * rate_hz)], pause, hum))
 
 
 def summarise(outcomes: list[Outcome], n_songs: int, build_seconds: float, seed: int) -> dict:

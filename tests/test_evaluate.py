@@ -215,6 +215,14 @@ def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
 NOTES = '"notes": [[0, 1, 60]]'
 
 
+def test_a_false_start_comes_before_a_pause_and_the_whole_hum(script: dict) -> None:
+    hum = np.arange(1.0, 9.0, dtype=np.float32)
+    again = script["begun_twice"](hum, 0.75, 4.0, np.nan)
+    assert again.dtype == hum.dtype and np.array_equal(again[:3], hum[:3]) and np.array_equal(again[9:], hum)
+    assert np.isnan(again[3:9]).all()
+    assert script["begun_twice"](hum, 0.0, 4.0, np.nan) is hum
+
+
 @pytest.mark.parametrize(
     ("queries", "songs", "message"),
     [
@@ -254,7 +262,8 @@ def test_a_broken_dataset_is_explained(
         (["--medley", "3"], "--fillers"),
         (["--medley", "0"], "at least 1"),
         (["--limit", "0"], "at least 1"),
-        (["--skip-start", "-1"], "not negative"),
+        (["--skip-start", "-1"], "must not be negative"),
+        (["--false-start", "-1"], "must not be negative"),
         (["--json", "no-such-folder/report.json"], "no folder no-such-folder"),
     ],
 )

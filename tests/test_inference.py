@@ -147,6 +147,34 @@ def test_a_long_hum_with_a_repeated_verse(recognizer):
     assert result.matches[0].probability > 0.5
 
 
+def begun_again(melody: Melody, first_s: float, pause_s: float) -> Melody:
+    """The start of a hum, a pause, and the whole hum."""
+    start = melody.slice_s(0.0, first_s).pitch_midi
+    return Melody(np.concatenate((start, np.full(round(pause_s * FRAME_RATE_HZ), np.nan), melody.pitch_midi)))
+
+
+@pytest.mark.parametrize("first_s", [1.2, 4.0])
+def test_who_starts_over_after_a_pause_is_found(recognizer, first_s):
+    found, probability = [], []
+    for number, tune in enumerate(TUNES[:16]):
+        melody = hummed_melody(tune, seed=number, singer=Singer(), duration_s=7.0)
+        result = recognizer.recognize_melody(begun_again(melody, first_s, pause_s=1.5))
+        found.append(ids(result)[0] == tune)
+        probability.append(result.matches[0].probability)
+    assert np.mean(found) >= 0.9
+    assert np.mean(probability) >= 0.8
+
+
+def test_a_rest_of_the_song_may_be_as_long_as_a_pause():
+    begun, rest_s = notes_of("arirang")[:8], 3.0
+    rested = [(onset_s + rest_s, length_s, midi) for onset_s, length_s, midi in notes_of("arirang")[8:]]
+    resting = melody_from_notes([*begun, *rested])
+    songs = {tune: melody_from_notes(notes_of(tune)) for tune in TUNES[:9] if tune != "arirang"}
+    result = make_recognizer({**songs, "resting": resting}).recognize_melody(resting.slice_s(0.0, 14.0))
+    assert ids(result)[0] == "resting"
+    assert result.matches[0].alignment.end_s == pytest.approx(14.0, abs=0.5)
+
+
 def test_a_hum_longer_than_the_song(recognizer):
     slow = replace(FLAWLESS, tempo_ratio_limits=(0.7, 0.7))
     result = recognizer.recognize(hum("beethoven-symphony-5", singer=slow, start_s=0.0, duration_s=20.0))
