@@ -80,6 +80,11 @@ class _Ranked:
     probability: np.ndarray
     none_probability: float
 
+    @property
+    def is_match(self) -> bool:
+        """Whether it is likelier that the song is among these than that it is none of them."""
+        return len(self.songs) > 0 and self.none_probability <= 0.5
+
 
 class Recognizer:
     """Finds songs by humming.
@@ -273,7 +278,7 @@ class Recognizer:
             hums = [melody, *earlier]
             ranked = self._rank(hums, selection)
             matches = self._matches(ranked, top_k)
-            no_match = not matches or ranked.none_probability > 0.5
+            no_match = not ranked.is_match
             elsewhere = self._elsewhere(hums, selection, matches)
         return SearchResult(
             matches=matches,
@@ -289,11 +294,14 @@ class Recognizer:
         )
 
     def _rank(self, hums: Sequence[Melody], selection: Selection) -> _Ranked:
-        """Take every hum as a whole and, where one pauses, as the phrases between; the surer reading counts."""
+        """Take every hum as a whole; if that finds nothing and one pauses, by its phrases, if those do."""
         whole = [[fill_rests(hum)] for hum in hums]
+        ranked = self._rank_parts(whole, selection)
         phrases = [cut_at_pauses(hum) for (hum,) in whole]
-        readings = [whole] if phrases == whole else [whole, phrases]
-        return min((self._rank_parts(hums, selection) for hums in readings), key=lambda ranked: ranked.none_probability)
+        if ranked.is_match or phrases == whole:
+            return ranked
+        by_phrases = self._rank_parts(phrases, selection)
+        return by_phrases if by_phrases.is_match else ranked
 
     def _rank_parts(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> _Ranked:
         """Join the evidence of the parts of every hum, each placed for itself."""

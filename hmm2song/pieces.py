@@ -13,8 +13,8 @@ MAX_PIECE_S = 15.0
 """Longer hums are cut: they may repeat a verse or wander."""
 PAUSE_S = 1.0
 """Who is silent for longer may go on anywhere: most often, from the start again."""
-MIN_PHRASE_S = 1.5
-"""Less melody between two pauses is a false start, and no evidence."""
+MIN_PHRASE_S = 3.0
+"""Less melody between two pauses fits too many songs to count by itself."""
 
 
 def cut_evenly(hum: FilledContour) -> list[FilledContour]:
@@ -25,7 +25,7 @@ def cut_evenly(hum: FilledContour) -> list[FilledContour]:
 
 
 def cut_at_pauses(hum: FilledContour) -> list[FilledContour]:
-    """Return what is hummed between long pauses, without false starts; the hum itself where there is nothing to cut."""
+    """Return what is hummed between long pauses, without scraps; the hum itself where there is nothing to cut."""
     sung = np.flatnonzero(hum.voiced)
     last = np.flatnonzero((np.diff(sung) - 1) * HOP_S > PAUSE_S)
     if len(last) == 0:

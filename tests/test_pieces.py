@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hmm2song.melody import FRAME_RATE_HZ, Melody
-from hmm2song.pieces import MAX_PIECE_S, PAUSE_S, cut_at_pauses, cut_evenly
+from hmm2song.pieces import MAX_PIECE_S, MIN_PHRASE_S, PAUSE_S, cut_at_pauses, cut_evenly
 from hmm2song.windows import FilledContour, fill_rests
 
 
@@ -30,13 +30,16 @@ def test_a_hum_without_a_pause_stays_as_it_is():
 
 
 def test_phrases_are_what_lies_between_pauses():
-    phrases = cut_at_pauses(hum(3.0, 1.2, 4.0, 0.8, 2.0, 5.0, 1.6))
-    assert spans_s(phrases) == [(0.0, 3.0), (4.2, 11.0), (16.0, 17.6)]
+    phrases = cut_at_pauses(hum(3.0, 1.2, 4.0, 0.8, 2.0, 5.0, 3.6))
+    assert spans_s(phrases) == [(0.0, 3.0), (4.2, 11.0), (16.0, 19.6)]
     assert [float(phrase.pitch_midi[0]) for phrase in phrases] == [0.0, 105.0, 400.0]
 
 
-def test_a_false_start_is_no_phrase():
-    assert [phrase.offset_s for phrase in cut_at_pauses(hum(1.0, 1.2, 6.0, 3.0, 0.4))] == pytest.approx([2.2])
+@pytest.mark.parametrize("scrap_s", [0.4, MIN_PHRASE_S - 0.04])
+def test_a_false_start_and_an_afterthought_are_no_phrases(scrap_s: float):
+    (phrase,) = cut_at_pauses(hum(scrap_s, 1.2, 6.0, 3.0, scrap_s))
+    assert phrase.offset_s == pytest.approx(scrap_s + 1.2)
+    assert phrase.duration_s == pytest.approx(6.0)
 
 
 def test_scraps_alone_are_the_whole_hum():
