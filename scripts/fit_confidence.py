@@ -97,9 +97,9 @@ def main() -> int:
 
 def collect_trials(options: argparse.Namespace) -> list[Trial]:
     """Ask every hum and cut the answers into trials."""
+    queries = read_queries(options.queries)  # before the songs are embedded, which takes a minute
     scores = (scored for path in options.songs for scored in read_scores(path).melodies)
     recognizer = Recognizer.from_melodies({scored.song.id: scored.melody for scored in scores})
-    queries = read_queries(options.queries)
     rng = random.Random(options.seed)
     trials = []
     for query in tqdm(rng.sample(queries, min(options.limit, len(queries))), unit=" hums"):
