@@ -22,12 +22,13 @@ import gradio as gr
 from hmm2song import Recognizer
 from hmm2song.audio import AUDIO_SUFFIXES, MAX_FILE_BYTES
 from hmm2song.errors import AudioError, CatalogError, Hmm2SongError, QueryError
-from hmm2song.inference import MAX_EARLIER, MIN_VOICED_S
-from hmm2song.melody import Melody
-from hmm2song.page import browser, cards
-from hmm2song.page.overlay import overlay_figure, overlay_words
-from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.melody.melody import Melody
+from hmm2song.page import browser
+from hmm2song.page import results as cards
+from hmm2song.page.plot import overlay_figure, overlay_words
 from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, preferred_language, text
+from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.recognizer import MAX_EARLIER, MIN_VOICED_S
 from hmm2song.results import Match, SearchResult
 from hmm2song.song import ANY_GENDER, GENDERS
 

@@ -6,7 +6,7 @@
 """
 
 from hmm2song.errors import Hmm2SongError
-from hmm2song.inference import Recognizer
+from hmm2song.recognizer import Recognizer
 from hmm2song.results import Advice, Alignment, Match, SearchResult
 
 __all__ = ["Advice", "Alignment", "Hmm2SongError", "Match", "Recognizer", "SearchResult"]

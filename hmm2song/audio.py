@@ -3,7 +3,7 @@
 Conventions
 -----------
 * Samples are float32 with full scale at +-1. Nothing is normalised: silence stays silent, a quiet hum stays
-  quiet (:mod:`hmm2song.quality` needs to see that).
+  quiet (:mod:`hmm2song.melody.advice` needs to see that).
 * Files are opened here, once, and only the open file is handed to a decoder: libsndfile for wav, flac and
   aiff (what microphones give), FFmpeg through PyAV for all else (mp3, ogg, m4a, webm, ...). A decoder never
   gets a name it could follow to another file or to the network, and playlists are not among the formats

@@ -1,7 +1,7 @@
 """Every error the library raises, under one root.
 
 A message says what is wrong, with which value, and what to do about it. What the *user* can mend in a
-recording (too short, too quiet, ...) is not an error but advice in the result, see :mod:`hmm2song.quality`.
+recording (too short, too quiet, ...) is not an error but advice in the result, see :mod:`hmm2song.melody.advice`.
 """
 
 

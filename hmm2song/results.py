@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hmm2song.melody import Melody
+from hmm2song.melody.melody import Melody
 
 
 @dataclass(frozen=True)

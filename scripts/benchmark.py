@@ -28,8 +28,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.inference import Recognizer
-from hmm2song.melody import Melody
+from hmm2song.melody.melody import Melody
+from hmm2song.recognizer import Recognizer
 
 EXAMPLES = ROOT / "assets" / "examples"
 START_TIMEOUT_S = 120.0

@@ -24,13 +24,13 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import default_encoder
 from hmm2song.errors import Hmm2SongError
-from hmm2song.melody import Melody, melody_from_notes
-from hmm2song.scores import read_scores
+from hmm2song.match.versions import group_versions
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.melody.scores import read_scores
 from hmm2song.song import Song
-from hmm2song.tunes import group_versions
 
 FREE_SCOPES = ("US + life+70", "CC0 edition", "public domain as stated by the source")
 """Beginnings of ``pd_scope`` of the rows that may be bundled: free in the US and by the author's death elsewhere."""

@@ -7,8 +7,8 @@
 
 SOURCE is a folder of recordings or a table (info.csv). Every song is separated into voice and accompaniment, joined to
 its full input (voice where there is voice, accompaniment elsewhere) and cut into clips of 10 s every 8 s. Every clip is
-made into five hums (fh, fl, mh, ml, n), and all six into pictures of 128 x 431 decibels. hmm2song.dataset.clips reads
-OUT.
+made into five hums (fh, fl, mh, ml, n), and all six into pictures of 128 x 431 decibels.
+hmm2song.baselines.mel_cnn.clips reads OUT.
 
 --stage makes only a part, and what that part needs: separate, full, split and filters (clips and hums as sound, to
 listen to), mel (the pictures, song by song), or all (the pictures, then OUT). What is made is kept in OUT.work and not
@@ -29,14 +29,14 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.dataset.assemble import SongPictures, assemble, check_replaceable, parameters
-from hmm2song.dataset.collection import Collection, collect
-from hmm2song.dataset.full_input import Rule
-from hmm2song.dataset.separation import open_separator
-from hmm2song.dataset.stages import Settings, Stage, make
+from hmm2song.baselines.mel_cnn.assemble import SongPictures, assemble, check_replaceable, parameters
+from hmm2song.baselines.mel_cnn.collection import Collection, collect
+from hmm2song.baselines.mel_cnn.full_input import Rule
+from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.errors import Hmm2SongError
-from hmm2song.sources import Skipped
-from hmm2song.workers import map_files
+from hmm2song.indexing.separation.separation import open_separator
+from hmm2song.indexing.sources import Skipped
+from hmm2song.indexing.workers import map_files
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -123,7 +123,7 @@ def runner_of(options: argparse.Namespace) -> Runner:
     if options.runner != RAY:
         return map_files
     try:
-        from hmm2song.dataset import ray_runner  # imported here: it takes seconds, and few have it
+        from hmm2song.indexing.build import ray_runner  # imported here: it takes seconds, and few have it
     except ImportError as error:
         raise Hmm2SongError(
             f"Ray is not installed ({error}); pip install -r requirements-dataset.txt, or leave --runner ray out"

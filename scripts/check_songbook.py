@@ -23,9 +23,9 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.inference import Recognizer
-from hmm2song.melody import Melody
-from hmm2song.scores import read_scores
+from hmm2song.melody.melody import Melody
+from hmm2song.melody.scores import read_scores
+from hmm2song.recognizer import Recognizer
 from hmm2song.song import Song
 
 EXCERPT_S = 10.0

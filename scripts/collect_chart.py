@@ -33,9 +33,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.dataset import melon
-from hmm2song.dataset.fetch import DEFAULT_PAUSE_S, PageMissingError, PoliteClient, RobotsError
-from hmm2song.dataset.info_csv import (
+from hmm2song.collect import chart as melon
+from hmm2song.collect.fetch import DEFAULT_PAUSE_S, PageMissingError, PoliteClient, RobotsError
+from hmm2song.collect.info_csv import (
     COLUMNS,
     Row,
     TableError,

@@ -37,18 +37,18 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
-from hmm2song.catalog import Catalog
-from hmm2song.conv_subnet import DISTANCES
-from hmm2song.dataset.clips import ClipSet
-from hmm2song.dataset.mel import load_librosa
-from hmm2song.encoder import encoder_of
+from hmm2song.baselines.mel_cnn.clips import ClipSet
+from hmm2song.baselines.mel_cnn.engine import MelEngine, MelResult, embedding_of
+from hmm2song.baselines.mel_cnn.mel import load_librosa
+from hmm2song.baselines.mel_cnn.network import DISTANCES
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
-from hmm2song.inference import MAX_TOP_K, Recognizer
-from hmm2song.mel_engine import MelEngine, MelResult, embedding_of
-from hmm2song.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
-from hmm2song.pitch import track_pitch
+from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
+from hmm2song.melody.pitch import track_pitch
 from hmm2song.queries import Query, read_queries
+from hmm2song.recognizer import MAX_TOP_K, Recognizer
 from hmm2song.results import SearchResult
 
 MEDLEY_GAP_S = 1.0

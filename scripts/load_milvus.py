@@ -28,11 +28,11 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import encoder_of
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import encoder_of
 from hmm2song.errors import CatalogError, Hmm2SongError, IndexUnavailableError
-from hmm2song.index import ExactIndex
-from hmm2song.milvus import (
+from hmm2song.index.exact import ExactIndex
+from hmm2song.index.milvus import (
     CATALOG_PROPERTY,
     DEFAULT_COLLECTION,
     EXACT,
@@ -178,7 +178,7 @@ def prepare(unfinished: MilvusCollection, dim: int, properties: dict[str, str], 
 
 
 def create(collection: MilvusCollection, dim: int, properties: dict[str, str]) -> None:
-    """Make an empty collection with the columns that hmm2song/milvus.py describes."""
+    """Make an empty collection with the columns that hmm2song/index/milvus.py describes."""
     from pymilvus import DataType
 
     schema = collection.client.create_schema(auto_id=False, enable_dynamic_field=False)

@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.notation import abc
-from hmm2song.notation.lines import melody_line
-from hmm2song.singer import FEMALE, WHISTLER, Singer
-from hmm2song.voice import hum_audio
+from hmm2song.melody.notation import abc
+from hmm2song.melody.notation.lines import melody_line
+from hmm2song.simulation.singer import FEMALE, WHISTLER, Singer
+from hmm2song.simulation.voice import hum_audio
 
 ASSETS = ROOT / "assets"
 SONG_ID_PREFIX = "songbook_"

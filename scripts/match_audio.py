@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.dataset.info_csv import Row, TableError, read_info, write_info, write_whole
-from hmm2song.dataset.match import Matching, MusicFolderError, Unusable, find_recordings, match, read_track
+from hmm2song.collect.info_csv import Row, TableError, read_info, write_info, write_whole
+from hmm2song.collect.match_files import Matching, MusicFolderError, Unusable, find_recordings, match, read_track
 from hmm2song.errors import Hmm2SongError
-from hmm2song.sources import INFO_NAME
+from hmm2song.indexing.sources import INFO_NAME
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -38,8 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song import __version__
-from hmm2song.cards import CARD_FILE, Figures, catalog_card, model_card, read_figures, read_songs, space_card
-from hmm2song.catalog_files import (
+from hmm2song.catalog.cards import CARD_FILE, Figures, catalog_card, model_card, read_figures, read_songs, space_card
+from hmm2song.catalog.files import (
     DATA_FILES,
     MANIFEST_FILE,
     SONGS_FILE,
@@ -48,9 +48,9 @@ from hmm2song.catalog_files import (
     write_manifest,
     write_songs,
 )
-from hmm2song.encoder import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
+from hmm2song.catalog.hub import CATALOG_VARIABLE
+from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, IntegrityError
-from hmm2song.hub import CATALOG_VARIABLE
 
 KINDS = {"model": "model", "catalog": "dataset", "space": "space"}
 """What is published, in this order, to the Hub's kind of repository."""

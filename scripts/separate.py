@@ -28,9 +28,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import AUDIO_SUFFIXES
-from hmm2song.dataset.info_csv import write_whole
-from hmm2song.dataset.separation import USAGE, Separator, Stems, open_separator
+from hmm2song.collect.info_csv import write_whole
 from hmm2song.errors import AudioError, Hmm2SongError, SeparatorUnavailableError
+from hmm2song.indexing.separation.separation import USAGE, Separator, Stems, open_separator
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

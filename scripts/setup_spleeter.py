@@ -33,7 +33,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.dataset.spleeter_backend import (
+from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
+from hmm2song.indexing.separation.spleeter_backend import (
     MODEL_NAME,
     MODEL_VARIABLE,
     PROBE_NAME,
@@ -43,7 +44,6 @@ from hmm2song.dataset.spleeter_backend import (
     python_of,
     spleeter_home,
 )
-from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -40,15 +40,15 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.dataset.clips import ClipSet
-from hmm2song.encoder import MelodyEncoder, WindowConfig
+from hmm2song.baselines.mel_cnn.clips import ClipSet
+from hmm2song.baselines.mel_cnn.training import SMOKE, MelRecipe, train_conv_subnet
+from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
+from hmm2song.embeddings.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.mel_training import SMOKE, MelRecipe, train_conv_subnet
-from hmm2song.melody import FRAME_RATE_HZ, melody_from_notes
-from hmm2song.network import ContourNetwork, NetworkConfig, network_input
-from hmm2song.singer import Singer, hum_contour
-from hmm2song.snapshot import Snapshot
-from hmm2song.windows import FilledContour, fill_rests, sample_windows
+from hmm2song.melody.contour import FilledContour, fill_rests, sample_windows
+from hmm2song.melody.melody import FRAME_RATE_HZ, melody_from_notes
+from hmm2song.simulation.singer import Singer, hum_contour
+from hmm2song.training.snapshot import Snapshot
 
 VALIDATION_SEED = 12345
 RESEARCH_ONLY_SOURCES = frozenset({"essen", "symbtr", "nova_scotia"})

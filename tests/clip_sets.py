@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmm2song.catalog_files import sha256_of
-from hmm2song.dataset.clips import (
+from hmm2song.baselines.mel_cnn.clips import (
     CLIP_COLUMNS,
     CLIPS_FILE,
     DATA_FILES,
@@ -22,7 +21,8 @@ from hmm2song.dataset.clips import (
     ClipSet,
     array_file,
 )
-from hmm2song.dataset.mel import N_FRAMES, N_MELS
+from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
+from hmm2song.catalog.files import sha256_of
 
 HOP_S = 8.0
 GENRES = ("Folk", "Folk,Rock", "Rock", "")

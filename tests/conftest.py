@@ -11,7 +11,7 @@ from encoders import tiny_encoder
 from gradio_client import Client
 from serving import MiniatureCatalog, make_catalog, running_app
 
-from hmm2song.hub import MODEL_VARIABLE
+from hmm2song.catalog.hub import MODEL_VARIABLE
 
 
 @pytest.fixture(scope="module")

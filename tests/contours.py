@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hmm2song.melody import FRAME_RATE_HZ
-from hmm2song.windows import FilledContour
+from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.melody import FRAME_RATE_HZ
 
 
 def contour(pitch_midi: Sequence[float] | np.ndarray, offset_s: float = 0.0) -> FilledContour:

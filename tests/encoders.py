@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmm2song.encoder import MelodyEncoder, WindowConfig
-from hmm2song.network import NetworkConfig
+from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
+from hmm2song.embeddings.network import NetworkConfig
 
 TINY_SIZES = NetworkConfig(channels=8, dim=16, dilations=(1, 2))
 PERIODS_ST = (24.0, 12.0, 6.0)

@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 @contextmanager
 def loaded_script(name: str) -> Iterator[ModuleType]:
     """Load ``scripts/<name>.py`` for a while, as a module of that name: dataclasses and workers look it up by it."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, next(SCRIPTS.rglob(f"{name}.py")))
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path])

@@ -18,9 +18,9 @@ import soundfile
 from encoders import tiny_encoder
 from humming import tune
 
-from hmm2song.catalog import Catalog
-from hmm2song.melody import Melody, melody_from_notes
-from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.song import Song
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hmm2song.snapshot import Snapshot
+from hmm2song.training.snapshot import Snapshot
 
 
 def snapshot_of(out: Path) -> tuple[dict[str, str], dict[str, bytes]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from contours import contour
 
-from hmm2song.align import (
+from hmm2song.match.align import (
     COST_CAP_ST,
     INFINITE_COST,
     TEMPO_PENALTY_ST,
@@ -18,9 +18,9 @@ from hmm2song.align import (
     place,
     sample_contour,
 )
-from hmm2song.drift import trace
-from hmm2song.melody import FRAME_RATE_HZ
-from hmm2song.windows import FilledContour
+from hmm2song.match.drift import trace
+from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.melody import FRAME_RATE_HZ
 
 AS_IT_IS = (1.0,)
 FINE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))

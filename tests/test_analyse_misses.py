@@ -1,4 +1,4 @@
-"""scripts/analyse_misses.py: the rules on made-up measurements, the measurements on melodies known, and a whole run."""
+"""analyse_misses.py: the rules on made-up measurements, the measurements on melodies known, and a whole run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.inference import Recognizer
-from hmm2song.melody import Melody, melody_from_notes
-from hmm2song.pitch import track_pitch
+from hmm2song.melody.contour import fill_rests
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.melody.pitch import track_pitch
 from hmm2song.queries import Query
-from hmm2song.singer import FLAWLESS
-from hmm2song.windows import fill_rests
+from hmm2song.recognizer import Recognizer
+from hmm2song.simulation.singer import FLAWLESS
 
 HUM_S = 8.0
 QUERIES = (

@@ -27,10 +27,10 @@ from serving import (
 
 from app import Page
 from hmm2song import Recognizer
-from hmm2song.catalog import Catalog
-from hmm2song.inference import MAX_EARLIER
-from hmm2song.melody import Melody
-from hmm2song.page.playback import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.melody.melody import Melody
+from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.recognizer import MAX_EARLIER
 
 RESULT_KEYS = {
     "matches",

@@ -20,12 +20,12 @@ import soundfile
 
 pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
 
-from hmm2song.dataset.clips import ARRAY_DTYPE, KINDS, ClipSet, ClipSetError, array_file
-from hmm2song.dataset.full_input import Rule, full_input
-from hmm2song.dataset.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, log_mel
-from hmm2song.dataset.stages import Settings, make
+from hmm2song.baselines.mel_cnn.clips import ARRAY_DTYPE, KINDS, ClipSet, ClipSetError, array_file
+from hmm2song.baselines.mel_cnn.full_input import Rule, full_input
+from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, log_mel
+from hmm2song.baselines.mel_cnn.stages import Settings, make
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.workers import map_files
+from hmm2song.indexing.workers import map_files
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "build_dataset.py"
@@ -262,7 +262,7 @@ def test_several_processes_make_the_same(music, built, main, tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray reads its own deprecated settings
 def test_ray_makes_the_same(music, tmp_path, monkeypatch):
     pytest.importorskip("ray.data", reason="pip install -r requirements-dataset.txt")
-    from hmm2song.dataset import ray_runner
+    from hmm2song.indexing import ray_runner
 
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default, whatever else runs here comes first
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import MelodyEncoder
-from hmm2song.hub import BUNDLED_CATALOG, BUNDLED_MODEL
-from hmm2song.index import ExactIndex, WindowRanges
-from hmm2song.melody import melody_from_notes
-from hmm2song.notation import abc
-from hmm2song.notation.lines import melody_line
-from hmm2song.singer import Singer, hum_contour
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.hub import BUNDLED_CATALOG, BUNDLED_MODEL
+from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.index.exact import ExactIndex, WindowRanges
+from hmm2song.match.votes import embed_hum, propose, votes
+from hmm2song.melody.contour import fill_rests
+from hmm2song.melody.melody import melody_from_notes
+from hmm2song.melody.notation import abc
+from hmm2song.melody.notation.lines import melody_line
+from hmm2song.simulation.singer import Singer, hum_contour
 from hmm2song.song import Song, SongFilter
-from hmm2song.votes import embed_hum, propose, votes
-from hmm2song.windows import fill_rests
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
 TUNES = sorted(SONGBOOK.glob("*.abc"))[::5]

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from encoders import tiny_encoder
 
-from hmm2song import catalog as catalog_module
-from hmm2song.catalog import Catalog
-from hmm2song.catalog_files import DATA_FILES, MANIFEST_FILE
-from hmm2song.encoder import encoder_of
+from hmm2song.catalog import catalog as catalog_module
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.files import DATA_FILES, MANIFEST_FILE
+from hmm2song.embeddings.contour import encoder_of
 from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
-from hmm2song.melody import Melody
+from hmm2song.melody.contour import fill_rests
+from hmm2song.melody.melody import Melody
 from hmm2song.song import Song, SongFilter
-from hmm2song.windows import fill_rests
 
 ENCODER = tiny_encoder()
 SOURCE_COLUMNS = ["id", "Title", "Singer", "Lyric", "genre", "path", "gender"]
@@ -345,7 +345,7 @@ def test_a_catalog_written_again_keeps_its_model_and_recordings(folder, monkeypa
     (folder / "linked.flac").symlink_to("two.flac")
     before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     if not can_link:
-        monkeypatch.setattr("hmm2song.catalog_files.os.link", refuse)
+        monkeypatch.setattr("hmm2song.catalog.files.os.link", refuse)
     changed = (SONGS[1], SONGS[2])
     build(changed).save(folder)
     catalog = Catalog.load(folder, encoder_of(folder))

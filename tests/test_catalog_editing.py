@@ -12,12 +12,12 @@ import pytest
 from encoders import tiny_encoder
 from humming import tune
 
-from hmm2song.catalog import Catalog
-from hmm2song.catalog_commands import add, merge, remove
-from hmm2song.catalog_editing import Renamed, assemble, credits_of, entries_of, join, remove_songs
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.edit import Renamed, assemble, credits_of, entries_of, join, remove_songs
 from hmm2song.errors import CatalogError, UnknownSongError
-from hmm2song.indexing import index
-from hmm2song.melody import melody_from_notes
+from hmm2song.indexing.build import index
+from hmm2song.indexing.edit import add, merge, remove
+from hmm2song.melody.melody import melody_from_notes
 from hmm2song.song import Song
 
 ENCODER = tiny_encoder()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.__main__ import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
+from hmm2song.cli import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ = 16000
@@ -207,7 +207,7 @@ def test_interrupt_has_its_own_exit_code(catalog, monkeypatch, capsys, tmp_path)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hmm2song.indexing.list_source", interrupt)
+    monkeypatch.setattr("hmm2song.indexing.build.list_source", interrupt)
     assert main(["index", str(catalog.parent / "music"), "--out", str(tmp_path / "out")]) == EXIT_INTERRUPTED
     assert capsys.readouterr().err == "hmm2song: stopped; run the same command again to go on where it stopped\n"
 

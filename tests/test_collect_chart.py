@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from hmm2song.dataset import melon
-from hmm2song.dataset.fetch import (
+from hmm2song.collect import chart as melon
+from hmm2song.collect.fetch import (
     FIRST_WAIT_S,
     MAX_ATTEMPTS,
     MAX_PAGE_BYTES,
@@ -31,7 +31,7 @@ from hmm2song.dataset.fetch import (
     PoliteClient,
     RobotsError,
 )
-from hmm2song.dataset.info_csv import (
+from hmm2song.collect.info_csv import (
     COLUMNS,
     TableError,
     add_collected,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hmm2song.confidence import FITTED, LogitConstants, probabilities
+from hmm2song.match.confidence import FITTED, LogitConstants, probabilities
 
 SCORES_ST = np.array([-0.2, -0.5, -0.55, -0.8])
 CONSTANTS = LogitConstants(sharpness_per_st=10.0, length_exponent=0.5, none_score_st=-0.5, crowd_weight=0.5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from contours import contour, hummed, random_notes
 
-from hmm2song.align import (
+from hmm2song.match.align import (
     COST_CAP_ST,
     INFINITE_COST,
     TEMPO_PENALTY_ST,
@@ -16,10 +16,10 @@ from hmm2song.align import (
     pack_contours,
     place,
 )
-from hmm2song.drift import KEY_STEP_ST, MOVE_PENALTY_ST, REACH_ST, place_drifting, trace
-from hmm2song.melody import FRAME_RATE_HZ, Melody
-from hmm2song.search import FINE_RATE_HZ, MelodySearch
-from hmm2song.windows import FilledContour
+from hmm2song.match.drift import KEY_STEP_ST, MOVE_PENALTY_ST, REACH_ST, place_drifting, trace
+from hmm2song.match.search import FINE_RATE_HZ, MelodySearch
+from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
 KEYS_ST = np.arange(-REACH_ST, REACH_ST + KEY_STEP_ST / 2, KEY_STEP_ST)
 

@@ -14,11 +14,18 @@ from contours import contour, random_notes
 from encoders import TINY_SIZES, tiny_encoder
 from safetensors.torch import load, save
 
-from hmm2song import encoder as encoder_module
-from hmm2song.encoder import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder, WindowConfig, default_encoder, encoder_of
+from hmm2song.catalog.hub import MODEL_VARIABLE
+from hmm2song.embeddings import contour as encoder_module
+from hmm2song.embeddings.contour import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    MelodyEncoder,
+    WindowConfig,
+    default_encoder,
+    encoder_of,
+)
+from hmm2song.embeddings.network import ContourNetwork, NetworkConfig
 from hmm2song.errors import Hmm2SongError, ModelError
-from hmm2song.hub import MODEL_VARIABLE
-from hmm2song.network import ContourNetwork, NetworkConfig
 
 CHANGED_SIZES = {"n_frames": 64, "channels": 10, "dim": 12, "dilations": (1, 3)}
 CHANGED_WINDOWS = {"window_s": 4.0, "song_hop_s": 0.5}

@@ -20,10 +20,10 @@ from humming import hum, tune
 from serving import N_SONGS, MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.melody import melody_from_notes, midi_to_hz
+from hmm2song.melody.melody import melody_from_notes, midi_to_hz
 from hmm2song.queries import read_queries
-from hmm2song.singer import FLAWLESS, Singer, hum_contour
-from hmm2song.voice import hum_audio
+from hmm2song.simulation.singer import FLAWLESS, Singer, hum_contour
+from hmm2song.simulation.voice import hum_audio
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "evaluate.py"

@@ -23,9 +23,9 @@ from serving import HOSTILE_TITLE, MiniatureCatalog, save_with_model
 from test_audio import encode
 
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ
-from hmm2song.catalog import Catalog
-from hmm2song.melody import melody_from_notes
-from hmm2song.singer import FLAWLESS, Singer
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.melody.melody import melody_from_notes
+from hmm2song.simulation.singer import FLAWLESS, Singer
 from hmm2song.song import Song
 
 N_SONGS = 12

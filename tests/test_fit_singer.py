@@ -1,4 +1,4 @@
-"""scripts/fit_singer.py: takes made with known numbers must give them back, and the command must print them."""
+"""scripts/studies/fit_singer.py: takes made with known numbers must give them back, and the command must print them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import soundfile
 from humming import tune
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.melody import HOP_S, Melody, melody_from_notes, midi_to_hz
-from hmm2song.singer import FLAWLESS, Singer, hum_contour
-from hmm2song.voice import hum_audio
+from hmm2song.melody.melody import HOP_S, Melody, melody_from_notes, midi_to_hz
+from hmm2song.simulation.singer import FLAWLESS, Singer, hum_contour
+from hmm2song.simulation.voice import hum_audio
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "fit_singer.py"
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "studies" / "fit_singer.py"
 FINE_HOP_S = 0.016
 SCORE = np.array(tune(3))[:36]
 TWICE = np.repeat(SCORE[:18], 2, axis=0)

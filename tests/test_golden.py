@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hmm2song.audio import load_audio
-from hmm2song.melody import Melody
-from hmm2song.pitch import track_pitch
+from hmm2song.melody.melody import Melody
+from hmm2song.melody.pitch import track_pitch
 
 RECORDING = Path(__file__).parent.parent / "assets" / "examples" / "arirang.flac"
 TOLERANCE_ST = 0.05

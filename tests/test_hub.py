@@ -23,9 +23,9 @@ import huggingface_hub.file_download
 import pytest
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from hmm2song import hub
+from hmm2song.catalog import hub
+from hmm2song.catalog.hub import resolve_catalog, resolve_model
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError
-from hmm2song.hub import resolve_catalog, resolve_model
 
 REPOSITORY = "someone/songs"
 COMMIT, NEXT_COMMIT = "a" * 40, "b" * 40
@@ -218,7 +218,7 @@ def test_no_source_is_the_bundled_catalog(source: str | None, bundled: Path) -> 
 
 def test_the_bundled_catalog_lies_beside_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert Path(hub.__file__).parents[1] / "assets" / "catalog" == hub.BUNDLED_CATALOG
+    assert Path(hub.__file__).parents[2] / "assets" / "catalog" == hub.BUNDLED_CATALOG
 
 
 def test_a_missing_bundled_catalog_is_an_error_that_keeps_the_reason(server: StandIn, bundled: Path) -> None:
@@ -435,14 +435,14 @@ def test_local_files_only_asks_nobody(server: StandIn, bundled: Path) -> None:
 
 def test_the_environment_variables_of_the_hub_client_are_obeyed(server: StandIn, tmp_path: Path) -> None:
     """In a process of its own, as the client reads HF_ENDPOINT and HF_HUB_OFFLINE when it is imported."""
-    code = "from hmm2song.hub import resolve_catalog as r; x = r(); print(x.folder, *x.notices, sep='\\n')"
+    code = "from hmm2song.catalog.hub import resolve_catalog as r; x = r(); print(x.folder, *x.notices, sep='\\n')"
     environment = os.environ | {
         hub.CATALOG_VARIABLE: REPOSITORY,
         "HF_ENDPOINT": server.url,
         "HF_HOME": str(tmp_path / "home"),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(Path(hub.__file__).parents[1]),
+        "PYTHONPATH": str(Path(hub.__file__).parents[2]),
     }
     environment.pop("HF_HUB_CACHE", None)
 
@@ -468,7 +468,7 @@ def test_no_source_is_the_bundled_model(bundled_model: Path) -> None:
 
 
 def test_the_bundled_model_lies_beside_the_package() -> None:
-    assert Path(hub.__file__).parents[1] / "assets" / "model" == hub.BUNDLED_MODEL
+    assert Path(hub.__file__).parents[2] / "assets" / "model" == hub.BUNDLED_MODEL
 
 
 def test_the_environment_names_the_model_unless_the_caller_does(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmm2song import index as index_module
-from hmm2song.catalog import Catalog
-from hmm2song.index import ExactIndex, WindowRanges
-from hmm2song.melody import Melody
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.index import exact as index_module
+from hmm2song.index.exact import ExactIndex, WindowRanges
+from hmm2song.melody.melody import Melody
 from hmm2song.song import Song, SongFilter
 
 DIM = 8

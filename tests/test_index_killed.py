@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import default_encoder
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ = 16000
@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.usefixtures("tiny_model"), pytest.mark.timeout(600)]
 # would hit that. Each run is a fork that leads a process group of its own, as a shell's job would be.
 RUNNER = """
 import os, sys
-from hmm2song.__main__ import main
-import hmm2song.dataset.vocal_melody
+from hmm2song.cli import main
+import hmm2song.indexing.vocal_melody
 for line in sys.stdin:
     child = os.fork()
     if child == 0:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song import extraction, gathering
-from hmm2song.catalog import Catalog
-from hmm2song.dataset import separation
-from hmm2song.dataset.separation import Stems, open_separator
-from hmm2song.dataset.vocal_melody import VocalMelody
-from hmm2song.encoder import default_encoder
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import default_encoder
 from hmm2song.errors import CatalogError, SeparationError, SeparatorUnavailableError
-from hmm2song.indexing import IndexOptions, index
+from hmm2song.indexing import extract as extraction
+from hmm2song.indexing import gathering
+from hmm2song.indexing.build import IndexOptions, index
+from hmm2song.indexing.separation import separation
+from hmm2song.indexing.separation.separation import Stems, open_separator
+from hmm2song.indexing.vocal_melody import VocalMelody
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ = 16000
@@ -281,7 +282,7 @@ def test_an_update_of_nothing_is_a_catalog_made_anew(music, tmp_path):
 
 
 def test_an_update_keeps_what_was_added_by_hand_and_what_was_removed_stays_away(music, tmp_path, capsys):
-    from hmm2song.__main__ import main
+    from hmm2song.cli import main
 
     out, other = str(tmp_path / "out"), tmp_path / "other"
     record(other / "mine.wav", [72, 71, 72, 67, 64, 60])
@@ -334,13 +335,13 @@ def test_one_or_two_workers_make_the_same_catalog(music, tmp_path):
 
 
 def test_broken_files_of_every_kind_are_listed(tmp_path, monkeypatch):
-    script = runpy.run_path(str(ROOT / "scripts" / "check_index.py"))
+    script = runpy.run_path(str(ROOT / "scripts" / "studies" / "check_index.py"))
     report = script["check"](tmp_path, n_good=60, n_broken=len(script["MAKERS"]), workers=1)
     assert (report.indexed, len(report.skipped)) == (60, len(script["MAKERS"]))
 
 
 def test_the_check_would_find_a_lost_file(tmp_path, monkeypatch):
-    script = runpy.run_path(str(ROOT / "scripts" / "check_index.py"))
+    script = runpy.run_path(str(ROOT / "scripts" / "studies" / "check_index.py"))
     monkeypatch.setitem(script["check"].__globals__, "make_good", lambda *_: "never made")
     monkeypatch.setitem(script["check"].__globals__, "MAKERS", [script["content"](".abc", lambda _: TUNE)])
     with pytest.raises(script["Hmm2SongError"], match="good files"):

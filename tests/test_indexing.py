@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song import extraction
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import default_encoder
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
-from hmm2song.extraction import Plan, extract_file
-from hmm2song.indexing import Skipped, index
-from hmm2song.sources import Item
-from hmm2song.workers import map_files
+from hmm2song.indexing import extract as extraction
+from hmm2song.indexing.build import Skipped, index
+from hmm2song.indexing.extract import Plan, extract_file
+from hmm2song.indexing.sources import Item
+from hmm2song.indexing.workers import map_files
 
 ROOT = Path(__file__).parent.parent
 SCALE = "CDEFGABc"
@@ -300,7 +300,7 @@ def shout(word):
 def quick_workers(monkeypatch):
     """Fork workers from a process that has imported everything: each import of its own would take seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hmm2song.extraction", "pytest"])
+    context.set_forkserver_preload(["hmm2song.indexing.extract", "pytest"])
     monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
 
 

@@ -12,23 +12,23 @@ import pytest
 import soundfile
 from encoders import IntervalEncoder, tiny_encoder
 
-from hmm2song import search as search_module
-from hmm2song import votes as votes_module
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.catalog import Catalog
-from hmm2song.encoder import default_encoder
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import default_encoder
 from hmm2song.errors import AudioError, CatalogError, QueryError
-from hmm2song.index import ExactIndex
-from hmm2song.inference import DEFAULT_TOP_K, Recognizer
-from hmm2song.melody import FRAME_RATE_HZ, Melody, melody_from_notes
-from hmm2song.notation import abc
-from hmm2song.notation.lines import melody_line
+from hmm2song.index.exact import ExactIndex
+from hmm2song.match import search as search_module
+from hmm2song.match import votes as votes_module
+from hmm2song.melody.contour import fill_rests
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_notes
+from hmm2song.melody.notation import abc
+from hmm2song.melody.notation.lines import melody_line
+from hmm2song.melody.scores import read_scores
+from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
 from hmm2song.results import Match, SearchResult
-from hmm2song.scores import read_scores
-from hmm2song.singer import FEMALE, FLAWLESS, WHISTLER, Singer, hum_contour
+from hmm2song.simulation.singer import FEMALE, FLAWLESS, WHISTLER, Singer, hum_contour
+from hmm2song.simulation.voice import hum_audio
 from hmm2song.song import Song
-from hmm2song.voice import hum_audio
-from hmm2song.windows import fill_rests
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
 TUNES = (

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.dataset.info_csv import COLUMNS, read_info, write_info
-from hmm2song.dataset.match import SURE, Matching, Reading, Track, letters, match, read_track, readings_of_name
+from hmm2song.collect.info_csv import COLUMNS, read_info, write_info
+from hmm2song.collect.match_files import SURE, Matching, Reading, Track, letters, match, read_track, readings_of_name
 from hmm2song.song import safe_relative_path
 
 ROOT = Path(__file__).resolve().parent.parent

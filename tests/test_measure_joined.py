@@ -1,4 +1,4 @@
-"""scripts/measure_joined.py: which recordings are paired, what is counted, and a run over hums with known answers."""
+"""measure_joined.py: which recordings are paired, what is counted, and a run over hums with known answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving import MiniatureCatalog
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError
 from hmm2song.queries import Query
-from hmm2song.singer import FLAWLESS
+from hmm2song.simulation.singer import FLAWLESS
 
 HUM_S = 8.0
 

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from clip_sets import HOP_S, make_clip_set
 
-from hmm2song.conv_subnet import ConvSubnet
-from hmm2song.dataset.clips import ClipSet
-from hmm2song.dataset.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
+from hmm2song.baselines.mel_cnn.clips import ClipSet
+from hmm2song.baselines.mel_cnn.engine import MelEngine, embedding_of, raw_log_mel, spectrogram_of
+from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
+from hmm2song.baselines.mel_cnn.network import ConvSubnet
 from hmm2song.errors import AudioError, ModelError, QueryError
-from hmm2song.mel_engine import MelEngine, embedding_of, raw_log_mel, spectrogram_of
 
 CLIPS_PER_SONG = (2, 3, 1)
 TONE_S = 6.0

@@ -16,12 +16,12 @@ import torch
 from clip_sets import make_clip_set
 from snapshots import snapshot_of
 
-from hmm2song import mel_training
-from hmm2song.conv_subnet import DIM, N_CHANNELS, WEIGHTS_FILE, ConvSubnet
-from hmm2song.dataset.clips import ClipSet
-from hmm2song.dataset.mel import SAMPLE_RATE_HZ, log_mel
+from hmm2song.baselines.mel_cnn import training as mel_training
+from hmm2song.baselines.mel_cnn.clips import ClipSet
+from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ, log_mel
+from hmm2song.baselines.mel_cnn.network import DIM, N_CHANNELS, WEIGHTS_FILE, ConvSubnet
+from hmm2song.baselines.mel_cnn.training import HUM_KINDS, SMOKE, MelLearner, MelRecipe, draw_others, split_clips
 from hmm2song.errors import ModelError
-from hmm2song.mel_training import HUM_KINDS, SMOKE, MelLearner, MelRecipe, draw_others, split_clips
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 CLIPS_PER_SONG = (3, 3, 3, 3)

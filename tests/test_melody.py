@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.melody import (
+from hmm2song.melody.melody import (
     FRAME_RATE_HZ,
     HOP_S,
     MAX_SONG_S,

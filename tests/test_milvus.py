@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from encoders import tiny_encoder
 
-from hmm2song import milvus
-from hmm2song.catalog import Catalog
+from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import CatalogError, IndexUnavailableError, QueryError
-from hmm2song.index import ExactIndex, WindowRanges
-from hmm2song.melody import Melody
-from hmm2song.milvus import MilvusAddress, MilvusCollection, MilvusIndex, digest_of, filter_expression
+from hmm2song.index import milvus
+from hmm2song.index.exact import ExactIndex, WindowRanges
+from hmm2song.index.milvus import MilvusAddress, MilvusCollection, MilvusIndex, digest_of, filter_expression
+from hmm2song.melody.melody import Melody
 from hmm2song.song import Song, SongFilter
 
 pytest.importorskip("pymilvus", reason="pip install -r requirements-milvus.txt")
@@ -42,7 +42,7 @@ EVERYTHING = SongFilter()
 # starts the script as from a shell, but with sudden death after some batches
 DRIVER = f"""
 import os, runpy, signal, sys
-from hmm2song.milvus import MilvusCollection
+from hmm2song.index.milvus import MilvusCollection
 left = int(sys.argv.pop(1))
 call = MilvusCollection.call
 def dying(self, method, *args, **options):

@@ -21,11 +21,11 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from hmm2song.catalog import Catalog
+from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import IndexUnavailableError
-from hmm2song.index import ExactIndex, WindowRanges
-from hmm2song.melody import Melody
-from hmm2song.milvus import MilvusCollection, MilvusIndex
+from hmm2song.index.exact import ExactIndex, WindowRanges
+from hmm2song.index.milvus import MilvusCollection, MilvusIndex
+from hmm2song.melody.melody import Melody
 from hmm2song.song import Song, SongFilter
 
 pytest.importorskip("pymilvus", reason="pip install -r requirements-milvus.txt")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from encoders import TINY_SIZES
 
-from hmm2song.network import PITCH_LIMIT_ST, PITCH_UNIT_ST, ContourNetwork, NetworkConfig, network_input
+from hmm2song.embeddings.network import PITCH_LIMIT_ST, PITCH_UNIT_ST, ContourNetwork, NetworkConfig, network_input
 
 N_FRAMES = TINY_SIZES.n_frames
 NAN = np.nan

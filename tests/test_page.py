@@ -12,8 +12,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 import pytest
 
-from hmm2song.melody import HOP_S, Melody, melody_from_notes
-from hmm2song.page import cards, overlay, playback, texts
+from hmm2song.melody.melody import HOP_S, Melody, melody_from_notes
+from hmm2song.page import plot as overlay
+from hmm2song.page import results as cards
+from hmm2song.page import texts
+from hmm2song.page import tone as playback
 from hmm2song.results import Advice, Alignment, Match, SearchResult
 
 HOSTILE = "<script>alert('x')</script> ${alert(1)} {{7*7}} \" onload=x"

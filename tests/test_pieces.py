@@ -1,13 +1,13 @@
-"""hmm2song/pieces.py: where a hum is cut."""
+"""hmm2song/melody/pieces.py: where a hum is cut."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hmm2song.melody import FRAME_RATE_HZ, Melody
-from hmm2song.pieces import MAX_PIECE_S, MIN_PHRASE_S, PAUSE_S, cut_at_pauses, cut_evenly
-from hmm2song.windows import FilledContour, fill_rests
+from hmm2song.melody.contour import FilledContour, fill_rests
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
+from hmm2song.melody.pieces import MAX_PIECE_S, MIN_PHRASE_S, PAUSE_S, cut_at_pauses, cut_evenly
 
 
 def hum(*seconds: float) -> FilledContour:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hmm2song import pitch
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.melody import hz_to_midi
-from hmm2song.pitch import GATE_BELOW_LOUD_DB, SILENCE_PEAK, WHISTLE_ABOVE_HZ, track_pitch
+from hmm2song.melody import pitch
+from hmm2song.melody.melody import hz_to_midi
+from hmm2song.melody.pitch import GATE_BELOW_LOUD_DB, SILENCE_PEAK, WHISTLE_ABOVE_HZ, track_pitch
 
 EDGE_S = 0.1
 """Left out at the ends of tones, where a tracker's window covers silence as well."""

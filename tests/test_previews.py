@@ -15,9 +15,9 @@ from encoders import tiny_encoder
 from humming import tune
 
 import app
-from hmm2song.catalog import Catalog
-from hmm2song.inference import Recognizer
-from hmm2song.melody import melody_from_notes
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.melody.melody import melody_from_notes
+from hmm2song.recognizer import Recognizer
 from hmm2song.song import Song
 
 PATHS = {

@@ -28,14 +28,14 @@ import yaml
 from script_modules import loaded_script
 from test_hub import StandIn, _Handler, real_client
 
-from hmm2song import cards
-from hmm2song.catalog import Catalog
-from hmm2song.catalog_files import read_manifest, write_manifest
-from hmm2song.encoder import MelodyEncoder
+from hmm2song.catalog import cards
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.files import read_manifest, write_manifest
+from hmm2song.catalog.hub import CATALOG_VARIABLE, resolve_catalog
+from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.network import NetworkConfig
 from hmm2song.errors import Hmm2SongError, IntegrityError
-from hmm2song.hub import CATALOG_VARIABLE, resolve_catalog
-from hmm2song.melody import melody_from_notes
-from hmm2song.network import NetworkConfig
+from hmm2song.melody.melody import melody_from_notes
 from hmm2song.song import Song
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -531,7 +531,13 @@ def test_this_repository_makes_a_space(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     published = contents(tmp_path / "out" / "space")
-    assert {"app.py", "hmm2song/hub.py", "requirements.txt", "LICENSE", "assets/catalog/songs.json"} <= published.keys()
+    assert {
+        "app.py",
+        "hmm2song/catalog/hub.py",
+        "requirements.txt",
+        "LICENSE",
+        "assets/catalog/songs.json",
+    } <= published.keys()
     assert not [name for name in published if name.startswith(("tests", "scripts", ".")) or "__pycache__" in name]
     before, after = (split_card(text) for text in ((ROOT / "README.md").read_text(), published["README.md"].decode()))
     assert after == before

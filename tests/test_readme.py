@@ -25,7 +25,7 @@ SPACE_COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "g
 MAX_SHORT_DESCRIPTION = 60
 """The Hub refuses a longer one."""
 SEPARATORS = {"&&", "||", ";", "|"}
-PROGRAMS = re.compile(r"-m hmm2song(?: [a-z]+)?|app\.py|scripts/\w+\.py")
+PROGRAMS = re.compile(r"-m hmm2song(?: [a-z]+)?|app\.py|scripts/[\w/]+\.py")
 
 
 def fenced(language: str) -> list[str]:
@@ -113,7 +113,7 @@ def test_the_command_names_options_and_files_that_exist(command: str) -> None:
 def test_every_file_it_links_exists() -> None:
     linked = re.findall(r"\]\(([^)\s]+)[^)]*\)", BODY) + re.findall(r'<img[^>]+src="([^"]+)"', BODY)
     local = [target.partition("#")[0] for target in linked if not re.match(r"[a-z]+:|#", target)]
-    local += re.findall(r"\bscripts/\w+\.py\b|\bassets/[\w/.-]+\w", BODY)
+    local += re.findall(r"\bscripts/[\w/]+\.py\b|\bassets/[\w/.-]+\w", BODY)
     assert local
     assert not [target for target in local if not (ROOT / target).exists()]
 

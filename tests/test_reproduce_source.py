@@ -1,4 +1,4 @@
-"""scripts/reproduce_source.py: which clips are looked up, what counts as right, and the tables."""
+"""scripts/studies/reproduce_source.py: which clips are looked up, what counts as right, and the tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from humming import tune
 from script_modules import loaded_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.conv_subnet import ConvSubnet
-from hmm2song.dataset.clips import ClipSet
+from hmm2song.baselines.mel_cnn.clips import ClipSet
+from hmm2song.baselines.mel_cnn.network import ConvSubnet
+from hmm2song.baselines.mel_cnn.training import MelRecipe, split_clips
 from hmm2song.errors import ModelError
-from hmm2song.mel_training import MelRecipe, split_clips
-from hmm2song.pitch import track_pitch
+from hmm2song.melody.pitch import track_pitch
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.dataset.accompaniment import best_shift, moved, read_mono, read_pair
-from hmm2song.dataset.full_input import (
+from hmm2song.baselines.mel_cnn.accompaniment import best_shift, moved, read_mono, read_pair
+from hmm2song.baselines.mel_cnn.full_input import (
     BLOCK_SAMPLES,
     Rule,
     block_means,
@@ -18,11 +18,11 @@ from hmm2song.dataset.full_input import (
     voiced_by_amplitude,
     voiced_by_difference,
 )
-from hmm2song.dataset.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
-from hmm2song.dataset.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel
-from hmm2song.dataset.segments import HOP_SAMPLES, segments
-from hmm2song.dataset.separation import Stems
+from hmm2song.baselines.mel_cnn.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
+from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel
+from hmm2song.baselines.mel_cnn.segments import HOP_SAMPLES, segments
 from hmm2song.errors import AudioError
+from hmm2song.indexing.separation.separation import Stems
 
 librosa = pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
 

@@ -10,13 +10,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from hmm2song import scores
 from hmm2song.errors import ScoreError
-from hmm2song.melody import FRAME_RATE_HZ
-from hmm2song.notation import abc, midi, musicxml
-from hmm2song.notation.bars import Bar, parse_endings, play_order
-from hmm2song.notation.lines import Part, melody_line, skyline
-from hmm2song.scores import read_scores
+from hmm2song.melody import scores
+from hmm2song.melody.melody import FRAME_RATE_HZ
+from hmm2song.melody.notation import abc, midi, musicxml
+from hmm2song.melody.notation.bars import Bar, parse_endings, play_order
+from hmm2song.melody.notation.lines import Part, melody_line, skyline
+from hmm2song.melody.scores import read_scores
 
 ABC_HEADER = "X:1\nT:Test\nM:4/4\nL:1/4\nQ:1/4=60\nK:G\n"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from contours import contour, hummed
 
-from hmm2song import search
-from hmm2song.melody import FRAME_RATE_HZ, Melody, melody_from_notes
-from hmm2song.scores import read_scores
-from hmm2song.search import MelodySearch, Proposals, Ranking
-from hmm2song.windows import FilledContour
+from hmm2song.match import search
+from hmm2song.match.search import MelodySearch, Proposals, Ranking
+from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_notes
+from hmm2song.melody.scores import read_scores
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
 N_SONGS = 40

@@ -26,13 +26,13 @@ from script_modules import loaded_script
 from test_audio import encode
 from test_hub import COMMIT, REPOSITORY, StandIn, real_client
 
-from hmm2song.dataset import segmentwise, stereo
-from hmm2song.dataset.onnx_backend import HOP, N_BINS, N_FFT, RATE_HZ, OnnxSeparator, spectrogram, waveform
-from hmm2song.dataset.segmentwise import overlap_add, separate_in_segments
-from hmm2song.dataset.separation import open_separator
-from hmm2song.dataset.stereo import stereo_blocks
-from hmm2song.dataset.voice_check import FAINT_DB, VoiceCheck
 from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailableError
+from hmm2song.indexing.separation import segmentwise, stereo
+from hmm2song.indexing.separation.onnx_backend import HOP, N_BINS, N_FFT, RATE_HZ, OnnxSeparator, spectrogram, waveform
+from hmm2song.indexing.separation.segmentwise import overlap_add, separate_in_segments
+from hmm2song.indexing.separation.separation import open_separator
+from hmm2song.indexing.separation.stereo import stereo_blocks
+from hmm2song.indexing.separation.voice_check import FAINT_DB, VoiceCheck
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "separate.py"
@@ -578,7 +578,7 @@ def test_killed_runs_leave_nothing_that_looks_complete(tmp_path: Path) -> None:
     song, out = write_song(tmp_path / "song.wav"), tmp_path / "out"
     code = (
         "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from hmm2song.dataset.segmentwise import separate_in_segments\n"
+        "from hmm2song.indexing.separation.segmentwise import separate_in_segments\n"
         "class Slow:\n"
         "    rate_hz, segment_frames, stride_frames, n_calls = 44100, 16384, 12288, 0\n"
         "    def voice(self, mix):\n"

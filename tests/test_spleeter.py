@@ -26,9 +26,10 @@ import pytest
 from script_modules import loaded_script
 from test_separation import band_tone, read, rms, voice_tone, write_song
 
-from hmm2song.dataset import spleeter_backend, spleeter_worker
-from hmm2song.dataset.separation import open_separator
-from hmm2song.dataset.spleeter_backend import (
+from hmm2song.errors import SeparationError, SeparatorUnavailableError
+from hmm2song.indexing.separation import spleeter_backend, spleeter_worker
+from hmm2song.indexing.separation.separation import open_separator
+from hmm2song.indexing.separation.spleeter_backend import (
     MAX_FAILED_RECORDINGS,
     MODEL_VARIABLE,
     PYTHON_VARIABLE,
@@ -38,7 +39,6 @@ from hmm2song.dataset.spleeter_backend import (
     checkpoint_files,
     model_folder,
 )
-from hmm2song.errors import SeparationError, SeparatorUnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE_WORKER = """
@@ -232,7 +232,7 @@ def test_answers_that_cannot_be_right_are_refused(tmp_path: Path, fake: Path, se
 def test_workers_end_with_us(fake: Path) -> None:
     code = (
         "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
-        "from hmm2song.dataset.spleeter_backend import SpleeterModel\n"
+        "from hmm2song.indexing.separation.spleeter_backend import SpleeterModel\n"
         "model = SpleeterModel([sys.executable, sys.argv[2] + '/worker.py', sys.argv[2]]); model.start()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

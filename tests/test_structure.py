@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE_FILES = sorted((ROOT / "hmm2song").rglob("*.py"))
-SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 SOURCES = [*PACKAGE_FILES, *SCRIPTS, ROOT / "app.py"]
-PLOTTING = ROOT / "hmm2song" / "page" / "overlay.py"
+PLOTTING = ROOT / "hmm2song" / "page" / "plot.py"
 EXECUTING_MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 EXECUTING_BUILTINS = {"eval", "exec", "compile", "__import__"}
 EXECUTING_FUNCTIONS = {"torch.load", "torch.jit.load", "numpy.load", "np.load", "pandas.read_pickle", "pd.read_pickle"}
@@ -134,4 +134,4 @@ def test_every_script_explains_itself(path, monkeypatch, capsys):
     assert (done.value.code, errors) == (0, "")
     assert output.startswith(f"usage: {path.name}")
     assert ast.get_docstring(tree_of(path)).splitlines()[0] in output
-    assert f"python scripts/{path.name}" in output  # an example
+    assert f"python {name_of(path)}" in output  # an example

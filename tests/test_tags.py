@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.tags import MAX_TAG_CHARS, Tags, artist_and_title, read_tags, song_fields
+from hmm2song.indexing.tags import MAX_TAG_CHARS, Tags, artist_and_title, read_tags, song_fields
 
 SAMPLE_RATE_HZ = 16000
 

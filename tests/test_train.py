@@ -22,11 +22,11 @@ from humming import tune
 from script_modules import loaded_script
 from snapshots import snapshot_of
 
-from hmm2song.encoder import MelodyEncoder
+from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import Hmm2SongError
-from hmm2song.melody import Melody
-from hmm2song.singer import FLAWLESS
-from hmm2song.windows import FilledContour, fill_rests
+from hmm2song.melody.contour import FilledContour, fill_rests
+from hmm2song.melody.melody import Melody
+from hmm2song.simulation.singer import FLAWLESS
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "train.py"
 N_MELODIES = 40

@@ -1,12 +1,12 @@
-"""hmm2song/tunes.py: what counts as two versions of one tune."""
+"""hmm2song/match/versions.py: what counts as two versions of one tune."""
 
 from __future__ import annotations
 
 import numpy as np
 from contours import random_notes
 
-from hmm2song.melody import FRAME_RATE_HZ, Melody
-from hmm2song.tunes import group_versions
+from hmm2song.match.versions import group_versions
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
 LENGTH_S = 40
 

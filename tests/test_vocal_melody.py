@@ -10,12 +10,12 @@ import pytest
 import soundfile
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.dataset.separation import Stems
-from hmm2song.dataset.vocal_melody import GAP_EDGE_S, LONG_GAP_S, STEADY_FRAMES, filled_gaps, steadied, vocal_melody
 from hmm2song.errors import AudioError
-from hmm2song.melody import FRAME_RATE_HZ, Melody, midi_to_hz
+from hmm2song.indexing.separation.separation import Stems
+from hmm2song.indexing.vocal_melody import GAP_EDGE_S, LONG_GAP_S, STEADY_FRAMES, filled_gaps, steadied, vocal_melody
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, midi_to_hz
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "measure_vocals.py"
+SCRIPT = Path(__file__).parent.parent / "scripts" / "studies" / "measure_vocals.py"
 SUNG = [(0.5, 0.9, 57.0), (1.5, 0.9, 59.0), (2.5, 1.4, 60.0)]
 """Onset in seconds, duration in seconds, MIDI."""
 PLAYED = [(0.0, 4.0, 43.0), (4.0, 4.0, 45.0), (8.0, 4.0, 47.0)]

@@ -9,14 +9,14 @@ import pytest
 from contours import contour, hummed, random_notes
 from encoders import IntervalEncoder
 
-from hmm2song import votes as votes_module
-from hmm2song.catalog import Catalog
-from hmm2song.index import ExactIndex, Neighbours, WindowRanges
-from hmm2song.melody import Melody
-from hmm2song.search import PLACE_SLACK_S
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.index.exact import ExactIndex, Neighbours, WindowRanges
+from hmm2song.match import votes as votes_module
+from hmm2song.match.search import PLACE_SLACK_S
+from hmm2song.match.votes import VOTE_SPEEDS, HumWindows, embed_hum, propose, ranges_of, votes
+from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.melody import Melody
 from hmm2song.song import Song, SongFilter
-from hmm2song.votes import VOTE_SPEEDS, HumWindows, embed_hum, propose, ranges_of, votes
-from hmm2song.windows import FilledContour
 
 ENCODER = IntervalEncoder()
 HOP_S = ENCODER.windows.song_hop_s

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from contours import contour, random_notes
 
-from hmm2song.melody import Melody
-from hmm2song.windows import FilledContour, cut_windows, fill_rests
+from hmm2song.melody.contour import FilledContour, cut_windows, fill_rests
+from hmm2song.melody.melody import Melody
 
 NAN = np.nan
 

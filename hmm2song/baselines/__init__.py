@@ -1,0 +1,1 @@
+"""The source systems, kept to be measured against; the product needs none of them."""

@@ -1,0 +1,188 @@
+"""Putting the pictures of all songs together: the folder that :mod:`hmm2song.baselines.mel_cnn.clips` reads.
+
+The folder is built beside its place and moved there when complete, so it is never seen half-made. The same songs give
+the same bytes. Memory holds one song at a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hmm2song.baselines.mel_cnn import full_input, hum_filters, mel, segments, stages
+from hmm2song.baselines.mel_cnn.clips import (
+    ARRAY_DTYPE,
+    CLIP_COLUMNS,
+    CLIPS_FILE,
+    DATA_FILES,
+    DATASET_FILE,
+    FORMAT_VERSION,
+    KINDS,
+    SONG_COLUMNS,
+    SONGS_FILE,
+    ClipSet,
+    ClipSetError,
+    array_file,
+)
+from hmm2song.catalog.files import replace_folder, sha256_of
+from hmm2song.indexing.sources import Skipped
+from hmm2song.song import Song
+
+SKIPPED_FILE = "skipped.csv"
+"""What is not in the dataset and why; for people, not read again."""
+START_DIGITS = 6
+"""Decimals of times in ``clips.csv``: a sample lasts 45 microseconds."""
+
+
+@dataclass(frozen=True)
+class SongPictures:
+    """A song and the file that :func:`hmm2song.baselines.mel_cnn.stages.make` made for its stage ``mel``."""
+
+    song: Song
+    file: Path
+
+
+def parameters(rule: full_input.Rule, separator: str) -> dict:
+    """Return all that a dataset depends on besides its recordings, as plain JSON types."""
+    return {
+        "rule": str(rule),
+        "separator": separator,
+        "stages_version": stages.STAGES_VERSION,
+        "librosa_version": mel.load_librosa().__version__,
+        "seed": stages.SEED,
+        "sample_rate_hz": mel.SAMPLE_RATE_HZ,
+        "clip_s": mel.CLIP_S,
+        "clip_hop_s": segments.HOP_S,
+        "n_fft": mel.N_FFT,
+        "hop_samples": mel.HOP_SAMPLES,
+        "n_mels": mel.N_MELS,
+        "n_frames": mel.N_FRAMES,
+        "top_db": mel.TOP_DB,
+        "filter_order": hum_filters.FILTER_ORDER,
+        "high_pass_hz": hum_filters.HIGH_PASS_HZ,
+        "low_pass_hz": hum_filters.LOW_PASS_HZ,
+        "shift_st": hum_filters.SHIFT_ST,
+        "noise_mean": hum_filters.NOISE_MEAN,
+        "noise_sd": hum_filters.NOISE_SD,
+        "kinds": list(KINDS),
+    }
+
+
+def assemble(
+    songs: Sequence[SongPictures],
+    skipped: Sequence[Skipped],
+    about: Mapping,
+    out: Path,
+    progress: Callable[[int], None] | None = None,
+) -> ClipSet:
+    """Write a dataset.
+
+    Parameters
+    ----------
+    songs : sequence of SongPictures
+        In the order they are to have.
+    skipped : sequence of Skipped
+        What was left out, for ``skipped.csv``.
+    about : mapping
+        :func:`parameters`.
+    out : Path
+        The folder; replaced if it is a dataset, see :func:`check_replaceable`.
+    progress : callable, optional
+        Called with the number of songs written.
+
+    Raises
+    ------
+    ClipSetError
+        No songs, ``out`` must not be overwritten, or it cannot be written to.
+    """
+    check_replaceable(out)
+    if not songs:
+        raise ClipSetError("there is no song to make a dataset of")
+    staging = out.with_name(f".{out.name}.new")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+        staging.mkdir(parents=True)
+        _write_arrays(songs, staging, progress)
+        _write_table(staging / SKIPPED_FILE, ("path", "reason"), ((entry.path, entry.reason) for entry in skipped))
+        _write_about(staging, about)
+        check_replaceable(out)  # again: the run may have taken hours
+        replace_folder(staging, out)
+    except OSError as error:
+        raise ClipSetError(f"the dataset cannot be written to {str(out)!r} ({error})") from error
+    return ClipSet.open(out)
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to replace anything but nothing, an empty folder, or a dataset with nothing added to it.
+
+    Raises
+    ------
+    ClipSetError
+        It is something else.
+    """
+    if not out.exists() and not out.is_symlink():
+        return
+    if out.is_symlink() or not out.is_dir():
+        raise ClipSetError(f"{str(out)!r} exists and is not a folder; choose another place for the dataset")
+    names = {entry.name for entry in out.iterdir()}
+    others = sorted(names - {DATASET_FILE, SKIPPED_FILE, *DATA_FILES})
+    if others or (names and DATASET_FILE not in names):
+        raise ClipSetError(
+            f"{str(out)!r} holds something else than a dataset ({', '.join((others or sorted(names))[:3])}), which is "
+            "not overwritten; choose another place"
+        )
+
+
+def _write_arrays(songs: Sequence[SongPictures], folder: Path, progress: Callable[[int], None] | None) -> None:
+    """Write arrays and tables, song after song."""
+    shape = (sum(len(_pictures(one)) for one in songs), mel.N_MELS, mel.N_FRAMES)
+    arrays = {
+        kind: np.lib.format.open_memmap(folder / array_file(kind), mode="w+", dtype=ARRAY_DTYPE, shape=shape)
+        for kind in KINDS
+    }
+    rows: list[tuple[int, str, float, float]] = []
+    for number, one in enumerate(songs, start=1):
+        pictures = _pictures(one)
+        first, clips = len(rows), pictures.clips()
+        for place, kind in enumerate(KINDS):
+            arrays[kind][first : first + len(clips)] = clips[:, place]
+        for segment in segments.segments(pictures.n_samples):
+            start_s, duration_s = (round(value, START_DIGITS) for value in (segment.start_s, segment.duration_s))
+            rows.append((len(rows), one.song.id, start_s, duration_s))
+        if progress is not None:
+            progress(number)
+    for array in arrays.values():
+        array.flush()
+    _write_table(folder / CLIPS_FILE, CLIP_COLUMNS, rows)
+    _write_table(folder / SONGS_FILE, SONG_COLUMNS, (_song_row(one.song) for one in songs))
+
+
+def _pictures(one: SongPictures) -> stages.Pictures:
+    pictures = stages.open_pictures(one.file)
+    if pictures is None:
+        raise ClipSetError(f"the pictures of {one.song.id!r} are gone ({str(one.file)!r}); run the stage mel again")
+    return pictures
+
+
+def _song_row(song: Song) -> tuple[str, ...]:
+    return song.id, song.title, song.artist, song.genre, song.gender, song.path
+
+
+def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _write_about(folder: Path, about: Mapping) -> None:
+    """Write ``dataset.json``: parameters, then size and checksum of every file."""
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in DATA_FILES}
+    text = json.dumps({"format_version": FORMAT_VERSION, **about, "files": files}, indent=1, ensure_ascii=False)
+    (folder / DATASET_FILE).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,400 @@
+"""The catalog: songs, their melodies, and the embeddings of their melody windows.
+
+On disk a catalog is a folder::
+
+    songs.json                one row per song; the seven columns of the source system first (id, Title, Singer,
+                              Lyric, genre, path, gender), then ours
+    melodies.safetensors      pitch_cents int16 (all songs one after the other; UNVOICED_CENTS = rest),
+                              n_frames int32 (n_songs,)
+    embeddings.safetensors    embeddings float16 (n_windows, dim), n_windows int32 (n_songs,)
+    credits.md                where every entry comes from
+    manifest.json             format version, size and SHA-256 of each file, the encoder's fingerprint
+
+Everything in it may come from a stranger: it is checked against the manifest and never executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from hmm2song.catalog.files import (
+    CREDITS_FILE,
+    DATA_FILES,
+    EMBEDDINGS_FILE,
+    MANIFEST_FILE,
+    MELODIES_FILE,
+    SONGS_FILE,
+    check_file,
+    keep_other_files,
+    read_manifest,
+    replace_folder,
+    write_manifest,
+    write_songs,
+)
+from hmm2song.embeddings.contour import WEIGHTS_FILE, MelodyEncoder
+from hmm2song.errors import CatalogError, QueryError, UnknownSongError
+from hmm2song.melody.contour import fill_rests
+from hmm2song.melody.melody import Melody
+from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
+
+UNVOICED_CENTS = -32768
+CENTS_PER_ST = 100.0
+CACHED_FILTERS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Songs a filter leaves.
+
+    ``mask`` has shape (n_songs,), bool, the songs that pass ``wanted``; ``n_unknown`` counts those of them whose genre
+    or gender is unknown although it was asked for.
+    """
+
+    wanted: SongFilter
+    mask: np.ndarray
+    n_unknown: int
+
+    @property
+    def n_songs(self) -> int:
+        """How many songs the filter leaves."""
+        return int(np.count_nonzero(self.mask))
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Songs with their melodies and embeddings, in memory.
+
+    Attributes
+    ----------
+    songs : tuple of Song
+    melodies : tuple of Melody
+        In the order of ``songs``.
+    embeddings : np.ndarray, shape (n_windows, dim), float16
+        All songs' windows one after the other, one every hop of the encoder from a song's first voiced frame.
+    n_windows : np.ndarray, shape (n_songs,), int32
+    encoder_fingerprint : str
+    credits : str
+        Markdown naming the origin of every entry.
+    folder : Path or None
+        Where it was loaded from; recordings are looked up there.
+    """
+
+    songs: tuple[Song, ...]
+    melodies: tuple[Melody, ...]
+    embeddings: np.ndarray
+    n_windows: np.ndarray
+    encoder_fingerprint: str
+    credits: str = ""
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.songs) == 0:
+            raise CatalogError("the catalog holds no songs; index at least one")
+        if len(self.melodies) != len(self.songs) or len(self.n_windows) != len(self.songs):
+            raise CatalogError(
+                f"{len(self.songs)} songs but {len(self.melodies)} melodies and {len(self.n_windows)} window counts"
+            )
+        if (self.n_windows < 1).any() or int(self.n_windows.sum()) != len(self.embeddings):
+            raise CatalogError(f"window counts add up to {int(self.n_windows.sum())}, not {len(self.embeddings)}")
+        for song, melody in zip(self.songs, self.melodies, strict=True):
+            _require_pitch(song, melody)
+        repeated = [song_id for song_id, count in Counter(song.id for song in self.songs).items() if count > 1]
+        if repeated:
+            raise CatalogError(f"song id {repeated[0]!r:.80} occurs more than once; ids must be unique")
+
+    @classmethod
+    def build(
+        cls,
+        songs: Sequence[Song],
+        melodies: Sequence[Melody],
+        encoder: MelodyEncoder,
+        credits: str = "",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Catalog:
+        """Embed every song.
+
+        Parameters
+        ----------
+        songs, melodies : sequences of equal length
+        encoder : MelodyEncoder
+        credits : str
+            Markdown to store beside the catalog.
+        progress : callable, optional
+            Called with (songs done, songs in all).
+
+        Raises
+        ------
+        CatalogError
+            No songs, different lengths, repeated ids, or a melody without any voiced frame.
+        """
+        if len(songs) != len(melodies):
+            raise CatalogError(f"{len(songs)} songs but {len(melodies)} melodies")
+        embedded = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            embeddings = pool.map(partial(_embed_song, encoder=encoder), songs, melodies)
+            for done, rows in enumerate(embeddings, start=1):
+                embedded.append(rows)
+                if progress:
+                    progress(done, len(songs))
+        return cls(
+            songs=tuple(songs),
+            melodies=tuple(melodies),
+            embeddings=np.concatenate(embedded) if embedded else np.zeros((0, encoder.dim), np.float16),
+            n_windows=np.array([len(rows) for rows in embedded], dtype=np.int32),
+            encoder_fingerprint=encoder.fingerprint,
+            credits=credits,
+        )
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {song.id: position for position, song in enumerate(self.songs)}
+
+    def position(self, song_id: str) -> int:
+        """Return where a song stands in :attr:`songs`.
+
+        Raises
+        ------
+        UnknownSongError
+        """
+        if song_id not in self._position:
+            raise UnknownSongError(f"no song has the id {song_id!r:.80}; ids are listed by the catalog search")
+        return self._position[song_id]
+
+    def song(self, song_id: str) -> Song:
+        """Return the song with this id, or raise UnknownSongError."""
+        return self.songs[self.position(song_id)]
+
+    def melody(self, song_id: str) -> Melody:
+        """Return the melody of the song with this id, or raise UnknownSongError."""
+        return self.melodies[self.position(song_id)]
+
+    def recording(self, song_id: str, folder: Path | None = None) -> Path | None:
+        """Return the song's recording, or None where there is none.
+
+        Parameters
+        ----------
+        song_id : str
+        folder : Path, optional
+            Where recordings are, by default the catalog's own folder. That is for the person who runs the program to
+            say, never for the catalog: nothing outside this folder is returned, whatever path the catalog states.
+        """
+        relative = self.song(song_id).path
+        folder = folder or self.folder
+        if not relative or folder is None:
+            return None
+        root = folder.resolve()
+        try:
+            path = (root / relative).resolve()
+            return path if path.is_relative_to(root) and path.is_file() else None
+        except (OSError, ValueError, RuntimeError):  # too long a name, a null byte, links in a circle: no such file
+            return None
+
+    def genre_counts(self) -> dict[str, int]:
+        """Songs per genre, most frequent first; a song with two genres counts under both."""
+        counts = Counter(genre for song in self.songs for genre in song.genres)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def gender_counts(self) -> dict[str, int]:
+        """Songs per singer gender; the empty key counts the unknown ones."""
+        counts = Counter(song.gender for song in self.songs)
+        return {gender: counts[gender] for gender in (*GENDERS, "")}
+
+    def select(self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False) -> Selection:
+        """Filter the songs.
+
+        A song passes when it has any of ``genres`` and the ``gender``; where the catalog does not know, it passes too,
+        unless ``only_known``.
+
+        Raises
+        ------
+        QueryError
+            A genre that no song has, or a gender other than any, female, male, mixed.
+        """
+        if gender not in (ANY_GENDER, *GENDERS):
+            raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
+        return self.selection(SongFilter(self._known_genres(genres), gender, only_known))
+
+    def selection(self, wanted: SongFilter) -> Selection:
+        """Return the songs that pass a filter in the catalog's own spelling."""
+        return self._selections(wanted)
+
+    @cached_property
+    def _selections(self) -> Callable[[SongFilter], Selection]:
+        # Every search asks for its filter's songs more than once, mostly for those of no filter at all.
+        return lru_cache(maxsize=CACHED_FILTERS)(self._compare)
+
+    def _compare(self, wanted: SongFilter) -> Selection:
+        mask = np.array([wanted.passes(song) for song in self.songs])
+        mask.setflags(write=False)
+        unknown = np.array([wanted.is_unknown_of(song) for song in self.songs])
+        return Selection(wanted, mask, int(np.count_nonzero(mask & unknown)))
+
+    def _known_genres(self, genres: Iterable[str]) -> tuple[str, ...]:
+        genres = tuple(genres)
+        if not genres:
+            return ()  # the usual search: do not count a large catalog's genres for it
+        known = tuple(self.genre_counts())
+        wanted = set()
+        for genre in genres:
+            alike = {name for name in known if _fold(name) == _fold(str(genre))}
+            if not alike:
+                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
+            wanted |= alike
+        return tuple(sorted(wanted))
+
+    def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
+        """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
+        words = _fold(text).split()
+        found = (
+            song
+            for song, haystack in zip(self.songs, self._haystacks, strict=True)
+            if all(word in haystack for word in words)
+        )
+        return tuple(song for song, _ in zip(found, range(limit), strict=False))
+
+    @cached_property
+    def _haystacks(self) -> tuple[str, ...]:
+        return tuple(
+            _fold(" ".join((song.title, song.title_ko, song.singer, song.author, song.genre, song.id)))
+            for song in self.songs
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the catalog; the folder appears, or replaces a former catalog, only when complete.
+
+        What else a catalog's folder holds, its own model or recordings, stays there.
+
+        Raises
+        ------
+        CatalogError
+            The folder exists and holds something other than a catalog, or the model of another encoder than this
+            catalog's: nobody could open the two together.
+        """
+        folder = Path(folder)
+        if (
+            folder.exists()
+            and (not folder.is_dir() or any(folder.iterdir()))
+            and not (folder / MANIFEST_FILE).is_file()
+        ):
+            raise CatalogError(f"{folder.name!r} exists and is not a catalog; choose another place to write to")
+        if (folder / WEIGHTS_FILE).is_file() and MelodyEncoder.load(folder).fingerprint != self.encoder_fingerprint:
+            raise CatalogError(
+                f"{folder.name!r} holds the model of another encoder than this catalog was made with; move its "
+                f"{WEIGHTS_FILE} away or choose another place to write to"
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            self._write_files(staging)
+            if folder.exists():
+                keep_other_files(folder, staging)
+            staging.chmod(0o755)  # mkdtemp makes it private, a catalog is not
+            replace_folder(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _write_files(self, folder: Path) -> None:
+        write_songs(folder, self.songs)
+        (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
+        contours = [_to_cents(melody) for melody in self.melodies]
+        n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
+        # not save_file: it makes files that only their owner can read, whatever the umask
+        (folder / MELODIES_FILE).write_bytes(save({"pitch_cents": np.concatenate(contours), "n_frames": n_frames}))
+        (folder / EMBEDDINGS_FILE).write_bytes(
+            save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
+        )
+        write_manifest(folder, self.encoder_fingerprint, len(self.songs))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder) -> Catalog:
+        """Read a catalog and check every file against its recorded checksum.
+
+        Raises
+        ------
+        CatalogError
+            Not a catalog, of another format version, or made with another encoder.
+        IntegrityError
+            A file is missing, truncated, or differs from its checksum.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        if manifest.get("encoder_fingerprint") != encoder.fingerprint:
+            raise CatalogError(
+                f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
+                f"this program has {encoder.fingerprint!r}; build the catalog again"
+            )
+        for name in DATA_FILES:
+            check_file(folder / name, manifest["files"].get(name))
+        try:
+            rows = json.loads((folder / SONGS_FILE).read_text(encoding="utf-8"))
+            contours = load_file(folder / MELODIES_FILE)
+            embedded = load_file(folder / EMBEDDINGS_FILE)
+            songs = tuple(Song.from_row(row) for row in rows)
+            melodies = _split_melodies(contours["pitch_cents"], contours["n_frames"])
+            embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
+            credits = (folder / CREDITS_FILE).read_text(encoding="utf-8")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+            raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
+        if embeddings.ndim != 2 or embeddings.shape[1] != encoder.dim:
+            raise CatalogError(
+                f"catalog {folder.name!r}: embeddings of shape {embeddings.shape}, expected (n, {encoder.dim})"
+            )
+        if embeddings.dtype != np.float16 or not np.isfinite(embeddings).all():
+            raise CatalogError(f"catalog {folder.name!r}: the embeddings are not finite float16 numbers")
+        if n_windows.dtype != np.int32 or n_windows.ndim != 1:
+            raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
+        return cls(
+            songs,
+            melodies,
+            embeddings,
+            n_windows,
+            encoder.fingerprint,
+            credits,
+            folder,
+        )
+
+
+def _require_pitch(song: Song, melody: Melody) -> None:
+    if not melody.voiced.any():
+        raise CatalogError(f"song {song.id!r:.80} has no melody: no frame of it is voiced")
+
+
+def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
+    _require_pitch(song, melody)
+    return encoder.embed_song(fill_rests(melody)).astype(np.float16)
+
+
+def _fold(text: str) -> str:
+    """Lower case without accents; Hangul stays as typed, composed."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return unicodedata.normalize("NFC", bare).strip()
+
+
+def _to_cents(melody: Melody) -> np.ndarray:
+    cents = np.round(np.nan_to_num(melody.pitch_midi) * CENTS_PER_ST)
+    return np.where(melody.voiced, cents, UNVOICED_CENTS).astype(np.int16)
+
+
+def _split_melodies(pitch_cents: np.ndarray, n_frames: np.ndarray) -> tuple[Melody, ...]:
+    if (n_frames < 0).any() or int(n_frames.sum()) != len(pitch_cents):
+        raise ValueError(f"melody lengths add up to {int(n_frames.sum())}, not {len(pitch_cents)}")
+    pitch_midi = np.where(pitch_cents == UNVOICED_CENTS, np.nan, pitch_cents / CENTS_PER_ST).astype(np.float32)
+    return tuple(Melody(part) for part in np.split(pitch_midi, np.cumsum(n_frames)[:-1]))

@@ -1,0 +1,420 @@
+"""The command line: ``python -m hmm2song recognize | index | add | remove | merge | info``.
+
+Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME, Place
+from hmm2song.embeddings.contour import MelodyEncoder, default_encoder, encoder_of
+from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing.build import IndexOptions, Warned, index
+from hmm2song.indexing.edit import EditReport, add, merge, remove
+from hmm2song.indexing.sources import Skipped
+from hmm2song.recognizer import MAX_EARLIER, Recognizer
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXAMPLES = """examples:
+  python -m hmm2song recognize hum.wav
+  python -m hmm2song recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
+  python -m hmm2song recognize hum.wav again.wav
+  python -m hmm2song recognize hum.wav --catalog my-catalog --json
+  python -m hmm2song index my-music --out my-catalog
+  python -m hmm2song index my-music --out my-catalog --update --separator spleeter --previews
+  python -m hmm2song index info.csv --out my-catalog --workers 4
+  python -m hmm2song add my-catalog new-song.mp3 more-songs --separator spleeter
+  python -m hmm2song remove my-catalog arirang doraji
+  python -m hmm2song merge my-catalog your-catalog --out our-catalog
+  python -m hmm2song info my-catalog
+"""
+STEPS = {"read": "reading", "embed": "embedding"}
+SHOWN_LINES = 20
+"""Skipped files, and warnings, listed on the screen; all of them stand in files beside the catalog."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
+        stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (Hmm2SongError, OSError) as error:
+        print(f"hmm2song: {_shown(str(error))}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print(f"hmm2song: stopped{options.after_interrupt}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hmm2song",
+        description="Find a song by humming it, and make catalogs of songs that can be found.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(after_interrupt="")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_recognize(commands)
+    _add_index(commands)
+    _add_add(commands)
+    _add_remove(commands)
+    _add_merge(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_command(commands, name: str, run, summary: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog="examples:\n" + "".join(line + "\n" for line in EXAMPLES.splitlines() if f"hmm2song {name} " in line),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return command
+
+
+# recognize --------------------------------------------------------------------------------------------------
+
+
+def _add_recognize(commands) -> None:
+    command = _add_command(commands, "recognize", _recognize, "Find the song that a recording hums, sings or whistles.")
+    command.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="the recording: wav, flac, ogg, mp3, m4a, webm, ...; "
+        f"of several hums of the same tune (at most {1 + MAX_EARLIER}) the first is shown and all are joined",
+    )
+    command.add_argument(
+        "--genre",
+        action="append",
+        default=[],
+        metavar="G",
+        help="search only this genre; may be given several times",
+    )
+    command.add_argument(
+        "--gender",
+        default="any",
+        choices=("any", "female", "male", "mixed"),
+        help="search only these singers' songs",
+    )
+    command.add_argument(
+        "--only-known",
+        action="store_true",
+        help="with --genre or --gender, leave out songs where it is not known",
+    )
+    command.add_argument("--top-k", type=int, default=10, metavar="N", help="how many songs to list (default: 10)")
+    command.add_argument(
+        "--catalog",
+        metavar="SOURCE",
+        help="a folder or a repository on the Hub (default: the bundled catalog)",
+    )
+    command.add_argument("--revision", metavar="R", help="commit, tag or branch of the repository")
+
+
+def _recognize(options: argparse.Namespace) -> None:
+    recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
+    shown, *others = options.files
+    result = recognizer.recognize(
+        shown,
+        genres=tuple(options.genre),
+        gender=options.gender,
+        top_k=options.top_k,
+        only_known=options.only_known,
+        earlier=[recognizer.hear(file) for file in others],
+    )
+    if options.json:
+        _print_json(result.to_dict())
+        return
+    for notice in result.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    for advice in result.advice:
+        print(f"advice: {advice.message}", file=sys.stderr)
+    if result.no_match:
+        print(f"No match: probably none of the {result.n_searched} songs searched.")
+    if result.matches:
+        joined = f", {1 + len(result.earlier)} hums joined" if result.earlier else ""
+        print(("The closest" if result.no_match else f"Best of {result.n_searched} songs") + joined + ":")
+        _print_table(
+            ("", "sure", "title", "artist", "genre", "at", "key", "tempo"),
+            [_match_row(match) for match in result.matches],
+        )
+    if result.n_unknown:
+        print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")
+    if result.elsewhere is not None:
+        print(f"Outside the filter: {_shown(_title(result.elsewhere))} ({result.elsewhere.probability:.0%})")
+
+
+def _match_row(match) -> tuple[str, ...]:
+    at_s = int(match.alignment.start_s)
+    return (
+        str(match.rank),
+        f"{match.probability:.0%}",
+        _title(match),
+        match.artist,
+        match.genre,
+        f"{at_s // 60}:{at_s % 60:02d}",
+        f"{match.alignment.key_shift_st:+.0f} st",
+        f"{match.alignment.tempo_ratio:.0%}",
+    )
+
+
+def _title(song) -> str:
+    return f"{song.title} ({song.title_ko})" if song.title_ko and song.title_ko != song.title else song.title
+
+
+# index ------------------------------------------------------------------------------------------------------
+
+
+def _add_index(commands) -> None:
+    command = _add_command(
+        commands,
+        "index",
+        _index,
+        "Make a catalog of a folder of recordings and scores, or of a table.",
+    )
+    command.add_argument(
+        "source",
+        metavar="FOLDER_OR_TABLE",
+        help="a folder, a table (CSV: id,Title,Singer,Lyric,genre,path,gender), a score or a recording",
+    )
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+    command.add_argument(
+        "--update",
+        action="store_true",
+        help="read only what is new or changed, drop what is gone, and keep songs that were added by hand",
+    )
+    _add_reading_options(command)
+
+
+def _add_reading_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--separator",
+        default="none",
+        metavar="SPEC",
+        help="what parts the singer from the band: spleeter[:FOLDER], onnx:MODEL, stems:FOLDER (parted already), "
+        "or none (default: one voice sings alone)",
+    )
+    command.add_argument(
+        "--stems-cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the separated parts here (default: they are deleted as soon as the melody is stored)",
+    )
+    command.add_argument(
+        "--previews",
+        action="store_true",
+        help="let songs refer to their recordings, so that `python app.py --previews FOLDER` plays them at the match",
+    )
+    command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
+    command.set_defaults(after_interrupt="; run the same command again to go on where it stopped")
+
+
+def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
+    return IndexOptions(options.separator, options.stems_cache, options.previews, update)
+
+
+def _index(options: argparse.Namespace) -> None:
+    out = Path(options.out)
+    encoder = _encoder_at(out) if options.update else default_encoder()
+    with _progress_bar() as show:
+        report = index(options.source, out, encoder, options.workers, show, _reading_options(options, options.update))
+    if options.json:
+        _print_json({"out": options.out, **report.to_dict()})
+        return
+    changes = f"; {report.unchanged} files unchanged, {report.removed} songs removed" if options.update else ""
+    print(f"{report.indexed} songs in {options.out}, {len(report.skipped)} skipped{changes}")
+    _print_read(report.skipped, report.warned, report.notes, out)
+
+
+def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
+    """Print what was left out and what may not be found, a screenful of each."""
+    _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
+    _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in warned], catalog / REPORT_NAME)
+    for note in notes:
+        print(f"note: {note}")
+
+
+def _print_some(lines: Sequence[str], everything: Path) -> None:
+    for line in lines[:SHOWN_LINES]:
+        print(f"  {_shown(line)}")
+    if len(lines) > SHOWN_LINES:
+        print(f"  ... all of them: {everything}")
+
+
+@contextmanager
+def _progress_bar() -> Iterator:
+    """Yield a callback that shows one bar per step on a terminal, and nothing elsewhere."""
+    bars: dict[str, tqdm] = {}
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=STEPS[step], total=total, disable=None, leave=False)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+# add, remove, merge -----------------------------------------------------------------------------------------
+
+
+def _add_add(commands) -> None:
+    command = _add_command(commands, "add", _add, "Add songs to a catalog, without indexing the others again.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("sources", metavar="SOURCE", nargs="+", help="a recording, a score, a folder or a table")
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="let a song take the place of the one that has its id (default: it gets another id)",
+    )
+    _add_reading_options(command)
+
+
+def _add(options: argparse.Namespace) -> None:
+    catalog = Path(options.catalog)
+    with _progress_bar() as show:
+        report = add(
+            catalog,
+            options.sources,
+            _encoder_at(catalog),
+            options.workers,
+            show,
+            _reading_options(options),
+            options.replace,
+        )
+    _print_edit(report, catalog, f"{report.n_new} songs added, {len(report.catalog)} in {catalog}", options.json)
+
+
+def _add_remove(commands) -> None:
+    command = _add_command(commands, "remove", _remove, "Remove songs from a catalog.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("ids", metavar="ID", nargs="+", help="the song's id, as `recognize --json` and the API say it")
+
+
+def _remove(options: argparse.Namespace) -> None:
+    catalog = Path(options.catalog)
+    report = remove(catalog, options.ids, _encoder_at(catalog))
+    n_removed = len(set(options.ids))
+    _print_edit(report, catalog, f"{n_removed} songs removed, {len(report.catalog)} in {catalog}", options.json)
+
+
+def _add_merge(commands) -> None:
+    command = _add_command(commands, "merge", _merge, "Make one catalog of several.")
+    command.add_argument("catalogs", metavar="CATALOG", nargs="+", help="the folders of the catalogs, two at least")
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+
+
+def _merge(options: argparse.Namespace) -> None:
+    report = merge(options.catalogs, options.out, encoder_of(Path(options.catalogs[0])))
+    _print_edit(report, Path(options.out), f"{len(report.catalog)} songs in {options.out}", options.json)
+
+
+def _encoder_at(catalog: Path) -> MelodyEncoder:
+    """Return the encoder of a catalog that may have been left aside when it was about to be replaced."""
+    Place.of(catalog).recover()
+    return encoder_of(catalog)
+
+
+def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.to_dict())
+        return
+    print(summary)
+    for renamed in report.renamed:
+        print(_shown(f"  {renamed.id}: the id was taken, so the song is now {renamed.new_id}"))
+    for song_id in report.repeated:
+        print(_shown(f"  {song_id}: was there already"))
+    if report.read:
+        _print_read(report.read.skipped, report.read.warned, report.read.notes, catalog)
+
+
+# info -------------------------------------------------------------------------------------------------------
+
+
+def _add_info(commands) -> None:
+    command = _add_command(commands, "info", _info, "Check a catalog and say what is in it.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+
+
+def _info(options: argparse.Namespace) -> None:
+    encoder = encoder_of(Path(options.catalog))
+    catalog = Catalog.load(options.catalog, encoder)
+    duration_s = sum(melody.duration_s for melody in catalog.melodies)
+    genres, genders = catalog.genre_counts(), catalog.gender_counts()
+    if options.json:
+        _print_json(
+            {
+                "songs": len(catalog),
+                "duration_s": round(duration_s, 1),
+                "genres": genres,
+                "genders": genders,
+                "encoder": encoder.fingerprint,
+                "checksums": "ok",
+            }
+        )
+        return
+    print(f"songs      {len(catalog)}")
+    print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
+    print(f"encoder    {encoder.fingerprint}")
+    print("checksums  ok")
+    _print_counts("genre", genres)
+    _print_counts("singers", genders)
+
+
+def _print_counts(name: str, counts: Mapping[str, int]) -> None:
+    print()
+    _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
+
+
+# output -----------------------------------------------------------------------------------------------------
+
+
+def _print_json(value: dict) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[_shown(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
+        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _shown(text: str) -> str:
+    """Return the text without control characters: a title from a file must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes on a terminal: Hangul and Han letters take two each, accents none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

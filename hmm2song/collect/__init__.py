@@ -1,0 +1,1 @@
+"""How a collection of recordings gets its table of songs: charts, tables, file names."""

@@ -1,1 +1,0 @@
-"""Offline: how a collection of songs is put together before it becomes a catalog."""

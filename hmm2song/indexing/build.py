@@ -1,0 +1,281 @@
+"""From a folder of music, a table or a score to a catalog.
+
+What is read stands in :mod:`hmm2song.indexing.sources`, how in :mod:`hmm2song.indexing.extract`; here it is put
+together.
+
+How it stays safe
+-----------------
+* Every melody is stored in ``<out>.partial`` as soon as it is extracted, under a name made from the file's
+  content; a run that is killed goes on where it stopped, and the result has the same bytes as that of an
+  undisturbed run.
+* Broken files are skipped and listed, in the report and in the catalog's ``skipped.csv``; ``report.csv`` lists how much
+  melody was found in each recording.
+* The catalog is built beside ``<out>`` and moved there when complete (:mod:`hmm2song.catalog.folders`). A folder that
+  is not a catalog is never touched.
+* An update reads only what is new or changed, and gives the same bytes as indexing anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.edit import Entry, assemble, credits_of, with_unique_ids
+from hmm2song.catalog.files import MANIFEST_FILE
+from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME, Place
+from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.errors import CatalogError
+from hmm2song.indexing.extract import Plan
+from hmm2song.indexing.gathering import Before, Findings, Found, read_items
+from hmm2song.indexing.sources import Skipped, first_reasons, list_source
+from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
+from hmm2song.melody.melody import Melody
+from hmm2song.song import Song
+
+SKIPPED_COLUMNS = ("path", "reason")
+REPORT_COLUMNS = ("path", "id", "voiced_share", "separated", "warnings")
+MIX_NOTE = (
+    "recordings read as they are: {n}; where a band plays along, separate the voice first (--separator), "
+    "or the melody will mostly be wrong"
+)
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step (``"read"`` or ``"embed"``), how many are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How recordings are read and what becomes of an existing catalog.
+
+    Attributes
+    ----------
+    separator : str
+        What separates voice and band, see :func:`hmm2song.indexing.separation.separation.open_separator`.
+    stems_cache : Path or None
+        Where separated parts are kept; None: deleted as soon as the melody is stored.
+    previews : bool
+        Let songs refer to their recordings (``Song.path``, relative to the source), so that the page can play them.
+    update : bool
+        Take what is in an existing catalog already instead of reading it again, and keep songs added by hand.
+    """
+
+    separator: str = "none"
+    stems_cache: Path | None = None
+    previews: bool = False
+    update: bool = False
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A song that is in the catalog but may not be found, and why: each warning a short code, a colon and words."""
+
+    path: str
+    id: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """The catalog made, how many songs it has, and what a person should know.
+
+    ``unchanged`` files were not read again by an update, ``removed`` songs were dropped as their files are gone.
+    """
+
+    catalog: Catalog
+    indexed: int
+    skipped: tuple[Skipped, ...]
+    warned: tuple[Warned, ...] = ()
+    notes: tuple[str, ...] = ()
+    unchanged: int = 0
+    removed: int = 0
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {
+            "indexed": self.indexed,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "skipped": [dataclasses.asdict(skipped) for skipped in self.skipped],
+            "warned": [dataclasses.asdict(warned) for warned in self.warned],
+            "notes": list(self.notes),
+        }
+
+
+def index(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    encoder: MelodyEncoder,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    options: IndexOptions | None = None,
+) -> IndexReport:
+    """Make a catalog of a folder, a table or a score file.
+
+    Parameters
+    ----------
+    source : path
+        What to index, see :mod:`hmm2song.indexing.sources`.
+    out : path
+        The catalog's folder. It may exist only if it is empty or a catalog, which is replaced when the new
+        one is complete. One run at a time may write to it.
+    encoder : MelodyEncoder
+        Embeds the melodies; the catalog can be searched with this encoder only.
+    workers : int, optional
+        Processes that read files at the same time; one per core by default. More than one need the caller's
+        main module to be importable (``if __name__ == "__main__":``), as always with :mod:`multiprocessing`.
+    progress : callable, optional
+        See :data:`Progress`.
+    options : IndexOptions, optional
+        By default recordings are not separated, and an existing catalog is made anew.
+
+    Raises
+    ------
+    CatalogError
+        The source cannot be read or holds no usable melody, or ``out`` must not be overwritten.
+    SeparatorUnavailableError
+        What is to separate the recordings is missing or broken.
+    """
+    source, place, options = Path(source), Place.of(out), options or IndexOptions()
+    place.recover()
+    place.check_replaceable(with_others=options.update)
+    before = _load_before(place, encoder) if options.update else Before()
+    listing = list_source(source, own_folders(place, options))
+    plan = Plan(place.partial, options.separator, options.stems_cache)
+    findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)), before)
+    if not findings.songs:
+        reasons = first_reasons(findings.skipped)
+        raise CatalogError(f"no melody found in {source.name or source} ({reasons or 'no score or recording in it'})")
+    catalog = _put_together(findings.songs, encoder, before, progress)
+    beside = _files_beside(findings, catalog.songs)
+    place.publish(catalog, beside, keep_others=options.update)
+    place.discard_partial()
+    catalog = Catalog.load(place.folder, encoder)
+    return report_on(findings, catalog, catalog.songs, before)
+
+
+def report_on(findings: Findings, catalog: Catalog, songs: Sequence[Song], before: Before | None = None) -> IndexReport:
+    """Return what a person should know of a catalog; ``songs`` are those of it that start with the findings'."""
+    n_mixes = sum(found.quality is not None and found.quality.is_mix for found in findings.songs)
+    kept = {song.id for song in catalog.songs}
+    return IndexReport(
+        catalog=catalog,
+        indexed=len(catalog),
+        skipped=tuple(findings.skipped),
+        warned=tuple(
+            Warned(found.item.name, song.id, found.quality.warnings)
+            for found, song in zip(findings.songs, songs, strict=False)
+            if found.quality is not None and found.quality.warnings
+        ),
+        notes=(MIX_NOTE.format(n=n_mixes),) if n_mixes else (),
+        unchanged=findings.n_unchanged,
+        removed=sum(song.id not in kept for song in before.catalog.songs) if before and before.catalog else 0,
+    )
+
+
+def reading(progress: Progress | None, n_files: int) -> Callable[[int], None] | None:
+    """Return what shows the step of reading ``n_files``."""
+    return None if progress is None else lambda done: progress("read", done, n_files)
+
+
+# What is there already --------------------------------------------------------------------------------------
+
+
+def _load_before(place: Place, encoder: MelodyEncoder) -> Before:
+    if not (place.folder / MANIFEST_FILE).is_file():
+        return Before()
+    catalog = Catalog.load(place.folder, encoder)
+    files = read_state(place.folder)
+    if files is None:
+        raise CatalogError(
+            f"catalog {place.folder.name!r} does not say which files it was made of ({SOURCES_NAME}); "
+            "index again without --update, or add to it"
+        )
+    ids = {song.id for song in catalog.songs}
+    return Before(catalog, {file.path: _usable(file, ids) for file in files})
+
+
+def _usable(file: RememberedFile, ids: set[str]) -> RememberedFile:
+    """Return the file as to be read again if songs of it are missing from the catalog."""
+    known = tuple(song for song in file.songs if song.id in ids)
+    return file if len(known) == len(file.songs) else dataclasses.replace(file, songs=known, key="")
+
+
+def own_folders(place: Place, options: IndexOptions) -> list[Path]:
+    """Return the folders that may lie in the source but do not belong to the music."""
+    kind, _, folder = options.separator.partition(":")
+    stems = [Path(folder)] if kind == "stems" and folder else []
+    stems += [options.stems_cache] if options.stems_cache else []
+    return [place.folder, place.partial, *(Path(os.path.realpath(stem)) for stem in stems)]
+
+
+# Putting it together ----------------------------------------------------------------------------------------
+
+
+def _put_together(found: Sequence[Found], encoder: MelodyEncoder, before: Before, progress: Progress | None) -> Catalog:
+    """Embed what is new, and join it in the right order with what was there."""
+    by_hand = before.by_hand()
+    songs = with_unique_ids([*(entry.song for entry in found), *(before.catalog.songs[place] for place in by_hand)])
+    new = [(song, entry.melody) for song, entry in zip(songs, found, strict=False) if entry.old is None]
+    embedded = embed(*zip(*new, strict=True), encoder, progress) if new else None
+    entries, n_new = [], 0
+    for song, old in zip(songs, [*(entry.old for entry in found), *by_hand], strict=True):
+        entries.append(Entry(embedded, n_new, song) if old is None else Entry(before.catalog, old, song))
+        n_new += old is None
+    return assemble(entries, credits_of(songs))
+
+
+def embed(
+    songs: Sequence[Song], melodies: Sequence[Melody], encoder: MelodyEncoder, progress: Progress | None
+) -> Catalog:
+    """Make a catalog of songs with ids of their own."""
+    show = None if progress is None else lambda done, total: progress("embed", done, total)
+    return Catalog.build(songs, melodies, encoder, credits_of(songs), show)
+
+
+# Beside the catalog -----------------------------------------------------------------------------------------
+
+
+def _files_beside(findings: Findings, songs: Sequence[Song]) -> dict[str, str]:
+    """Return what the catalog's folder holds besides the catalog; ``songs`` starts with those of the findings."""
+    of_file: dict[str, list[RememberedSong]] = {name: [] for name in findings.keys}
+    for found, song in zip(findings.songs, songs, strict=False):
+        if found.item.name in of_file:
+            of_file[found.item.name].append(RememberedSong.of(song, found.as_read))
+    files = [
+        RememberedFile(name, findings.keys[name], tuple(remembered), findings.problems[name], findings.qualities[name])
+        for name, remembered in of_file.items()
+    ]
+    return {
+        SKIPPED_NAME: csv_text(SKIPPED_COLUMNS, [(entry.path, entry.reason) for entry in findings.skipped]),
+        REPORT_NAME: csv_text(REPORT_COLUMNS, heard_rows(findings, songs)),
+        SOURCES_NAME: state_text(files),
+    }
+
+
+def heard_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ...]]:
+    """Return what is known of each recording, under :data:`REPORT_COLUMNS`; ``songs`` starts with the findings'."""
+    return [
+        (
+            found.item.name,
+            song.id,
+            f"{found.quality.voiced_share:.3f}",
+            "no" if found.quality.is_mix else "yes",
+            "; ".join(found.quality.warnings),
+        )
+        for found, song in zip(findings.songs, songs, strict=False)
+        if found.quality is not None
+    ]
+
+
+def csv_text(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
+    """Return a table, or with no header the rows to go on with."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(([header] if header else []) + [*rows])
+    return text.getvalue()

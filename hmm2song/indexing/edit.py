@@ -1,0 +1,191 @@
+"""Catalog folders changed without indexing anew: songs added and removed, catalogs merged.
+
+Conventions
+-----------
+* The old catalog stays in its place until the new one is complete (:mod:`hmm2song.catalog.folders`), so a run that is
+  killed changes nothing; an interrupted :func:`add` goes on where it stopped.
+* Files beside a catalog, such as a model of its own, stay with it; a merged catalog gets the model of the first one.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.edit import Renamed, join, remove_songs, with_unique_ids
+from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME, Place
+from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
+from hmm2song.errors import CatalogError
+from hmm2song.indexing.build import (
+    REPORT_COLUMNS,
+    SKIPPED_COLUMNS,
+    IndexOptions,
+    IndexReport,
+    Progress,
+    csv_text,
+    embed,
+    heard_rows,
+    own_folders,
+    reading,
+    report_on,
+)
+from hmm2song.indexing.extract import Plan
+from hmm2song.indexing.gathering import read_items
+from hmm2song.indexing.sources import Listing, first_reasons, list_source
+from hmm2song.indexing.state import forget_songs, read_state, state_text
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """What became of a catalog.
+
+    ``n_new`` songs came in, songs ``renamed`` had ids that others have, ``repeated`` ids were there already with the
+    same melody, ``read`` says what was read where something was.
+    """
+
+    catalog: Catalog
+    n_new: int
+    renamed: tuple[Renamed, ...] = ()
+    repeated: tuple[str, ...] = ()
+    read: IndexReport | None = None
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        about = {
+            "songs": len(self.catalog),
+            "new": self.n_new,
+            "renamed": [dataclasses.asdict(renamed) for renamed in self.renamed],
+            "repeated": list(self.repeated),
+        }
+        read = self.read.to_dict() if self.read else {}
+        return about | {name: read[name] for name in ("skipped", "warned", "notes") if name in read}
+
+
+def add(
+    folder: str | os.PathLike[str],
+    sources: Sequence[str | os.PathLike[str]],
+    encoder: MelodyEncoder,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    options: IndexOptions | None = None,
+    replace: bool = False,
+) -> EditReport:
+    """Add the songs of files, folders or tables to a catalog.
+
+    Parameters
+    ----------
+    folder : path
+        The catalog.
+    sources : sequence of path
+        What to read, see :mod:`hmm2song.indexing.sources`.
+    encoder, workers, progress, options
+        As in :func:`hmm2song.indexing.build.index`; ``update`` has no meaning here.
+    replace : bool
+        Let a song take the place of the one that has its id; otherwise it gets another id.
+
+    Raises
+    ------
+    CatalogError
+        No catalog, or nothing to add.
+    """
+    place, options = Place.of(folder), options or IndexOptions()
+    place.recover()
+    catalog = Catalog.load(place.folder, encoder)
+    listings = [list_source(Path(source), own_folders(place, options)) for source in sources]
+    listing = Listing(
+        tuple(item for listing in listings for item in listing.items),
+        tuple(skipped for listing in listings for skipped in listing.skipped),
+    )
+    plan = Plan(place.partial, options.separator, options.stems_cache)
+    findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)))
+    if not findings.songs:
+        reasons = first_reasons(findings.skipped)
+        raise CatalogError(f"no melody to add ({reasons or 'no score or recording there'})")
+    songs = with_unique_ids([found.song for found in findings.songs])
+    coming = embed(songs, [found.melody for found in findings.songs], encoder, progress)
+    joined = join(catalog, coming, replace)
+    new_ids = {renamed.id: renamed.new_id for renamed in joined.renamed}
+    songs = [dataclasses.replace(song, id=new_ids.get(song.id, song.id)) for song in songs]
+    n_new = len(coming) - len(joined.repeated)
+    if n_new:
+        here = {song.id for song in songs} - set(joined.repeated)
+        beside = _kept_files(place.folder, here)
+        rows = [row for row in heard_rows(findings, songs) if row[REPORT_COLUMNS.index("id")] in here]
+        left_out = [(entry.path, entry.reason) for entry in findings.skipped]
+        beside[SKIPPED_NAME] = beside.get(SKIPPED_NAME, csv_text(SKIPPED_COLUMNS, [])) + csv_text(None, left_out)
+        beside[REPORT_NAME] = beside.get(REPORT_NAME, csv_text(REPORT_COLUMNS, [])) + csv_text(None, rows)
+        place.publish(joined.catalog, beside, keep_others=True)
+    place.discard_partial()
+    report = report_on(findings, joined.catalog, songs)
+    return EditReport(joined.catalog, n_new, joined.renamed, joined.repeated, report)
+
+
+def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: MelodyEncoder) -> EditReport:
+    """Remove songs from a catalog. They come back when it is indexed anew, or updated after their files have changed.
+
+    Raises
+    ------
+    UnknownSongError
+        An id that no song has; nothing is removed then.
+    CatalogError
+        No catalog, or no song would be left.
+    """
+    place = Place.of(folder)
+    place.recover()
+    catalog = remove_songs(Catalog.load(place.folder, encoder), frozenset(song_ids))
+    place.publish(catalog, _kept_files(place.folder, set(song_ids)), keep_others=True)
+    place.discard_partial_if_empty()
+    return EditReport(catalog, 0)
+
+
+def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], encoder: MelodyEncoder) -> EditReport:
+    """Make one catalog of several that were made with one encoder; songs with a taken id get another.
+
+    Raises
+    ------
+    CatalogError
+        Fewer than two catalogs, different encoders, or ``out`` must not be overwritten.
+    """
+    if len(folders) < 2:
+        raise CatalogError("give at least two catalogs to merge")
+    place = Place.of(out)
+    place.recover()
+    place.check_replaceable()
+    merged, renamed, repeated = Catalog.load(folders[0], encoder), [], []
+    n_first = len(merged)
+    for folder in folders[1:]:
+        joined = join(merged, Catalog.load(folder, encoder))
+        merged, renamed, repeated = joined.catalog, renamed + [*joined.renamed], repeated + [*joined.repeated]
+    first = Path(folders[0])
+    model = {name: first / name for name in (CONFIG_FILE, WEIGHTS_FILE) if (first / name).is_file()}
+    place.publish(merged, model)
+    place.discard_partial_if_empty()
+    return EditReport(merged, len(merged) - n_first, tuple(renamed), tuple(repeated))
+
+
+def _kept_files(folder: Path, gone: set[str]) -> dict[str, str]:
+    """Return what a catalog's folder holds besides the catalog, without the songs that are gone."""
+    kept = {}
+    if (folder / SKIPPED_NAME).is_file():
+        kept[SKIPPED_NAME] = (folder / SKIPPED_NAME).read_text(encoding="utf-8")
+    if (folder / REPORT_NAME).is_file():
+        kept[REPORT_NAME] = _without_rows((folder / REPORT_NAME).read_text(encoding="utf-8"), gone)
+    files = read_state(folder)
+    if files is not None:
+        kept[SOURCES_NAME] = state_text(forget_songs(files, gone))
+    return kept
+
+
+def _without_rows(table: str, gone: set[str]) -> str:
+    rows = csv.DictReader(io.StringIO(table, newline=""))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows.fieldnames or (), lineterminator="\n", extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows(row for row in rows if row.get("id") not in gone)
+    return text.getvalue()

@@ -1,0 +1,174 @@
+"""From one file to its melodies, stored where the next run finds them.
+
+Conventions
+-----------
+* A result is a safetensors file ``<key>.safetensors`` in the folder of partial results. The key digests everything the
+  result depends on: the extractor, the file's name and content and, for recordings, what separates them.
+* That a file is unusable is a result too: nobody wants to separate a broken recording again after every interruption.
+* A result appears under its name only when complete, so a killed run leaves good ones only.
+* A recording is separated (:mod:`hmm2song.indexing.separation.separation`), then its vocal melody is taken
+  (:mod:`hmm2song.indexing.vocal_melody`). The separated parts are deleted as soon as the melody is stored, unless there
+  is a folder to keep them in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from hmm2song.audio import MAX_RECORDING_BYTES
+from hmm2song.catalog.files import sha256_of
+from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
+from hmm2song.indexing.separation.separation import Separator, process_separator
+from hmm2song.indexing.sources import Item
+from hmm2song.indexing.tags import song_fields
+from hmm2song.indexing.vocal_melody import vocal_melody
+from hmm2song.melody.melody import Melody
+from hmm2song.melody.scores import ScoredMelody, read_scores, song_of
+from hmm2song.song import Song
+
+EXTRACTOR_VERSION = "3"
+"""Part of every key: change it when extraction changes, so that older results are not used."""
+STEMS_FOLDER = "stems"
+SHARE_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class RecordingQuality:
+    """What is known of a recording's melody: voiced share of its duration, whether it is that of an unseparated mix."""
+
+    voiced_share: float
+    is_mix: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a file holds: its melodies, what could not be read of it, and of a recording the quality."""
+
+    melodies: tuple[ScoredMelody, ...]
+    broken: tuple[str, ...] = ()
+    quality: RecordingQuality | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the files of a run are read.
+
+    Attributes
+    ----------
+    partial : Path
+        Folder of partial results; exists.
+    separator : str
+        What separates recordings, see :func:`hmm2song.indexing.separation.separation.open_separator`.
+    stems_cache : Path or None
+        Where separated parts are kept for later runs; None: they are deleted after use.
+    """
+
+    partial: Path
+    separator: str = "none"
+    stems_cache: Path | None = None
+
+
+def extract_file(item: Item, plan: Plan, known_key: str = "") -> str:
+    """Extract the melodies of a file and store them; return their key.
+
+    Nothing is done where the key is ``known_key`` (the caller has the result), or where a former run stored it.
+
+    Raises
+    ------
+    ScoreError
+        The file cannot be opened, or is too large.
+    CatalogError
+        The result cannot be stored.
+    SeparatorUnavailableError
+        No recording can be separated.
+    """
+    content = _content_digest(item.file)
+    separator = process_separator(plan.separator) if item.is_recording else None
+    key = _digest(EXTRACTOR_VERSION, item.name, content, separator.name if separator else "")
+    if key == known_key or load_result(plan.partial, key) is not None:
+        return key
+    # In a cache it is found again under another name; else no two workers may share, as one would delete it too early.
+    stems = plan.stems_cache / _digest(content, separator.name) if separator and plan.stems_cache else None
+    own_stems = plan.partial / STEMS_FOLDER / key
+    _save_result(_read(item, separator, stems or own_stems), plan.partial, key)
+    shutil.rmtree(own_stems, ignore_errors=True)
+    return key
+
+
+def load_result(partial: Path, key: str) -> Extracted | None:
+    """Load a stored result; None where there is none, or only the torso that a power cut leaves."""
+    file = partial / f"{key}.safetensors"
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            about = tensors.metadata() or {}
+            songs = json.loads(about["songs"])
+            melodies = [Melody(tensors.get_tensor(str(number))) for number in range(len(songs))]
+        quality = json.loads(about["quality"])
+        return Extracted(
+            tuple(ScoredMelody(Song(**song), melody) for song, melody in zip(songs, melodies, strict=True)),
+            tuple(json.loads(about["broken"])),
+            quality and RecordingQuality(quality["voiced_share"], quality["is_mix"], tuple(quality["warnings"])),
+        )
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _content_digest(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_RECORDING_BYTES:
+            raise ScoreError(f"larger than {MAX_RECORDING_BYTES} bytes")
+        return sha256_of(file)
+    except OSError as error:
+        raise ScoreError(f"cannot be opened ({error.strerror})") from error
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _read(item: Item, separator: Separator | None, stems: Path) -> Extracted:
+    try:
+        if separator is not None:
+            return _read_recording(item, separator, stems)
+        found = read_scores(item.file, item.name)
+        return Extracted(found.melodies, found.broken)
+    except (AudioError, MelodyError, ScoreError) as error:
+        # The list of what was left out names the file already.
+        return Extracted((), (str(error).removeprefix(f"{item.name}: ").removeprefix(f"{item.file.name!r} "),))
+
+
+def _read_recording(item: Item, separator: Separator, stems: Path) -> Extracted:
+    found = vocal_melody(separator.separate(item.file, stems), item.file)
+    song = song_of(song_fields(item.file, item.name), item.name)
+    is_mix = separator.name == "none"
+    quality = RecordingQuality(round(found.voiced_share, SHARE_DIGITS), is_mix, found.warnings)
+    return Extracted((ScoredMelody(song, found.melody),), quality=quality)
+
+
+def _save_result(found: Extracted, partial: Path, key: str) -> None:
+    about = {
+        "songs": json.dumps([dataclasses.asdict(melody.song) for melody in found.melodies]),
+        "broken": json.dumps(found.broken),
+        "quality": json.dumps(found.quality and dataclasses.asdict(found.quality)),
+    }
+    tensors = {str(number): melody.melody.pitch_midi for number, melody in enumerate(found.melodies)}
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=partial, suffix=".tmp")
+        os.close(descriptor)
+        save_file(tensors, temporary, metadata=about)
+        os.replace(temporary, partial / f"{key}.safetensors")
+    except (OSError, SafetensorError) as error:  # the disk is full: no fault of the file that was read
+        raise CatalogError(f"cannot write to {str(partial)!r} ({error})") from error

@@ -1,0 +1,197 @@
+"""From a list of files to songs: each read in a worker, or taken from a catalog that has it already.
+
+Conventions
+-----------
+* What the file says (``as_read``) and what the catalog will say (``song``, with the table's row applied) are kept
+  apart: a row that was corrected changes the catalog without the file being read again.
+* A file whose row cannot be used is not remembered, so it is read again when the row was corrected.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
+from hmm2song.indexing.extract import Extracted, Plan, RecordingQuality, extract_file, load_result
+from hmm2song.indexing.separation.separation import open_separator
+from hmm2song.indexing.sources import Item, Listing, Skipped
+from hmm2song.indexing.state import RememberedFile
+from hmm2song.indexing.workers import len_cores, map_files
+from hmm2song.melody.melody import Melody
+from hmm2song.melody.scores import ScoredMelody, with_row
+from hmm2song.song import Song
+
+MIN_VOICED_S = 1.0
+"""A melody with less pitch than this cannot be told from others and is skipped."""
+SCORES_PER_WORKER = 16
+"""A process takes about as long to start as it takes to read this many scores."""
+RECORDING_BYTES_PER_WORKER = 2 * 2**20
+"""And about as long as it takes to hear this much compressed sound, two minutes. Separating any takes longer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A song that was found: what its file says, what the catalog will say, and its melody.
+
+    ``old`` is its position in the catalog that is brought up to date, None if it is not from there.
+    """
+
+    item: Item
+    as_read: Song
+    song: Song
+    melody: Melody
+    quality: RecordingQuality | None
+    old: int | None = None
+
+
+@dataclass(eq=False)
+class Findings:
+    """What the files of a source hold: songs, what was left out, and for each file its key and problems to remember."""
+
+    songs: list[Found] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    qualities: dict[str, RecordingQuality | None] = field(default_factory=dict)
+    n_unchanged: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The catalog that is brought up to date, and what it remembers, by name of file."""
+
+    catalog: Catalog | None = None
+    files: Mapping[str, RememberedFile] = field(default_factory=dict)
+
+    def known_key(self, item: Item) -> str:
+        """Return the key with which a file need not be read again; empty if it must be."""
+        return self.files[item.name].key if item.name in self.files else ""
+
+    def extracted(self, item: Item) -> Extracted:
+        """Return what a file held that need not be read again."""
+        file = self.files[item.name]
+        melodies = (
+            ScoredMelody(song.as_read(self.catalog.song(song.id)), self.catalog.melody(song.id)) for song in file.songs
+        )
+        return Extracted(tuple(melodies), file.problems, file.quality)
+
+    def positions(self, item: Item) -> list[int]:
+        """Return where the songs of such a file stand in the catalog."""
+        return [self.catalog.position(song.id) for song in self.files[item.name].songs]
+
+    def by_hand(self) -> list[int]:
+        """Return where the songs stand that no file is remembered for."""
+        remembered = {song.id for file in self.files.values() for song in file.songs}
+        songs = self.catalog.songs if self.catalog else ()
+        return [position for position, song in enumerate(songs) if song.id not in remembered]
+
+
+def read_items(
+    listing: Listing,
+    plan: Plan,
+    previews: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    before: Before | None = None,
+) -> Findings:
+    """Read the files of a listing, or find what a former run stored of them.
+
+    Parameters
+    ----------
+    listing : Listing
+    plan : Plan
+        How they are read; its folder of partial results is made if it is missing.
+    previews : bool
+        Whether songs refer to their recordings.
+    workers : int, optional
+        Processes; by default one per core, fewer for little work.
+    progress : callable, optional
+        Called with the number of files that are done.
+    before : Before, optional
+        The catalog that is brought up to date.
+
+    Raises
+    ------
+    CatalogError
+        ``workers`` is impossible, or results cannot be stored.
+    SeparatorUnavailableError
+        What is to separate the recordings is missing or broken.
+    """
+    before = before or Before()
+    if workers is not None and workers < 1:
+        raise CatalogError(f"workers must be at least 1, got {workers}")
+    items = listing.items
+    if any(item.is_recording for item in items):
+        open_separator(plan.separator)  # what is missing is said now, not after hours
+    plan.partial.mkdir(parents=True, exist_ok=True)
+    results = map_files(
+        extract_file,
+        [(item, plan, before.known_key(item)) for item in items],
+        _n_workers(items, workers, plan.separator != "none"),
+        progress,
+    )
+    findings = Findings(skipped=list(listing.skipped))
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, Hmm2SongError):
+            findings.skipped.append(Skipped(item.name, str(result)))
+        elif result == before.known_key(item):
+            findings.n_unchanged += 1
+            _add(findings, item, result, before.extracted(item), previews, before.positions(item))
+        else:
+            _add(findings, item, result, load_result(plan.partial, result), previews)
+    return findings
+
+
+def _n_workers(items: Sequence[Item], workers: int | None, separating: bool) -> int:
+    """Return how many processes are worth starting."""
+    worth = 0.0
+    for item in items:
+        if not item.is_recording:
+            worth += 1 / SCORES_PER_WORKER
+        elif separating:
+            worth += 1
+        else:
+            worth += (item.file.stat().st_size if item.file.is_file() else 0) / RECORDING_BYTES_PER_WORKER
+    return min(workers or len_cores(), int(worth) + 1)
+
+
+def _add(
+    findings: Findings,
+    item: Item,
+    key: str,
+    found: Extracted,
+    previews: bool,
+    old: Sequence[int] | None = None,
+) -> None:
+    """Complete the metadata of a file's melodies and add them; list what is wrong with the others."""
+    usable, problems = _with_enough_voice(found)
+    findings.skipped += [Skipped(item.name, problem) for problem in problems]
+    if item.row is not None and len(usable) > 1:
+        findings.skipped.append(Skipped(item.name, f"holds {len(usable)} melodies, so one row cannot describe it"))
+        return
+    path = item.name if previews and item.is_recording else ""
+    for number, melody in enumerate(usable):
+        try:
+            song = dataclasses.replace(with_row(melody.song, item.row or {}), path=path)
+        except (ScoreError, CatalogError) as error:
+            findings.skipped.append(Skipped(item.name, str(error)))
+            return
+        position = old[number] if old is not None else None
+        findings.songs.append(Found(item, melody.song, song, melody.melody, found.quality, position))
+    # Two rows may name one file; then it cannot be told whose song is whose, so it is read anew each time.
+    findings.keys[item.name] = "" if item.name in findings.keys else key
+    findings.problems[item.name], findings.qualities[item.name] = problems, found.quality
+
+
+def _with_enough_voice(found: Extracted) -> tuple[list[ScoredMelody], tuple[str, ...]]:
+    usable, problems = [], list(found.broken)
+    for melody in found.melodies:
+        if melody.melody.voiced_s >= MIN_VOICED_S:
+            usable.append(melody)
+            continue
+        which = f"{melody.song.id}: " if len(found.melodies) > 1 else ""
+        problems.append(f"{which}{melody.melody.voiced_s:.1f} s of melody; at least {MIN_VOICED_S:.0f} s needed")
+    return usable, tuple(problems)

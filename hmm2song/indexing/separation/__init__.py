@@ -1,0 +1,1 @@
+"""A recording -> its singing voice and its accompaniment, by one of several backends."""

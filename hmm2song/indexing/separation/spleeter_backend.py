@@ -1,0 +1,386 @@
+"""The separation backend ``spleeter``: Spleeter's two stems, in an environment of its own.
+
+Spleeter 2.4.2 needs TensorFlow 2.12 and numpy below 2, which cannot share an environment with this program. So
+``scripts/setup_spleeter.py`` makes one for it, and :mod:`hmm2song.indexing.separation.spleeter_worker` runs there: one
+process for many recordings, asked through a pipe, killed when it takes too long, gone when we are.
+
+Where things are
+----------------
+* The interpreter: the environment variable ``HMM2SONG_SPLEETER_PYTHON``, else ``venv`` in :func:`spleeter_home`.
+* The weights: the folder given, else ``HMM2SONG_SPLEETER_MODEL``, else ``models`` in :func:`spleeter_home`. It is the
+  folder ``2stems``, or the one that holds it.
+
+With no weights, Spleeter fails once, leaves an empty folder, and from then on answers with the output of an untrained
+network. So a complete checkpoint is looked for before it is started, and every voice is checked afterwards
+(:mod:`hmm2song.indexing.separation.voice_check`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hmm2song.errors import SeparationError, SeparatorUnavailableError
+from hmm2song.indexing.separation import spleeter_worker
+from hmm2song.indexing.separation.segmentwise import separate_in_segments
+from hmm2song.indexing.separation.separation import Progress, Stems, weights_digest
+
+PYTHON_VARIABLE = "HMM2SONG_SPLEETER_PYTHON"
+MODEL_VARIABLE = "HMM2SONG_SPLEETER_MODEL"
+MODEL_NAME = "2stems"
+PROBE_NAME = ".probe"
+"""The file by which Spleeter tells weights it need not download."""
+RATE_HZ = 44100
+SEGMENT_FRAMES = (3 * 512 - 8) * 1024
+"""35 s: the network sees 512 hops of 1,024 samples at a time, so this fills three of its inputs but for the margin."""
+STRIDE_FRAMES = SEGMENT_FRAMES - 2 * RATE_HZ
+START_TIMEOUT_S = 900.0
+"""TensorFlow starts in 10 s, but on a machine with ten times the load it can bear it was seen to take 300 s."""
+SEGMENT_TIMEOUT_S = 1200.0
+"""A segment takes seconds; the same holds here."""
+ATTEMPTS = 2
+"""A worker that dies is started again once with the same segment: most likely somebody killed it."""
+MAX_FAILED_RECORDINGS = 3
+"""So many recordings in a row at which workers died are not the recordings' fault."""
+SETUP = "run python scripts/setup_spleeter.py"
+ERROR_TAIL_BYTES = 2000
+
+_CHECKPOINT_PATH = re.compile(r'^model_checkpoint_path:\s*"([^"]+)"', re.MULTILINE)
+
+
+class WorkerDiedError(SeparationError):
+    """The worker ended or did not answer; another one may do better."""
+
+
+class SpleeterSeparator:
+    """Separates with Spleeter's two stems."""
+
+    def __init__(self, model: SpleeterModel, name: str) -> None:
+        self._model = model
+        self._n_failed = 0
+        self.name = name
+
+    @classmethod
+    def open(cls, folder: Path | None = None, threads: int = 1, python: Path | None = None) -> SpleeterSeparator:
+        """Check weights and environment; the worker is started with the first recording.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            The weights, see above.
+        threads : int
+            Cores the worker may use.
+        python : Path, optional
+            The interpreter, see above.
+
+        Raises
+        ------
+        SeparatorUnavailableError
+            The environment or the weights are missing or incomplete.
+        """
+        folder = model_folder(folder)
+        files = checkpoint_files(folder)
+        python = python or spleeter_python()
+        command = [str(python), spleeter_worker.__file__, "--model", str(folder), "--parent", str(os.getpid())]
+        try:
+            name = f"spleeter-{weights_digest(files)}"
+        except OSError as error:
+            raise SeparatorUnavailableError(
+                f"Spleeter's weights in {str(folder)!r} cannot be read ({error})"
+            ) from error
+        return cls(SpleeterModel(command, threads), name)
+
+    def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
+        """Separate a recording; see :class:`hmm2song.indexing.separation.separation.Separator`."""
+        try:
+            stems = separate_in_segments(self._model, self.name, recording, out, progress)
+        except WorkerDiedError as error:
+            self._n_failed += 1
+            if self._n_failed >= MAX_FAILED_RECORDINGS:
+                raise SeparatorUnavailableError(
+                    f"Spleeter failed at {self._n_failed} recordings in a row: {error}"
+                ) from error
+            raise SeparationError(f"{recording.name!r}: {error}") from error
+        self._n_failed = 0
+        return stems
+
+    def start(self) -> None:
+        """Start the worker now.
+
+        Raises
+        ------
+        SeparatorUnavailableError
+            It does not start.
+        """
+        self._model.start()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._model.close()
+
+
+class SpleeterModel:
+    """Finds the voice in segments by asking a worker, which is started when it is needed.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Starts the worker.
+    threads : int
+        Cores the worker may use.
+    start_timeout_s, segment_timeout_s : float
+        How long the worker may take to begin, and for a segment, before it is killed.
+    """
+
+    rate_hz = RATE_HZ
+    segment_frames = SEGMENT_FRAMES
+    stride_frames = STRIDE_FRAMES
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        threads: int = 1,
+        start_timeout_s: float = START_TIMEOUT_S,
+        segment_timeout_s: float = SEGMENT_TIMEOUT_S,
+    ) -> None:
+        self._command, self._threads = command, threads
+        self._start_timeout_s, self._segment_timeout_s = start_timeout_s, segment_timeout_s
+        self._worker: _Worker | None = None
+
+    def voice(self, mix: np.ndarray) -> np.ndarray:
+        """Return the voice in a mix, both (segment_frames, 2); see :class:`SegmentModel`.
+
+        Raises
+        ------
+        WorkerDiedError
+            The worker ended or hung, and so did the next one.
+        SeparationError
+            The worker answered something else than a voice.
+        SeparatorUnavailableError
+            No worker can be started.
+        """
+        for attempts_left in reversed(range(ATTEMPTS)):
+            self.start()
+            try:
+                return self._asked(self._worker, mix)
+            except WorkerDiedError:
+                self.close()
+                if not attempts_left:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def start(self) -> None:
+        """Start a worker unless there is one.
+
+        Raises
+        ------
+        SeparatorUnavailableError
+            It cannot be started, or is no worker of this program's version.
+        """
+        if self._worker is not None and self._worker.is_alive:
+            return
+        self.close()
+        self._worker = _Worker(self._command, self._threads)
+        try:
+            answer = self._worker.answer(self._start_timeout_s)
+        except WorkerDiedError as error:
+            self.close()
+            raise SeparatorUnavailableError(f"Spleeter does not start: {error}; {SETUP}") from error
+        if answer.get("event") != "ready" or answer.get("rate_hz") != self.rate_hz:
+            self.close()
+            raise SeparatorUnavailableError(f"Spleeter's worker begins with {answer} instead of being ready; {SETUP}")
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _asked(self, worker: _Worker, mix: np.ndarray) -> np.ndarray:
+        with tempfile.TemporaryDirectory(prefix="hmm2song-spleeter-") as folder:
+            mix_file, voice_file = Path(folder, "mix.f32"), Path(folder, "voice.f32")
+            mix.astype("<f4").tofile(mix_file)
+            worker.ask({"mix": str(mix_file), "voice": str(voice_file)})
+            answer = worker.answer(self._segment_timeout_s)
+            if answer.get("event") != "done":
+                raise SeparationError(f"Spleeter's worker answered {answer} instead of having done its work")
+            voice = np.fromfile(voice_file, "<f4").astype(np.float32)
+        if voice.size != mix.size:
+            raise SeparationError(f"Spleeter returned {voice.size} samples for {mix.size}")
+        return voice.reshape(mix.shape)
+
+
+class _Worker:
+    """A process that answers JSON lines.
+
+    Raises
+    ------
+    SeparatorUnavailableError
+        It cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], threads: int) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=_environment(threads),
+                start_new_session=True,  # Ctrl-C is for us; we end the worker
+            )
+        except OSError as error:
+            self._errors.close()
+            raise SeparatorUnavailableError(f"{command[0]!r} cannot be started ({error}); {SETUP}") from error
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
+        self._end = weakref.finalize(self, _end, self._process, self._errors)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: dict) -> None:
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise WorkerDiedError(self._obituary()) from error
+
+    def answer(self, timeout_s: float) -> dict:
+        """Return the next message; a line that is none comes as its only value.
+
+        Raises
+        ------
+        WorkerDiedError
+            The worker ended, or said nothing for so long that it was killed.
+        """
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            self._process.kill()
+            raise WorkerDiedError(f"the worker did not answer within {timeout_s:g} s and was killed") from None
+        if not line:
+            raise WorkerDiedError(self._obituary())
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        return message if isinstance(message, dict) else {"not a message": line[:200].decode(errors="replace")}
+
+    def close(self) -> None:
+        self._end()
+
+    def _obituary(self) -> str:
+        status = self._process.wait()
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - ERROR_TAIL_BYTES))
+        last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"the worker {how}" + (f" ({last[0].strip()[:300]})" if last else "")
+
+
+def spleeter_home() -> Path:
+    """Return where ``scripts/setup_spleeter.py`` puts environment and weights unless told otherwise."""
+    return Path.home() / ".cache" / "hmm2song" / "spleeter"
+
+
+def python_of(venv: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    return venv / "Scripts" / "python.exe" if sys.platform == "win32" else venv / "bin" / "python"
+
+
+def spleeter_python() -> Path:
+    """Return the interpreter of Spleeter's environment.
+
+    Raises
+    ------
+    SeparatorUnavailableError
+        There is none.
+    """
+    named = os.environ.get(PYTHON_VARIABLE)
+    python = Path(named) if named else python_of(spleeter_home() / "venv")
+    if not python.is_file():
+        where = f", as {PYTHON_VARIABLE} says" if named else ""
+        raise SeparatorUnavailableError(
+            f"Spleeter's environment is missing: there is no {str(python)!r}{where}; {SETUP}"
+        )
+    return python
+
+
+def model_folder(folder: Path | None = None) -> Path:
+    """Return the folder that holds the checkpoint, by default the one of the environment variable or of the setup."""
+    if folder is None:
+        named = os.environ.get(MODEL_VARIABLE)
+        folder = Path(named) if named else spleeter_home() / "models"
+    inner = folder / MODEL_NAME
+    return inner if inner.is_dir() and not (folder / "checkpoint").is_file() else folder
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the two files that hold the weights, having checked that all is there.
+
+    Raises
+    ------
+    SeparatorUnavailableError
+        Weights are missing, empty or incomplete.
+    """
+    todo = f"{SETUP}, with --weights FOLDER if you have them"
+    try:
+        match = _CHECKPOINT_PATH.search((folder / "checkpoint").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SeparatorUnavailableError(
+            f"there are no weights for Spleeter in {str(folder)!r} (no file 'checkpoint'); {todo}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SeparatorUnavailableError(
+            f"the file 'checkpoint' in {str(folder)!r} cannot be read ({error}); {todo}"
+        ) from error
+    if match is None:
+        raise SeparatorUnavailableError(f"the file 'checkpoint' in {str(folder)!r} names no checkpoint; {todo}")
+    files = [folder / f"{match[1]}{suffix}" for suffix in (".index", ".data-00000-of-00001")]
+    missing = [file.name for file in files if not file.is_file() or file.stat().st_size == 0]
+    if not (folder / PROBE_NAME).is_file():
+        missing.append(PROBE_NAME)
+    if missing:
+        raise SeparatorUnavailableError(
+            f"the weights for Spleeter in {str(folder)!r} are incomplete: {', '.join(missing)} missing or empty; {todo}"
+        )
+    return files
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Return the environment variables for the worker: ours, but not those that lead Python to our packages."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    return ours | dict.fromkeys(limits, str(threads)) | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+
+
+def _read_lines(stream: BinaryIO, lines: queue.Queue[bytes]) -> None:
+    """Put every line into the queue, and b"" at the end."""
+    while line := stream.readline():
+        lines.put(line)
+    lines.put(b"")
+
+
+def _end(process: subprocess.Popen, errors: BinaryIO) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, errors):
+        try:
+            stream.close()
+        except OSError:  # a request that nobody read was still waiting to be written
+            continue

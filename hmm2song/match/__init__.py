@@ -1,0 +1,1 @@
+"""Where a hum lies in which songs: alignment, search, votes, and the judgement made of them."""

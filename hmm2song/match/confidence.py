@@ -1,0 +1,72 @@
+"""From scores to probabilities, with "none of these" as one of the answers.
+
+A conditional logit (McFadden 1974) over the ranked songs and one outside option::
+
+    P(song i) = exp(b s_i) / (exp(b s_0) + sum_j exp(b s_j)),      b = sharpness * (voiced_s / 6)^exponent
+
+where ``s`` are match scores in semitones (higher is better) and ``s_0`` is the score at which "not among these songs"
+is as likely as the song. A hum of few notes fits everything well, and among more songs a better chance resemblance is
+to be expected: so ``s_0`` follows the *crowd*, the mean score of the songs ranked fifth to twelfth, which are wrong
+whatever the first is. The constants are fitted by ``scripts/studies/fit_confidence.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+REFERENCE_VOICED_S = 6.0
+MIN_VOICED_S = 0.5
+CROWD_RANKS = slice(4, 12)
+TYPICAL_CROWD_ST = -0.6
+MIN_CROWD_SONGS = 50
+"""The fifth of a handful of songs is no sign of how well chance fits: with fewer, the crowd is typical at least."""
+
+
+@dataclass(frozen=True)
+class LogitConstants:
+    """The fitted constants: ``b`` for a hum of six voiced seconds and its growth; ``s_0`` and its share of the crowd.
+
+    ``s_0 = none_score_st + crowd_weight * (crowd - TYPICAL_CROWD_ST)``.
+    """
+
+    sharpness_per_st: float
+    length_exponent: float
+    none_score_st: float
+    crowd_weight: float
+
+
+FITTED = LogitConstants(sharpness_per_st=29.275, length_exponent=0.501, none_score_st=-0.359, crowd_weight=0.940)
+
+
+@dataclass(frozen=True, eq=False)
+class Confidence:
+    """``song`` has shape (n,), the probability of each score given; ``none`` is that of a song not searched."""
+
+    song: np.ndarray
+    none: float
+
+
+def probabilities(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants = FITTED) -> Confidence:
+    """Return calibrated probabilities.
+
+    Parameters
+    ----------
+    scores_st : np.ndarray, shape (n,)
+        Match scores of the best songs in semitones, best first.
+    voiced_s : float
+        Seconds of melody in the hum.
+    constants : LogitConstants
+        The fitted ones, unless they are being fitted.
+    """
+    crowd = scores_st[CROWD_RANKS]
+    crowd_st = float(crowd.mean()) if len(crowd) else TYPICAL_CROWD_ST
+    if len(scores_st) < MIN_CROWD_SONGS:
+        crowd_st = max(crowd_st, TYPICAL_CROWD_ST)
+    none_st = constants.none_score_st + constants.crowd_weight * (crowd_st - TYPICAL_CROWD_ST)
+    length = max(voiced_s, MIN_VOICED_S) / REFERENCE_VOICED_S
+    logits = constants.sharpness_per_st * length**constants.length_exponent * np.append(scores_st, none_st)
+    weights = np.exp(logits - logits.max())
+    shares = weights / weights.sum()
+    return Confidence(shares[:-1], float(shares[-1]))

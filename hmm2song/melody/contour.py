@@ -1,0 +1,129 @@
+"""Cutting contours into windows: shared by catalog building, searching and training.
+
+Convention: a *filled contour* is a melody without its leading and trailing rests, in which every inner rest holds the
+pitch before it. People breathe where the score has no rest, and the other way round; holding makes both sides alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmm2song.melody.melody import FRAME_RATE_HZ, HOP_S, Melody
+
+
+@dataclass(frozen=True, eq=False)
+class FilledContour:
+    """A melody with its rests filled.
+
+    Attributes
+    ----------
+    pitch_midi : np.ndarray, shape (n_frames,), float32
+        One pitch per frame of the melody's grid, never NaN; empty if nothing is voiced.
+    voiced : np.ndarray, shape (n_frames,), bool
+        Which of them were sung, not filled.
+    offset_s : float
+        Time of the first frame in the melody it was made from.
+    """
+
+    pitch_midi: np.ndarray
+    voiced: np.ndarray
+    offset_s: float
+
+    def sample(self, time_s: np.ndarray) -> np.ndarray:
+        """Return the pitch at times relative to the first frame; NaN outside the contour. Any shape."""
+        frame, inside = self._frames(time_s)
+        return np.where(inside, self.pitch_midi[frame], np.float32(np.nan))
+
+    def sample_voiced(self, time_s: np.ndarray) -> np.ndarray:
+        """Return whether it is sung at times relative to the first frame; False outside the contour. Any shape."""
+        frame, inside = self._frames(time_s)
+        return inside & self.voiced[frame]
+
+    def _frames(self, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frame = np.floor(np.asarray(time_s) * FRAME_RATE_HZ + 1e-6).astype(np.int64)
+        inside = (frame >= 0) & (frame < len(self.pitch_midi))
+        return np.clip(frame, 0, max(0, len(self.pitch_midi) - 1)), inside
+
+    def part(self, start: int, stop: int) -> FilledContour:
+        """Return the frames from ``start`` to ``stop`` (not negative; clipped to the contour)."""
+        return FilledContour(self.pitch_midi[start:stop], self.voiced[start:stop], self.offset_s + start * HOP_S)
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.pitch_midi) * HOP_S
+
+    @property
+    def voiced_s(self) -> float:
+        """Seconds of it that were sung."""
+        return int(np.count_nonzero(self.voiced)) * HOP_S
+
+
+def fill_rests(melody: Melody) -> FilledContour:
+    """Drop outer rests and hold the last pitch through inner ones."""
+    voiced_frames = np.flatnonzero(melody.voiced)
+    if len(voiced_frames) == 0:
+        return FilledContour(np.zeros(0, np.float32), np.zeros(0, bool), 0.0)
+    first, last = int(voiced_frames[0]), int(voiced_frames[-1])
+    held = np.where(melody.voiced, np.arange(len(melody.pitch_midi)), 0)
+    np.maximum.accumulate(held, out=held)
+    inner = slice(first, last + 1)
+    return FilledContour(melody.pitch_midi[held[inner]], melody.voiced[inner], first * HOP_S)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Equally long windows of one contour, seen at one tempo.
+
+    Attributes
+    ----------
+    pitch_st : np.ndarray, shape (n_windows, n_frames), float32
+        Semitones relative to the window's own median; NaN beyond the end of the contour.
+    voiced : np.ndarray, shape (n_windows, n_frames), bool
+        Where something is sung.
+    start_s : np.ndarray, shape (n_windows,)
+        Start of each window, relative to the contour's first frame, in the *window's* time (the song's).
+    """
+
+    pitch_st: np.ndarray
+    voiced: np.ndarray
+    start_s: np.ndarray
+
+
+def cut_windows(
+    contour: FilledContour,
+    window_s: float,
+    hop_s: float,
+    n_frames: int,
+    speed: float = 1.0,
+    min_fill: float = 0.4,
+) -> Windows:
+    """Cut a contour into windows.
+
+    Parameters
+    ----------
+    contour : FilledContour
+        The melody; not empty.
+    window_s, hop_s : float
+        Length of a window and distance between starts, in seconds of song time.
+    n_frames : int
+        Samples per window.
+    speed : float
+        How much the contour is stretched first: a hum sung ``speed`` times as fast as the song lasts ``speed``
+        times as long in song time.
+    min_fill : float
+        The last window starts where at least this share of it is still inside the contour (one window at least).
+    """
+    stretched_s = contour.duration_s * speed
+    start_s = np.arange(0.0, max(stretched_s - window_s * min_fill, hop_s / 2), hop_s)
+    inside_s = (np.arange(n_frames) + 0.5) * (window_s / n_frames)
+    return Windows(*sample_windows(contour, (start_s[:, None] + inside_s) / speed), start_s)
+
+
+def sample_windows(contour: FilledContour, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pitch relative to each window's median, in semitones, and voicing at times of shape (..., n_frames)."""
+    pitch = contour.sample(time_s)
+    centred = (pitch - np.nanmedian(pitch, axis=-1, keepdims=True)).astype(np.float32)
+    return centred, contour.sample_voiced(time_s)

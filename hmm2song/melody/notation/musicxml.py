@@ -1,0 +1,360 @@
+"""MusicXML 1-4, partwise, plain or compressed (.mxl) -> header texts and parts with notes in seconds.
+
+Honoured: pickup and irregular bars, voices, staves, chords, ties, tuplets, repeats, endings, da capo, dal
+segno and coda (as ``<sound>`` attributes or as words), ``<sound tempo>`` and metronome marks, transposing
+instruments. Dropped: grace and cue notes, percussion, chord symbols.
+
+Files may come from anyone: a document that declares entities is refused before anything is expanded (that is
+what both "billion laughs" and external-entity attacks need), and a compressed file is never unpacked beyond a
+fixed size.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from hmm2song.errors import ScoreError
+from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, Bar, BarNote, parse_endings, perform
+from hmm2song.melody.notation.lines import Part
+
+SEMITONE_OF_STEP = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+QUARTERS_OF_UNIT = {
+    "breve": Fraction(8), "whole": Fraction(4), "half": Fraction(2), "quarter": Fraction(1),
+    "eighth": Fraction(1, 2), "16th": Fraction(1, 4), "32nd": Fraction(1, 8),
+}  # fmt: skip
+MAX_XML_BYTES = 32 * 2**20
+"""Largest document after unpacking: a Beethoven quartet has 11 MB."""
+MAX_PARTS, MAX_STAVES = 128, 8
+MAX_DIVISIONS = 16384
+"""Finest grid per quarter note; MusicXML's own maximum."""
+MAX_BAR_Q = 4096
+"""Longest bar in quarters; longer is damage."""
+DRUM_CHANNEL = 10
+JUMP_ATTRIBUTES = frozenset({"dacapo", "dalsegno", "fine", "tocoda", "coda"})
+"""Where ``<sound>`` says how to jump, the words printed beside it are not needed."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Title, creators as ``(type, name)``, rights, and the parts that have notes."""
+
+    title: str
+    creators: tuple[tuple[str, str], ...]
+    rights: str
+    parts: tuple[Part, ...]
+
+
+def unpack(data: bytes) -> bytes:
+    """Return the score inside a compressed MusicXML file.
+
+    Raises
+    ------
+    ScoreError
+        Not a ZIP archive, damaged, without a score, or larger than :data:`MAX_XML_BYTES` inside.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            container = _read_member(archive, "META-INF/container.xml")
+            rootfile = next(_without_namespaces(container).iter("rootfile"), None)
+            if rootfile is None or not rootfile.get("full-path"):
+                raise ScoreError("its META-INF/container.xml names no score")
+            return _read_member(archive, rootfile.get("full-path", ""))
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
+        raise ScoreError(f"the archive is damaged ({error})") from error
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        member = archive.getinfo(name)
+    except KeyError:
+        raise ScoreError(f"the archive has no {name}") from None
+    if member.flag_bits & 0x1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ScoreError("the archive is encrypted or packed in an unusual way")
+    with archive.open(member) as stream:
+        content = stream.read(MAX_XML_BYTES + 1)  # the size in the directory is only a claim
+    if len(content) > MAX_XML_BYTES:
+        raise ScoreError(f"{name} unpacks to more than {MAX_XML_BYTES} bytes")
+    return content
+
+
+def parse_document(data: bytes) -> Document:
+    """Read a partwise score.
+
+    Raises
+    ------
+    ScoreError
+        Not XML, declares entities, another kind of document, or impossible numbers.
+    """
+    root = _without_namespaces(data)
+    if root.tag != "score-partwise":
+        raise ScoreError(f"<{root.tag[:40]}> is not a MusicXML score; export it as partwise MusicXML")
+    names, drums = _part_list(root)
+    elements = root.findall("part")
+    if len(elements) > MAX_PARTS:
+        raise ScoreError(f"there are more than {MAX_PARTS} parts")
+    readers = [
+        _PartReader(names.get(element.get("id", ""), ""), element)
+        for element in elements
+        if element.get("id", "") not in drums
+    ]
+    return Document(
+        _text(root, "work/work-title") or _text(root, "movement-title") or _credit_title(root),
+        tuple((creator.get("type", ""), _words(creator)) for creator in root.iterfind("identification/creator")),
+        _text(root, "identification/rights"),
+        _perform_together(readers),
+    )
+
+
+def _without_namespaces(data: bytes) -> ElementTree.Element:
+    """Parse XML that declares no entities; the few files with a namespace lose it."""
+    _refuse_entities(data)
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise ScoreError(f"it is not well-formed XML ({error})") from error
+    for element in root.iter():
+        if isinstance(element.tag, str) and element.tag.startswith("{"):
+            element.tag = element.tag.partition("}")[2]
+    return root
+
+
+def _refuse_entities(data: bytes) -> None:
+    def refuse(name: str, *_: object) -> None:
+        raise ScoreError(f'it declares the XML entity "{name[:40]}", which no score needs')
+
+    if len(data) > MAX_XML_BYTES:
+        raise ScoreError(f"it has more than {MAX_XML_BYTES} bytes")
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise ScoreError(f"it is not well-formed XML ({error})") from error
+
+
+def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], set[str]]:
+    """Return the names of the parts by id, and the ids of those played on the drum channel only."""
+    names, drums = {}, set()
+    for part in root.iterfind("part-list/score-part"):
+        part_id = part.get("id", "")
+        names[part_id] = _text(part, "part-name") or _text(part, "score-instrument/instrument-name")
+        channels = {_words(channel) for channel in part.iterfind("midi-instrument/midi-channel")}
+        if channels == {str(DRUM_CHANNEL)}:
+            drums.add(part_id)
+    return names, drums
+
+
+def _credit_title(root: ElementTree.Element) -> str:
+    for credit in root.iterfind("credit"):
+        if _text(credit, "credit-type").lower() == "title":
+            return _text(credit, "credit-words")
+    return ""
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    found = element.find(path)
+    return "" if found is None else _words(found)
+
+
+def _words(element: ElementTree.Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
+    """Play all parts by the same plan: lengths, signs and tempi usually stand in one part only."""
+    n_bars = max((len(reader.plan) for reader in readers), default=0)
+    plan = [_merged([reader.plan[index] for reader in readers if index < len(reader.plan)]) for index in range(n_bars)]
+    parts = []
+    for reader in readers:
+        for staff, notes_of_bars in sorted(reader.staves.items()):
+            bars = [replace(bar, notes=notes_of_bars.get(index, [])) for index, bar in enumerate(plan)]
+            name = reader.name if staff == "1" else f"{reader.name} ({staff})"
+            parts.append(Part(name, tuple(perform(bars))))
+    return tuple(parts)
+
+
+def _merged(bars: list[Bar]) -> Bar:
+    return Bar(
+        length_q=max(bar.length_q for bar in bars),
+        tempos=[tempo for bar in bars for tempo in bar.tempos],
+        starts_repeat=any(bar.starts_repeat for bar in bars),
+        times=max(bar.times for bar in bars),
+        endings=frozenset().union(*(bar.endings for bar in bars)),
+        segno=any(bar.segno for bar in bars),
+        coda=any(bar.coda for bar in bars),
+        fine=any(bar.fine for bar in bars),
+        to_coda=any(bar.to_coda for bar in bars),
+        jump=next((bar.jump for bar in bars if bar.jump), ""),
+    )
+
+
+class _PartReader:
+    """Reads one part: the plan (bars without notes) and the notes of each staff by bar."""
+
+    def __init__(self, name: str, element: ElementTree.Element) -> None:
+        self.name = name
+        self.plan: list[Bar] = []
+        self.staves: dict[str, dict[int, list[BarNote]]] = {}
+        self.divisions = 1
+        self.transpose_st = 0.0
+        self.metre_q = Fraction(4)
+        self.now_q = self.chord_start_q = Fraction(0)
+        self.endings: frozenset[int] = frozenset()
+        for measure in element.iterfind("measure"):
+            self._measure(measure)
+            if len(self.plan) > MAX_PLAYED_BARS:
+                raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
+
+    def _measure(self, measure: ElementTree.Element) -> None:
+        bar = Bar()
+        self.plan.append(bar)
+        self.now_q = self.chord_start_q = Fraction(0)
+        ends_here = False
+        for element in measure:
+            if element.tag == "note":
+                self._note(element)
+            elif element.tag == "backup":
+                self.now_q = max(Fraction(0), self.now_q - self._duration_q(element))
+            elif element.tag == "forward":
+                self.now_q += self._duration_q(element)
+            elif element.tag == "attributes":
+                self._attributes(element)
+            elif element.tag == "direction":
+                self._direction(element)
+            elif element.tag == "sound":
+                self._sound(element, self.now_q)
+            elif element.tag == "barline":
+                ends_here = self._barline(element) or ends_here
+            bar.length_q = max(bar.length_q, self.now_q)
+            if bar.length_q > MAX_BAR_Q:
+                raise ScoreError(f"bar {len(self.plan)} is longer than {MAX_BAR_Q} quarters")
+        bar.length_q = bar.length_q or self.metre_q
+        bar.endings = self.endings
+        if ends_here:
+            self.endings = frozenset()
+
+    def _attributes(self, element: ElementTree.Element) -> None:
+        divisions = _number(_text(element, "divisions"))
+        if divisions is not None:
+            if not 1 <= divisions <= MAX_DIVISIONS or divisions != int(divisions):
+                raise ScoreError(f"<divisions> must be a whole number up to {MAX_DIVISIONS}, got {divisions:g}")
+            self.divisions = int(divisions)
+        beats, beat_type = _text(element, "time/beats"), _number(_text(element, "time/beat-type"))
+        if re.fullmatch(r"\d{1,3}( ?\+ ?\d{1,3}){0,8}", beats) and beat_type in (1, 2, 4, 8, 16, 32, 64):
+            self.metre_q = Fraction(4 * sum(map(int, beats.split("+"))), int(beat_type))
+        if element.find("transpose") is not None:
+            chromatic = _number(_text(element, "transpose/chromatic")) or 0.0
+            self.transpose_st = chromatic + 12 * (_number(_text(element, "transpose/octave-change")) or 0.0)
+
+    def _duration_q(self, element: ElementTree.Element) -> Fraction:
+        duration = _number(_text(element, "duration"))
+        if duration is None or not 0 <= duration <= MAX_BAR_Q * MAX_DIVISIONS:
+            raise ScoreError(f"bar {len(self.plan)} has a <{element.tag}> without a usable <duration>")
+        return Fraction(round(duration), self.divisions)
+
+    def _note(self, element: ElementTree.Element) -> None:
+        if element.find("grace") is not None:
+            return
+        duration_q = self._duration_q(element)
+        if element.find("chord") is None:
+            self.chord_start_q = self.now_q
+            self.now_q += duration_q
+        pitch = element.find("pitch")
+        if pitch is None or element.find("cue") is not None or duration_q == 0:
+            return
+        ties = [tie.get("type") for tie in (*element.iterfind("tie"), *element.iterfind("notations/tied"))]
+        note = BarNote(self.chord_start_q, duration_q, self._midi(pitch), tied="start" in ties)
+        staff = self.staves.setdefault(_text(element, "staff") or "1", {})
+        if len(self.staves) > MAX_STAVES:
+            raise ScoreError(f"a part has more than {MAX_STAVES} staves")
+        staff.setdefault(len(self.plan) - 1, []).append(note)
+
+    def _midi(self, pitch: ElementTree.Element) -> float:
+        step, octave = _text(pitch, "step").upper(), _number(_text(pitch, "octave"))
+        alter = _number(_text(pitch, "alter")) or 0.0
+        if step not in SEMITONE_OF_STEP or octave is None:
+            raise ScoreError(f"bar {len(self.plan)} has a pitch without a step and octave")
+        midi = 12 * (octave + 1) + SEMITONE_OF_STEP[step] + alter + self.transpose_st
+        if not 0 <= midi <= 127:
+            raise ScoreError(f"bar {len(self.plan)} has a pitch outside MIDI 0-127")
+        return midi
+
+    def _direction(self, element: ElementTree.Element) -> None:
+        offset = _number(_text(element, "offset")) or 0.0
+        at_q = max(Fraction(0), self.now_q + Fraction(round(offset), self.divisions))
+        sound = element.find("sound")
+        bar = self.plan[-1]
+        bar.segno = bar.segno or element.find("direction-type/segno") is not None
+        if sound is not None:
+            self._sound(sound, at_q)
+        if sound is None or sound.get("tempo") is None:
+            self._metronome(element, at_q)
+        if sound is None or not JUMP_ATTRIBUTES & set(sound.keys()):
+            bar.coda = bar.coda or element.find("direction-type/coda") is not None
+            for words in element.iterfind("direction-type/words"):
+                self._jump_words(_words(words))
+
+    def _sound(self, element: ElementTree.Element, at_q: Fraction) -> None:
+        bar = self.plan[-1]
+        quarter_bpm = _number(element.get("tempo", ""))
+        if quarter_bpm is not None:
+            bar.tempos.append((at_q, quarter_bpm))
+        if element.get("dacapo") == "yes":
+            bar.jump = "dacapo"
+        elif element.get("dalsegno"):
+            bar.jump = "dalsegno"
+        bar.segno = bar.segno or bool(element.get("segno"))
+        bar.coda = bar.coda or bool(element.get("coda"))
+        bar.fine = bar.fine or bool(element.get("fine"))
+        bar.to_coda = bar.to_coda or bool(element.get("tocoda"))
+
+    def _jump_words(self, words: str) -> None:
+        bar, words = self.plan[-1], re.sub(r"[^a-z]", "", words[:60].lower())
+        if words.startswith(("dc", "dacapo")):
+            bar.jump = "dacapo"
+        elif words.startswith(("ds", "dalsegno")):
+            bar.jump = "dalsegno"
+        elif words == "fine":
+            bar.fine = True
+        elif words == "tocoda":
+            bar.to_coda = True
+        elif words == "coda":
+            bar.coda = True
+
+    def _metronome(self, element: ElementTree.Element, at_q: Fraction) -> None:
+        metronome = element.find("direction-type/metronome")
+        if metronome is None:
+            return
+        unit_q = QUARTERS_OF_UNIT.get(_text(metronome, "beat-unit"))
+        rate = re.search(r"\d{1,4}(\.\d{1,4})?", _text(metronome, "per-minute"))
+        if unit_q is None or rate is None:
+            return
+        dots = len(metronome.findall("beat-unit-dot"))
+        unit_q *= 2 - Fraction(1, 2 ** min(dots, 4))
+        self.plan[-1].tempos.append((at_q, float(rate[0]) * float(unit_q)))
+
+    def _barline(self, element: ElementTree.Element) -> bool:
+        """Read repeat signs and endings; return whether an ending stops at this bar."""
+        bar, repeat, ending = self.plan[-1], element.find("repeat"), element.find("ending")
+        if repeat is not None and repeat.get("direction") == "forward":
+            bar.starts_repeat = True
+        elif repeat is not None:
+            bar.times = max(2, int(_number(repeat.get("times", "")) or 2))
+        if ending is None:
+            return False
+        if ending.get("type") == "start":
+            self.endings = parse_endings(ending.get("number", ""))
+            return False
+        return True
+
+
+def _number(text: str) -> float | None:
+    """Return the number written, or None: empty, not a number or not finite."""
+    return float(text) if re.fullmatch(r"\s*[+-]?\d{1,9}(\.\d{0,9})?\s*", text) else None

@@ -1,0 +1,128 @@
+"""From sound to pitch: the SwiftF0 tracker with the care that real hums need.
+
+SwiftF0 (Nieradzik 2025, MIT licence) is a small convolutional pitch tracker; it ships its network in its wheel.
+Three things are added here: very quiet input is scaled up first, frames far below the recording's own level are
+unvoiced (reverberation tails have a pitch too), and whistles are tracked an octave lower, where the network is at home.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+import numpy as np
+from swift_f0 import PitchResult, SwiftF0
+
+from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.melody.melody import Melody, melody_from_f0
+
+CONFIDENCE_VOICED = 0.5
+"""SwiftF0's own calibrated threshold."""
+GATE_BELOW_LOUD_DB = 35.0
+"""Frames this far below the recording's loud frames are room, not voice."""
+LOUD_PERCENTILE = 95
+TARGET_PEAK = 0.5
+"""Input is scaled to this peak: the tracker loses very quiet voices."""
+SILENCE_PEAK = 1e-4
+"""Below this peak (-80 dBFS) there is nothing to scale up."""
+WHISTLE_ABOVE_HZ = 650.0
+"""Median pitch above which a track is a whistle; hums and songs by untrained voices stay below."""
+MOSTLY_VOICED = 0.3
+"""A track with a smaller voiced share than this may have missed a whistle."""
+MIN_VOICED_RUN_S = 0.06
+"""Shorter voiced islands are clicks and breath."""
+PIECE_S = 5.0
+"""Length given to the tracker at a time: the answer is that of one call for everything, but comes a fifth sooner, as
+what the network computes then fits the processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class PitchTrack:
+    """A tracker's answer.
+
+    Attributes
+    ----------
+    time_s, f0_hz, confidence, loudness_db : np.ndarray, shape (n,)
+        Frame times, frequency (0 = unvoiced), voicing confidence 0-1 and level in dBFS.
+    is_whistle : bool
+        Whether the recording was tracked as a whistle.
+    """
+
+    time_s: np.ndarray
+    f0_hz: np.ndarray
+    confidence: np.ndarray
+    loudness_db: np.ndarray
+    is_whistle: bool
+
+    @property
+    def melody(self) -> Melody:
+        """The track on the melody's frame grid."""
+        return melody_from_f0(self.time_s, self.f0_hz)
+
+
+@lru_cache(maxsize=1)
+def _detector() -> SwiftF0:
+    return SwiftF0(threads=1, spin=False)
+
+
+def track_pitch(samples: np.ndarray) -> PitchTrack:
+    """Track the pitch of one voice.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n,), float32
+        Mono audio at 16 kHz (:data:`hmm2song.audio.SAMPLE_RATE_HZ`), at least one sample.
+    """
+    peak = float(np.abs(samples).max(initial=0.0))
+    gain = TARGET_PEAK / peak if peak > SILENCE_PEAK else 1.0
+    scaled = (samples * gain).astype(np.float32)
+    track = _detect(scaled, SAMPLE_RATE_HZ)
+    if _n_voiced(track) < MOSTLY_VOICED * len(track.f0_hz) or _is_high(track):
+        # A pure whistle may lie above what the network hears as a voice at all: try it an octave lower.
+        lowered = _detect(scaled, SAMPLE_RATE_HZ // 2)
+        if _is_high(lowered) and _n_voiced(lowered) >= _n_voiced(track) / 2:  # two of its frames last as long as one
+            track = lowered
+    level_offset_db = 20 * np.log10(gain)
+    return PitchTrack(
+        track.time_s, track.f0_hz, track.confidence, track.loudness_db - level_offset_db, track.is_whistle
+    )
+
+
+def _n_voiced(track: PitchTrack) -> int:
+    return int(np.count_nonzero(track.f0_hz))
+
+
+def _is_high(track: PitchTrack) -> bool:
+    voiced_hz = track.f0_hz[track.f0_hz > 0]
+    return len(voiced_hz) > 0 and float(np.median(voiced_hz)) > WHISTLE_ABOVE_HZ
+
+
+def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
+    """Run the tracker, pretending the audio has ``declared_rate_hz``, and undo the pretence in the answer."""
+    ratio = SAMPLE_RATE_HZ / declared_rate_hz
+    found = _heard(samples) if declared_rate_hz == SAMPLE_RATE_HZ else _detector().detect(samples, declared_rate_hz)
+    loud_db = np.percentile(found.loudness_db, LOUD_PERCENTILE)
+    voiced = (found.confidence >= CONFIDENCE_VOICED) & (found.loudness_db > loud_db - GATE_BELOW_LOUD_DB)
+    time_s = found.timestamps / ratio
+    frame_s = float(time_s[1] - time_s[0]) if len(time_s) > 1 else MIN_VOICED_RUN_S
+    voiced = _drop_short_runs(voiced, max(1, round(MIN_VOICED_RUN_S / frame_s)))
+    f0_hz = np.where(voiced, found.pitch_hz * ratio, 0.0)
+    return PitchTrack(time_s, f0_hz, found.confidence, found.loudness_db, is_whistle=ratio > 1)
+
+
+def _heard(samples: np.ndarray) -> PitchResult:
+    """Run the tracker piece by piece."""
+    stream, n_piece = _detector().stream(), round(PIECE_S * SAMPLE_RATE_HZ)
+    pieces = [stream.push(samples[at : at + n_piece], SAMPLE_RATE_HZ) for at in range(0, len(samples), n_piece)]
+    pieces.append(stream.flush())
+    names = [array.name for array in fields(PitchResult)]
+    return PitchResult(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
+
+
+def _drop_short_runs(voiced: np.ndarray, min_frames: int) -> np.ndarray:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], voiced, [False])).astype(np.int8)))
+    kept = voiced.copy()
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - start < min_frames:
+            kept[start:end] = False
+    return kept

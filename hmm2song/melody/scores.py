@@ -1,0 +1,355 @@
+"""Melodies from files of notes: MIDI, ABC, MusicXML, JSON lines of notes, f0 tables.
+
+``.mid .midi``
+    One melody; the part is chosen as :func:`hmm2song.melody.notation.lines.melody_line` says.
+``.musicxml .xml .mxl``
+    One melody, chosen likewise; title, creators and rights from the header.
+``.abc``
+    One melody per tune: ``T:`` title, second ``T:`` in Hangul the Korean title, ``C:`` author, ``G:`` genres,
+    ``D:`` year, ``O:`` and ``S:`` source, ``Z:`` credit and, where a line names one, licence.
+``.jsonl .jsonl.gz``
+    One melody per row ``{"id": ..., "title": ..., "notes": [[onset_s, duration_s, midi], ...]}``.
+``.f0.csv .csv``
+    One melody: a header that starts ``time_s,f0_hz``, then a row per frame, 0 = unvoiced.
+
+Times are seconds as the score's own tempo map gives them. Files are untrusted: sizes are limited before
+anything is unpacked or unfolded, and a broken file raises :class:`~hmm2song.errors.ScoreError` with its name
+and the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hmm2song.errors import CatalogError, MelodyError, ScoreError
+from hmm2song.korean import HANGUL
+from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
+from hmm2song.melody.notation import abc, midi, musicxml
+from hmm2song.melody.notation.bars import MAX_NOTES, Note
+from hmm2song.melody.notation.lines import melody_line
+from hmm2song.song import GENDERS, KOREAN_GENDERS, Song
+
+MAX_SCORE_BYTES = 16 * 2**20
+"""Largest score file: long orchestral MusicXML stays below."""
+MAX_TABLE_BYTES = 2**30
+"""Largest JSON-lines file, unpacked: some hundred thousand songs."""
+MAX_LINE_BYTES = 8 * 2**20
+"""Longest row of a JSON-lines file."""
+F0_HEADER = ("time_s", "f0_hz")
+ROW_FIELDS = (
+    "id", "title", "title_ko", "singer", "author", "lyric", "genre", "gender", "year", "source", "licence",
+    "credit"
+)  # fmt: skip
+"""Fields of a song that a row may state; ``artist`` is read as author, as a score has no singer."""
+_LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ScoredMelody:
+    """A melody from a score; id and title are always set, the rest as far as the file says."""
+
+    song: Song
+    melody: Melody
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """What a file holds: its melodies, and for each tune or row that could not be read, the reason."""
+
+    melodies: tuple[ScoredMelody, ...]
+    broken: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    """What a reader finds: for each melody its number in the file (0 if alone) and its ``Song`` fields."""
+
+    entries: list[tuple[int, dict[str, str], Melody]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def is_score(path: Path) -> bool:
+    """Return whether the file is one to read: by its name, and a plain ``.csv`` by its header."""
+    name = path.name.lower()
+    if name.endswith(".csv") and not name.endswith(".f0.csv"):
+        with path.open("rb") as file:
+            return _is_f0_header(file.read(256).decode("utf-8-sig", "replace").partition("\n")[0])
+    return _reader_of(name) is not None
+
+
+def read_scores(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
+    """Read every melody of a file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    name : str, optional
+        The file's name for people, such as its path in a collection: from it come the ids and titles that the
+        file itself does not state. By default the file name.
+
+    Raises
+    ------
+    ScoreError
+        The file cannot be read, is too large, or none of its melodies is usable.
+    """
+    path = Path(path)
+    name = path.name if name is None else name
+    reader = _reader_of(path.name.lower())
+    if reader is None:
+        raise ScoreError(f"{name}: not a score; use {', '.join(_READERS)}")
+    found = _Found()
+    try:
+        with path.open("rb") as file:
+            reader(file, found)
+    except OSError as error:
+        raise ScoreError(f"{name}: cannot be opened ({error.strerror or error})") from error
+    except (ScoreError, MelodyError) as error:
+        raise ScoreError(f"{name}: {error}") from error
+    melodies = []
+    for number, fields, melody in found.entries:
+        try:
+            melodies.append(ScoredMelody(song_of(fields, name, number), melody))
+        except CatalogError as error:
+            found.broken.append(str(error))
+    if not melodies:
+        raise ScoreError(f"{name}: {found.broken[0] if found.broken else 'it is empty'}")
+    return ScoreFile(tuple(melodies), tuple(found.broken))
+
+
+def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
+    """Return the song with these fields; an id or title they lack is made of the file's name.
+
+    Raises
+    ------
+    CatalogError
+        A field is too long.
+    """
+    stem = unicodedata.normalize("NFC", re.sub(r"(\.f0)?\.[^./]+(\.gz)?$", "", name))
+    suffix = f"-{number}" if number else ""
+    own_id = re.sub(r"[^\w.]+", "-", stem).strip("-") + suffix
+    title = fields.get("id") or stem.rpartition("/")[2] + suffix
+    return Song(**{"id": own_id or "untitled", "title": title, **{key: text for key, text in fields.items() if text}})
+
+
+def with_row(song: Song, row: Mapping[str, str]) -> Song:
+    """Return the song with what a row of a table states in place of what its file states.
+
+    Raises
+    ------
+    ScoreError
+        A gender that is none.
+    CatalogError
+        A field is too long.
+    """
+    stated = {column: row[column] for column in ROW_FIELDS if row.get(column)}
+    if "genre" in stated:
+        stated["genre"] = listed_genres(stated["genre"])
+    if "gender" in stated:
+        stated["gender"] = gender_code(stated["gender"])
+    return replace(song, **stated)
+
+
+def _reader_of(name: str) -> Callable[[BinaryIO, _Found], None] | None:
+    return next((reader for suffix, reader in _READERS.items() if name.endswith(suffix)), None)
+
+
+def _content(file: BinaryIO) -> bytes:
+    content = file.read(MAX_SCORE_BYTES + 1)
+    if len(content) > MAX_SCORE_BYTES:
+        raise ScoreError(f"larger than {MAX_SCORE_BYTES} bytes")
+    if not content:
+        raise ScoreError("the file is empty")
+    return content
+
+
+def _read_midi(file: BinaryIO, found: _Found) -> None:
+    """Track names are no titles ("Piano", "Track 1"), so a MIDI file gives notes only."""
+    found.entries.append((0, {}, melody_from_notes(melody_line(midi.parse_midi(_content(file))))))
+
+
+def _read_musicxml(file: BinaryIO, found: _Found) -> None:
+    _add_document(musicxml.parse_document(_content(file)), found)
+
+
+def _read_mxl(file: BinaryIO, found: _Found) -> None:
+    _add_document(musicxml.parse_document(musicxml.unpack(_content(file))), found)
+
+
+def _add_document(document: musicxml.Document, found: _Found) -> None:
+    authors = [name for kind, name in document.creators if kind.lower() in ("composer", "lyricist", "poet", "")]
+    fields = {
+        "title": document.title,
+        "author": ", ".join(dict.fromkeys(filter(None, authors))),
+        "licence": document.rights if _LICENCE.search(document.rights) else "",
+        "credit": document.rights,
+    }
+    found.entries.append((0, fields, melody_from_notes(melody_line(document.parts))))
+
+
+def _read_abc(file: BinaryIO, found: _Found) -> None:
+    content = _content(file)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:  # files from before ABC 2.0
+        text = content.decode("latin-1")
+    tunes = abc.split_tunes(text)
+    for number, tune_text in enumerate(tunes, start=1):
+        try:
+            tune = abc.parse_tune(tune_text)
+            melody = melody_from_notes(melody_line(tune.parts))
+        except (ScoreError, MelodyError) as error:
+            found.broken.append(f"tune {number}: {error}")
+        else:
+            found.entries.append((number if len(tunes) > 1 else 0, _abc_fields(tune), melody))
+
+
+def _abc_fields(tune: abc.Tune) -> dict[str, str]:
+    titles, transcriptions = tune.texts("T"), tune.texts("Z")
+    return {
+        "title": next(iter(titles), ""),
+        "title_ko": next((title for title in titles[1:] if HANGUL.search(title)), ""),
+        "author": ", ".join(tune.texts("C")),
+        "genre": listed_genres(",".join(tune.texts("G"))),
+        "year": next(iter(tune.texts("D")), ""),
+        "source": "; ".join(tune.texts("O") + tune.texts("S")),
+        "licence": next((text for text in transcriptions if _LICENCE.search(text)), ""),
+        "credit": "; ".join(transcriptions),
+    }
+
+
+def _read_f0(file: BinaryIO, found: _Found) -> None:
+    lines = csv.reader(io.StringIO(_decoded(_content(file)), newline=""))
+    times_s, f0_hz = [], []
+    try:
+        if not _is_f0_header(",".join(next(lines, ()))):
+            raise ScoreError(f'the first line must be "{",".join(F0_HEADER)}"')
+        for row in lines:
+            if row:
+                times_s.append(float(row[0]))
+                f0_hz.append(float(row[1] or "nan"))
+    except (ValueError, IndexError, csv.Error) as error:
+        raise ScoreError(f"line {lines.line_num} is not a time in seconds and a frequency in Hz") from error
+    found.entries.append((0, {}, melody_from_f0(np.array(times_s), np.array(f0_hz))))
+
+
+def _is_f0_header(line: str) -> bool:
+    return tuple(cell.strip().lower() for cell in line.split(",")[: len(F0_HEADER)]) == F0_HEADER
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScoreError("it is not text in UTF-8") from error
+
+
+def _read_jsonl(file: BinaryIO, found: _Found) -> None:
+    for number, line in enumerate(_lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _row(line)
+            found.entries.append((number, _row_fields(row), melody_from_notes(_row_notes(row))))
+        except (ScoreError, MelodyError) as error:
+            found.broken.append(f"line {number}: {error}")
+
+
+def _read_jsonl_gz(file: BinaryIO, found: _Found) -> None:
+    try:
+        with gzip.open(file) as unpacked:
+            _read_jsonl(unpacked, found)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ScoreError(f"the compression is damaged ({error})") from error
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    n_bytes = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        n_bytes += len(line)
+        if len(line) > MAX_LINE_BYTES or n_bytes > MAX_TABLE_BYTES:
+            raise ScoreError(f"a line is larger than {MAX_LINE_BYTES} bytes, or all of it than {MAX_TABLE_BYTES}")
+        yield line
+
+
+def _row(line: bytes) -> dict:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ScoreError("not a JSON object") from error
+    if not isinstance(row, dict):
+        raise ScoreError("not a JSON object")
+    return row
+
+
+def _row_fields(row: dict) -> dict[str, str]:
+    texts = {key: str(value).strip() for key, value in row.items() if isinstance(value, (str, int))}
+    fields = {key: texts.get(key, "") for key in ROW_FIELDS}
+    genres = row.get("genres")
+    return fields | {
+        "author": fields["author"] or texts.get("artist", ""),
+        "genre": listed_genres(",".join(map(str, genres)) if isinstance(genres, list) else fields["genre"]),
+        "gender": gender_code(fields["gender"]),
+        "licence": fields["licence"] or texts.get("license", ""),
+    }
+
+
+def _row_notes(row: dict) -> list[Note]:
+    notes = row.get("notes")
+    if not isinstance(notes, list) or not notes or len(notes) > MAX_NOTES:
+        raise ScoreError(f'"notes" must be a list of 1 to {MAX_NOTES} notes')
+    for note in notes:
+        if not isinstance(note, list) or len(note) != 3 or not all(type(value) in (int, float) for value in note):
+            raise ScoreError('"notes" must hold [onset_s, duration_s, midi], all numbers')
+    try:
+        return [(float(onset_s), float(duration_s), float(midi)) for onset_s, duration_s, midi in notes]
+    except OverflowError as error:
+        raise ScoreError('"notes" holds a number too large') from error
+
+
+def gender_code(word: str) -> str:
+    """Return ``"female"``, ``"male"``, ``"mixed"`` or ``""`` (unknown) for English or Korean words.
+
+    Several words, as in "female + male", are ``"mixed"``.
+
+    Raises
+    ------
+    ScoreError
+        Any other word.
+    """
+    words = [part.strip().lower() for part in re.split(r"[+&/,]", word)]
+    codes = {KOREAN_GENDERS.get(part, part) for part in words}
+    if not codes <= {"", *GENDERS}:
+        raise ScoreError(f"gender {word[:40]!r} is none of {', '.join((*GENDERS, *KOREAN_GENDERS))}")
+    return "mixed" if len(codes) > 1 else codes.pop()
+
+
+def listed_genres(text: str) -> str:
+    """Return a comma-separated list of genres with each genre once."""
+    return ", ".join(dict.fromkeys(genre for genre in map(str.strip, text.split(",")) if genre))
+
+
+_READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {
+    ".mid": _read_midi,
+    ".midi": _read_midi,
+    ".musicxml": _read_musicxml,
+    ".xml": _read_musicxml,
+    ".mxl": _read_mxl,
+    ".abc": _read_abc,
+    ".jsonl": _read_jsonl,
+    ".jsonl.gz": _read_jsonl_gz,
+    ".csv": _read_f0,
+}

@@ -1,0 +1,1 @@
+"""The simulated singer: how people err, and how it sounds."""

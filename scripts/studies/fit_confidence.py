@@ -1,0 +1,216 @@
+#!/usr/bin/env python
+"""Fit the weight of the votes and the constants of hmm2song/match/confidence.py; report both on other singers.
+
+    python scripts/studies/fit_confidence.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
+
+The files are those of scripts/evaluate.py, songs as notes; a column `singer` in Q.csv keeps each singer's hums in one
+fold. Every hum is asked whole and without its first seconds, in catalogs of several sizes (random subsets), once with
+its song and once with its song removed. Five folds by singer give all figures: each fold is answered with what was
+fitted on the other singers. What is printed last is fitted on everything. `--plot` draws the reliability of P(first).
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.match.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
+from hmm2song.melody.melody import Melody
+from hmm2song.melody.pitch import track_pitch
+from hmm2song.melody.scores import read_scores
+from hmm2song.queries import read_queries
+from hmm2song.recognizer import MIN_VOICED_S, Evidence, Recognizer
+
+CATALOG_SHARES = (1.0, 0.4, 0.15)
+"""Sizes of the catalogs asked, as shares of the songs given; of the 100 ranked, 15 must remain to have a crowd."""
+SKIPPED_S = (0.0, 3.0)
+"""Seconds dropped from the start of each hum: short hums belong to the fit."""
+N_FOLDS = 5
+N_BINS = 10
+START = np.array([20.0, 0.2, -0.1, 0.9, 0.8])
+SCALE = np.array([10.0, 0.5, 0.1, 0.5, 0.5])
+"""Start and typical size of each constant, for the optimiser; the last is the weight of the votes, in semitones."""
+PLOT_PX = 360
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One question: costs and votes of the best songs, shape (n,), and which of them is right (-1: none)."""
+
+    singer: str
+    cost_st: np.ndarray
+    vote: np.ndarray
+    voiced_s: float
+    right: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is fitted."""
+
+    constants: LogitConstants
+    vote_weight_st: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said about one question: P(first), P(none) and the probability given to the truth; what was true."""
+
+    first: float
+    none: float
+    truth: float
+    first_is_right: bool
+    is_absent: bool
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id[,singer]")
+    parser.add_argument("--songs", type=Path, action="append", required=True, help="scores; repeatable")
+    parser.add_argument("--limit", type=int, default=500, metavar="N", help="hums to use (default 500)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the reliability as SVG")
+    options = parser.parse_args()
+    try:
+        trials = collect_trials(options)
+    except Hmm2SongError as error:
+        print(f"fit_confidence.py: {error}", file=sys.stderr)
+        return 2
+    bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold)])
+    if options.plot:
+        options.plot.write_text(reliability_svg(bins), encoding="utf-8")
+    print("fitted on all trials:", fit(trials))
+    return 0
+
+
+def collect_trials(options: argparse.Namespace) -> list[Trial]:
+    """Ask every hum and cut the answers into trials."""
+    queries = read_queries(options.queries)  # before the songs are embedded, which takes a minute
+    scores = (scored for path in options.songs for scored in read_scores(path).melodies)
+    recognizer = Recognizer.from_melodies({scored.song.id: scored.melody for scored in scores})
+    rng = random.Random(options.seed)
+    trials = []
+    for query in tqdm(rng.sample(queries, min(options.limit, len(queries))), unit=" hums"):
+        try:
+            samples = load_audio(query.file)
+        except AudioError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+            continue
+        singer = query.singer or query.name
+        for skipped_s in SKIPPED_S:
+            rest = samples[round(skipped_s * SAMPLE_RATE_HZ) :]
+            hum = track_pitch(rest).melody if len(rest) else Melody(rest)
+            if hum.voiced_s < MIN_VOICED_S:
+                continue  # nothing is searched then
+            evidence = recognizer.evidence(hum)
+            for share in CATALOG_SHARES:
+                trials += cut_trials(evidence, hum.voiced_s, query.acceptable, singer, share, rng)
+    return trials
+
+
+def cut_trials(
+    evidence: Evidence, voiced_s: float, acceptable: tuple[str, ...], singer: str, share: float, rng: random.Random
+) -> list[Trial]:
+    """Ask a random part of the catalog, with and without the right song.
+
+    A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score.
+    """
+    others = [i for i, song_id in enumerate(evidence.ids) if song_id not in acceptable and rng.random() < share]
+    right = [i for i, song_id in enumerate(evidence.ids) if song_id in acceptable][:1]
+    questions = ([(others, -1)] if others else []) + ([(right + others, 0)] if right else [])
+    return [Trial(singer, evidence.cost_st[kept], evidence.vote[kept], voiced_s, truth) for kept, truth in questions]
+
+
+def answer(trial: Trial, fitted: Fit) -> Answer:
+    """Say what the fit makes of a trial."""
+    scores_st = fitted.vote_weight_st * trial.vote - trial.cost_st
+    order = np.argsort(-scores_st, kind="stable")
+    confidence = probabilities(padded(scores_st[order]), trial.voiced_s, fitted.constants)
+    place = int(np.flatnonzero(order == trial.right)[0]) if trial.right >= 0 else -1
+    truth = confidence.none if place < 0 else float(confidence.song[place])
+    return Answer(float(confidence.song[0]), confidence.none, truth, place == 0, place < 0)
+
+
+def fit(trials: list[Trial]) -> Fit:
+    """Maximise the likelihood of the right answers."""
+
+    def as_fit(scaled: np.ndarray) -> Fit:
+        *constants, vote_weight_st = (scaled * SCALE).round(3).tolist()
+        return Fit(LogitConstants(*constants), vote_weight_st)
+
+    def loss(scaled: np.ndarray) -> float:
+        return float(np.mean([-np.log(max(answer(trial, as_fit(scaled)).truth, 1e-9)) for trial in trials]))
+
+    found = minimize(loss, START / SCALE, method="Powell", options={"maxiter": 6, "xtol": 1e-2, "ftol": 1e-5})
+    return as_fit(found.x)
+
+
+def padded(scores_st: np.ndarray) -> np.ndarray:
+    """Add the songs that a part of a ranking leaves out, too bad to matter, so that it counts as a large catalog."""
+    return np.append(scores_st, np.full(MIN_CROWD_SONGS, -10.0))
+
+
+def cross_validate(trials: list[Trial], fold: int) -> list[Answer]:
+    """Fit on the other singers and answer this fold's trials."""
+    singers = sorted({trial.singer for trial in trials})
+    random.Random(0).shuffle(singers)
+    tested = set(singers[fold::N_FOLDS])
+    fitted = fit([trial for trial in trials if trial.singer not in tested])
+    return [answer(trial, fitted) for trial in trials if trial.singer in tested]
+
+
+def report(answers: list[Answer]) -> list[tuple[float, float, int]]:
+    """Print figures and return the reliability bins: mean said, share right, number."""
+    first, none = np.array([each.first for each in answers]), np.array([each.none for each in answers])
+    right = np.array([each.first_is_right for each in answers])
+    absent = np.array([each.is_absent for each in answers])
+    print(f"{len(first)} questions from held-out singers, {absent.mean():.2f} of them without the song")
+    print(f"first is right in {right[~absent].mean():.3f} of those with it")
+    number = np.minimum((first * N_BINS).astype(int), N_BINS - 1)
+    bins = [
+        (float(first[number == bin].mean()), float(right[number == bin].mean()), int(np.count_nonzero(number == bin)))
+        for bin in np.unique(number)
+    ]
+    for said, was, n in bins:
+        print(f"  said {said:.2f}  was {was:.2f}  n {n}")
+    print(f"expected calibration error {sum(n * abs(said - was) for said, was, n in bins) / len(first):.3f}")
+    said_none = none > 0.5
+    print(f"no-match: {said_none[absent].mean():.3f} of {np.count_nonzero(absent)} absent songs are called absent, ")
+    print(f"          {said_none[~absent].mean():.3f} of {np.count_nonzero(~absent)} present ones wrongly so")
+    threshold = np.quantile(none[~absent], 0.95)
+    print(
+        f"at 5 % of present songs called absent, {np.mean(none[absent] <= threshold):.3f} of absent ones get an answer"
+    )
+    return bins
+
+
+def reliability_svg(bins: list[tuple[float, float, int]]) -> str:
+    """Draw what was right against what was said; the larger a dot, the more questions."""
+    size, most = PLOT_PX, max(n for _, _, n in bins)
+    dots = "".join(
+        f'<circle cx="{said * size:.0f}" cy="{size - was * size:.0f}" r="{3 + 9 * (n / most) ** 0.5:.0f}"/>'
+        for said, was, n in bins
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-50 -10 {size + 70} {size + 60}" font-family="sans-serif" '
+        f'font-size="14"><rect width="{size}" height="{size}" fill="#fff" stroke="#94a3b8"/>'
+        f'<path d="M0 {size}L{size} 0" stroke="#94a3b8" stroke-dasharray="4"/><g fill="#4f46e5">{dots}</g>'
+        f'<text x="{size / 2}" y="{size + 30}" text-anchor="middle">said to be right</text>'
+        f'<text transform="translate(-20 {size / 2}) rotate(-90)" text-anchor="middle">was right</text></svg>\n'
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
