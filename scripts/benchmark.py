@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from hmm2song.machine import n_cores, peak_memory_bytes
 from hmm2song.melody.melody import Melody
 from hmm2song.recognizer import Recognizer
 
@@ -73,7 +73,7 @@ def main() -> int:
     if not hums:
         parser.error("assets/examples holds no hums; make them with scripts/make_examples.py")
     load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load before the run {load:.1f}, {len(hums)} hums")
+    print(f"{n_cores()} cores, load before the run {load:.1f}, {len(hums)} hums")
     latencies = measure_latencies(options.sizes, hums, options.repeats, options.seed)
     throughputs = measure_throughputs(options.clients, hums, options.repeats) if options.clients else []
     if options.json:
@@ -100,7 +100,7 @@ def measure_latencies(sizes: list[int], hums: list[Path], repeats: int, seed: in
             median_s=round(median_s, 3),
             p95_s=round(float(np.percentile(seconds, 95)), 3),
             ratio_to_first=round(median_s / (rows[0].median_s if rows else median_s), 2),
-            peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            peak_mb=round((peak_memory_bytes() or 0) / 2**20),
         ))  # fmt: skip
         print(rows[-1], flush=True)
     return rows

@@ -22,7 +22,6 @@ import csv
 import gzip
 import json
 import random
-import resource
 import statistics
 import sys
 import time
@@ -45,6 +44,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of, retrieval_scores
+from hmm2song.machine import peak_memory_bytes
 from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.queries import Query, read_queries
@@ -378,7 +378,7 @@ def summarise(outcomes: list[Outcome], n_songs: int, build_seconds: float, seed:
             "p95": round(float(np.percentile(seconds, 95)), 4),
         },
         "build_seconds": round(build_seconds, 2),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_mb": round((peak_memory_bytes() or 0) / 2**20, 1),
     }
 
 

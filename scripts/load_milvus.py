@@ -45,6 +45,7 @@ from hmm2song.index.milvus import (
     MilvusIndex,
     digest_of,
 )
+from hmm2song.machine import n_cores
 from hmm2song.song import SongFilter
 
 BATCH_ROWS = 2000
@@ -265,7 +266,7 @@ def recall(catalog: Catalog, index: MilvusIndex) -> float:
     """Return the share of the nearest neighbours of some windows that the index finds."""
     rows = np.linspace(0, len(catalog.embeddings) - 1, RECALL_QUERIES).astype(int)
     queries = catalog.embeddings[rows].astype(np.float32)
-    exact = ExactIndex.of(catalog, n_threads=os.cpu_count() or 1).nearest(queries, SongFilter(), RECALL_AT)
+    exact = ExactIndex.of(catalog, n_threads=n_cores()).nearest(queries, SongFilter(), RECALL_AT)
     found = index.nearest(queries, SongFilter(), RECALL_AT)
     n_there = np.count_nonzero(exact.song >= 0, axis=1)
     last = exact.similarity[np.arange(len(rows)), n_there - 1]

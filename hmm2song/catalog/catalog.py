@@ -47,6 +47,7 @@ from hmm2song.catalog.files import (
 )
 from hmm2song.embeddings.contour import WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
+from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
@@ -144,7 +145,7 @@ class Catalog:
         if len(songs) != len(melodies):
             raise CatalogError(f"{len(songs)} songs but {len(melodies)} melodies")
         embedded = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(n_cores()) as pool:
             embeddings = pool.map(partial(_embed_song, encoder=encoder), songs, melodies)
             for done, rows in enumerate(embeddings, start=1):
                 embedded.append(rows)

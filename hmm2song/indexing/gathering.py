@@ -19,7 +19,8 @@ from hmm2song.indexing.extract import Extracted, Plan, RecordingQuality, extract
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Item, Listing, Skipped
 from hmm2song.indexing.state import RememberedFile
-from hmm2song.indexing.workers import len_cores, map_files
+from hmm2song.indexing.workers import map_files
+from hmm2song.machine import n_cores
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody, with_row
 from hmm2song.song import Song
@@ -155,7 +156,7 @@ def _n_workers(items: Sequence[Item], workers: int | None, separating: bool) -> 
             worth += 1
         else:
             worth += (item.file.stat().st_size if item.file.is_file() else 0) / RECORDING_BYTES_PER_WORKER
-    return min(workers or len_cores(), int(worth) + 1)
+    return min(workers or n_cores(), int(worth) + 1)
 
 
 def _add(

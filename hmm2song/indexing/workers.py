@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
+from hmm2song.machine import n_cores
 
 
 def map_files(
@@ -50,7 +51,7 @@ def map_files(
     Hmm2SongError
         The workers cannot run at all.
     """
-    n_workers = min(workers or len_cores(), len(arguments))
+    n_workers = min(workers or n_cores(), len(arguments))
     results: dict[int, str | Hmm2SongError] = {}
 
     def finish(index: int, result: str | Hmm2SongError) -> None:
@@ -77,13 +78,6 @@ def map_files(
         for index in crashed:
             finish(index, ScoreError("reading it crashed the process"))
     return [results[index] for index in range(len(arguments))]
-
-
-def len_cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run_pool(

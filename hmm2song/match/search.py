@@ -13,13 +13,13 @@ the song. An octave between a low voice and a high melody, or a song that modula
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numba
 import numpy as np
 
+from hmm2song.machine import n_cores
 from hmm2song.match.align import (
     INFINITE_COST,
     PackedContours,
@@ -118,7 +118,7 @@ class MelodySearch:
     def __init__(
         self, melodies: Sequence[Melody], n_threads: int | None = None, key_reach_st: float = REACH_ST
     ) -> None:
-        self.n_threads = n_threads or os.cpu_count() or 1
+        self.n_threads = n_threads or n_cores()
         self.key_reach_st = key_reach_st
         self._contours = [fill_rests(melody) for melody in melodies]
         self._coarse = pack_contours(self._contours, COARSE_RATE_HZ)

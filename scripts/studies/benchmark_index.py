@@ -39,6 +39,7 @@ from hmm2song.indexing.extract import MAX_RECORDING_BYTES
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import list_source
 from hmm2song.indexing.vocal_melody import vocal_melody
+from hmm2song.machine import n_cores
 from hmm2song.melody.melody import MAX_SONG_S
 from hmm2song.song import Song
 
@@ -81,7 +82,7 @@ def main() -> int:
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Speed]:
     """Measure and print everything."""
-    print(f"{os.cpu_count()} cores, load before the run {os.getloadavg()[0]:.1f}, separator {options.separator}")
+    print(f"{n_cores()} cores, load before the run {os.getloadavg()[0]:.1f}, separator {options.separator}")
     music = options.music or synthesised(folder / "songs")
     if options.seconds:
         music = shortened(music, folder / "short", options.seconds)

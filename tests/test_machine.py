@@ -1,0 +1,34 @@
+"""Cores and memory of the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hmm2song.machine import n_cores, peak_memory_bytes
+
+ASK_ON_ONE_CORE = """
+import os
+from hmm2song.machine import n_cores
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+print(n_cores())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_only_the_cores_that_the_process_may_use_are_counted():
+    asked = subprocess.run([sys.executable, "-c", ASK_ON_ONE_CORE], capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == "1"
+    assert n_cores() == len(os.sched_getaffinity(0))
+
+
+def test_peak_memory_is_in_bytes_on_every_system(monkeypatch):
+    here = peak_memory_bytes()
+    assert 20 * 2**20 < here < 2**40
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert peak_memory_bytes() * 1024 == pytest.approx(here, rel=0.1)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory_bytes() is None
