@@ -10,24 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hmm2song.melody.advice import Advice
 from hmm2song.melody.melody import Melody
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Something about the recording that the person who made it can mend.
-
-    ``code`` is stable (``too_short``, ``too_quiet``, ``clipped``, ``mostly_unvoiced``, ``noisy``, ``not_one_voice``);
-    ``message`` is the English sentence with the measured ``value`` in it.
-    """
-
-    code: str
-    message: str
-    value: float
-
-    def to_dict(self) -> dict:
-        """Return plain JSON types."""
-        return {"code": self.code, "message": self.message, "value": round(self.value, 3)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 
-from hmm2song.errors import CatalogError
+from hmm2song.errors import CatalogError, ScoreError
 
 GENDERS = ("female", "male", "mixed")
 ANY_GENDER = "any"
 KOREAN_GENDERS = {"여성": "female", "남성": "male", "혼성": "mixed"}
 MAX_FIELD_CHARS = 100_000
 """Longest text of one field: lyrics of any song fit, a hostile catalog's do not."""
+
+ROW_FIELDS = (
+    "id", "title", "title_ko", "singer", "author", "lyric", "genre", "gender", "year", "source", "licence",
+    "credit"
+)  # fmt: skip
+"""Fields of a song that a row of a table may state; ``artist`` is read as the author, because a score has no singer."""
 
 SOURCE_COLUMNS = {
     "id": "id",
@@ -114,3 +123,77 @@ def safe_relative_path(path: str) -> bool:
     """Tell whether a catalog's path stays inside the catalog as written (no ``..``, not absolute, no drive)."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.is_absolute() and ".." not in parts.parts and ":" not in path
+
+
+def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
+    """Return the song with these fields; an id or title they lack is made of the file's name.
+
+    Raises
+    ------
+    CatalogError
+        A field is too long.
+    """
+    stem = unicodedata.normalize("NFC", re.sub(r"(\.f0)?\.[^./]+(\.gz)?$", "", name))
+    suffix = f"-{number}" if number else ""
+    own_id = re.sub(r"[^\w.]+", "-", stem).strip("-") + suffix
+    title = fields.get("id") or stem.rpartition("/")[2] + suffix
+    return Song(**{"id": own_id or "untitled", "title": title, **{key: text for key, text in fields.items() if text}})
+
+
+def with_row(song: Song, row: Mapping[str, str]) -> Song:
+    """Return the song with what a row of a table states in place of what its file states.
+
+    Raises
+    ------
+    ScoreError
+        A gender that is none.
+    CatalogError
+        A field is too long.
+    """
+    stated = {column: row[column] for column in ROW_FIELDS if row.get(column)}
+    if "genre" in stated:
+        stated["genre"] = listed_genres(stated["genre"])
+    if "gender" in stated:
+        stated["gender"] = gender_code(stated["gender"])
+    return replace(song, **stated)
+
+
+def row_fields(row: dict) -> dict[str, str]:
+    """Return the :data:`ROW_FIELDS` of a row of JSON, empty where it states none.
+
+    Raises
+    ------
+    ScoreError
+        A gender that is none.
+    """
+    texts = {key: str(value).strip() for key, value in row.items() if isinstance(value, (str, int))}
+    fields = {key: texts.get(key, "") for key in ROW_FIELDS}
+    genres = row.get("genres")
+    return fields | {
+        "author": fields["author"] or texts.get("artist", ""),
+        "genre": listed_genres(",".join(map(str, genres)) if isinstance(genres, list) else fields["genre"]),
+        "gender": gender_code(fields["gender"]),
+        "licence": fields["licence"] or texts.get("license", ""),
+    }
+
+
+def gender_code(word: str) -> str:
+    """Return ``"female"``, ``"male"``, ``"mixed"`` or ``""`` (unknown) for English or Korean words.
+
+    Several words, as in "female + male", are ``"mixed"``.
+
+    Raises
+    ------
+    ScoreError
+        Any other word.
+    """
+    words = [part.strip().lower() for part in re.split(r"[+&/,]", word)]
+    codes = {KOREAN_GENDERS.get(part, part) for part in words}
+    if not codes <= {"", *GENDERS}:
+        raise ScoreError(f"gender {word[:40]!r} is none of {', '.join((*GENDERS, *KOREAN_GENDERS))}")
+    return "mixed" if len(codes) > 1 else codes.pop()
+
+
+def listed_genres(text: str) -> str:
+    """Return a comma-separated list of genres with each genre once."""
+    return ", ".join(dict.fromkeys(genre for genre in map(str.strip, text.split(",")) if genre))

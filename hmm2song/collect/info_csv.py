@@ -23,8 +23,7 @@ from pathlib import Path
 
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.sources import MAX_TABLE_BYTES
-from hmm2song.melody.scores import gender_code, listed_genres
-from hmm2song.song import Song, safe_relative_path
+from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path
 
 COLUMNS = ("id", "Title", "Singer", "Lyric", "genre", "path", "gender")
 OWN_ID_PREFIX = "own-"

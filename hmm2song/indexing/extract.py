@@ -33,8 +33,8 @@ from hmm2song.indexing.sources import Item
 from hmm2song.indexing.tags import song_fields
 from hmm2song.indexing.vocal_melody import vocal_melody
 from hmm2song.melody.melody import Melody
-from hmm2song.melody.scores import ScoredMelody, read_scores, song_of
-from hmm2song.song import Song
+from hmm2song.melody.scores import ScoredMelody, read_scores
+from hmm2song.song import Song, song_of
 
 EXTRACTOR_VERSION = "3"
 """Part of every key: change it when extraction changes, so that older results are not used."""

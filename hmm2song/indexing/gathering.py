@@ -22,8 +22,8 @@ from hmm2song.indexing.state import RememberedFile
 from hmm2song.indexing.workers import map_files
 from hmm2song.machine import n_cores
 from hmm2song.melody.melody import Melody
-from hmm2song.melody.scores import ScoredMelody, with_row
-from hmm2song.song import Song
+from hmm2song.melody.scores import ScoredMelody
+from hmm2song.song import Song, with_row
 
 MIN_VOICED_S = 1.0
 """A melody with less pitch than this cannot be told from others and is skipped."""

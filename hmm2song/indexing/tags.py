@@ -20,7 +20,7 @@ from pathlib import Path
 from tinytag import TinyTag, TinyTagException
 
 from hmm2song.korean import from_cp949
-from hmm2song.melody.scores import listed_genres
+from hmm2song.song import listed_genres
 
 MAX_TAG_CHARS = 300
 """Longest text kept of one tag: titles of classical recordings take 150."""

@@ -10,12 +10,13 @@ Conventions
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.melody import Melody, hz_to_midi
 from hmm2song.melody.pitch import LOUD_PERCENTILE, SILENCE_PEAK, PitchTrack
-from hmm2song.results import Advice
 
 MIN_MELODY_S = 4.0
 """Seconds with a pitch; shorter hums fit too many songs."""
@@ -72,6 +73,23 @@ MIN_HARMONIC_PERCENT = 88.0
 75-91 %, a band 50-85 %."""
 SURE_CONFIDENCE = 0.94
 """Steady noise lowers the harmonic share as well, but of a single voice in it the tracker stays surer."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something about the recording that the person who made it can mend.
+
+    ``code`` is stable (``too_short``, ``too_quiet``, ``clipped``, ``mostly_unvoiced``, ``noisy``, ``not_one_voice``);
+    ``message`` is the English sentence with the measured ``value`` in it.
+    """
+
+    code: str
+    message: str
+    value: float
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {"code": self.code, "message": self.message, "value": round(self.value, 3)}
 
 
 def assess(samples: np.ndarray, track: PitchTrack, melody: Melody) -> tuple[Advice, ...]:

@@ -25,10 +25,9 @@ import io
 import json
 import os
 import re
-import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +39,7 @@ from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.notation import abc, midi, musicxml
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.lines import melody_line
-from hmm2song.song import GENDERS, KOREAN_GENDERS, Song
+from hmm2song.song import Song, listed_genres, row_fields, song_of
 
 MAX_SCORE_BYTES = 16 * 2**20
 """Largest score file: long orchestral MusicXML stays below."""
@@ -49,11 +48,6 @@ MAX_TABLE_BYTES = 2**30
 MAX_LINE_BYTES = 8 * 2**20
 """Longest row of a JSON-lines file."""
 F0_HEADER = ("time_s", "f0_hz")
-ROW_FIELDS = (
-    "id", "title", "title_ko", "singer", "author", "lyric", "genre", "gender", "year", "source", "licence",
-    "credit"
-)  # fmt: skip
-"""Fields of a song that a row may state; ``artist`` is read as author, as a score has no singer."""
 _LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
 
 
@@ -128,39 +122,6 @@ def read_scores(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
     if not melodies:
         raise ScoreError(f"{name}: {found.broken[0] if found.broken else 'it is empty'}")
     return ScoreFile(tuple(melodies), tuple(found.broken))
-
-
-def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
-    """Return the song with these fields; an id or title they lack is made of the file's name.
-
-    Raises
-    ------
-    CatalogError
-        A field is too long.
-    """
-    stem = unicodedata.normalize("NFC", re.sub(r"(\.f0)?\.[^./]+(\.gz)?$", "", name))
-    suffix = f"-{number}" if number else ""
-    own_id = re.sub(r"[^\w.]+", "-", stem).strip("-") + suffix
-    title = fields.get("id") or stem.rpartition("/")[2] + suffix
-    return Song(**{"id": own_id or "untitled", "title": title, **{key: text for key, text in fields.items() if text}})
-
-
-def with_row(song: Song, row: Mapping[str, str]) -> Song:
-    """Return the song with what a row of a table states in place of what its file states.
-
-    Raises
-    ------
-    ScoreError
-        A gender that is none.
-    CatalogError
-        A field is too long.
-    """
-    stated = {column: row[column] for column in ROW_FIELDS if row.get(column)}
-    if "genre" in stated:
-        stated["genre"] = listed_genres(stated["genre"])
-    if "gender" in stated:
-        stated["gender"] = gender_code(stated["gender"])
-    return replace(song, **stated)
 
 
 def _reader_of(name: str) -> Callable[[BinaryIO, _Found], None] | None:
@@ -263,7 +224,7 @@ def _read_jsonl(file: BinaryIO, found: _Found) -> None:
             continue
         try:
             row = _row(line)
-            found.entries.append((number, _row_fields(row), melody_from_notes(_row_notes(row))))
+            found.entries.append((number, row_fields(row), melody_from_notes(_row_notes(row))))
         except (ScoreError, MelodyError) as error:
             found.broken.append(f"line {number}: {error}")
 
@@ -295,18 +256,6 @@ def _row(line: bytes) -> dict:
     return row
 
 
-def _row_fields(row: dict) -> dict[str, str]:
-    texts = {key: str(value).strip() for key, value in row.items() if isinstance(value, (str, int))}
-    fields = {key: texts.get(key, "") for key in ROW_FIELDS}
-    genres = row.get("genres")
-    return fields | {
-        "author": fields["author"] or texts.get("artist", ""),
-        "genre": listed_genres(",".join(map(str, genres)) if isinstance(genres, list) else fields["genre"]),
-        "gender": gender_code(fields["gender"]),
-        "licence": fields["licence"] or texts.get("license", ""),
-    }
-
-
 def _row_notes(row: dict) -> list[Note]:
     notes = row.get("notes")
     if not isinstance(notes, list) or not notes or len(notes) > MAX_NOTES:
@@ -318,28 +267,6 @@ def _row_notes(row: dict) -> list[Note]:
         return [(float(onset_s), float(duration_s), float(midi)) for onset_s, duration_s, midi in notes]
     except OverflowError as error:
         raise ScoreError('"notes" holds a number too large') from error
-
-
-def gender_code(word: str) -> str:
-    """Return ``"female"``, ``"male"``, ``"mixed"`` or ``""`` (unknown) for English or Korean words.
-
-    Several words, as in "female + male", are ``"mixed"``.
-
-    Raises
-    ------
-    ScoreError
-        Any other word.
-    """
-    words = [part.strip().lower() for part in re.split(r"[+&/,]", word)]
-    codes = {KOREAN_GENDERS.get(part, part) for part in words}
-    if not codes <= {"", *GENDERS}:
-        raise ScoreError(f"gender {word[:40]!r} is none of {', '.join((*GENDERS, *KOREAN_GENDERS))}")
-    return "mixed" if len(codes) > 1 else codes.pop()
-
-
-def listed_genres(text: str) -> str:
-    """Return a comma-separated list of genres with each genre once."""
-    return ", ".join(dict.fromkeys(genre for genre in map(str.strip, text.split(",")) if genre))
 
 
 _READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {

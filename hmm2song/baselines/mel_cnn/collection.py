@@ -14,8 +14,7 @@ from hmm2song.catalog.edit import with_unique_ids
 from hmm2song.errors import CatalogError, ScoreError
 from hmm2song.indexing.sources import Item, Skipped, first_reasons, list_source
 from hmm2song.indexing.tags import song_fields
-from hmm2song.melody.scores import song_of, with_row
-from hmm2song.song import Song
+from hmm2song.song import Song, song_of, with_row
 
 
 @dataclass(frozen=True)
