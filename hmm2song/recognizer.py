@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,11 +153,15 @@ class Recognizer:
 
     @classmethod
     def from_melodies(
-        cls, melodies: Mapping[str, Melody], progress: Callable[[int, int], None] | None = None
+        cls,
+        melodies: Mapping[str, Melody],
+        progress: Callable[[int, int], None] | None = None,
+        tracked: Collection[str] = (),
     ) -> Recognizer:
         """Search bare melodies, given by id; each needs a voiced frame.
 
-        ``progress`` is called with (songs done, songs in all) while their catalog is built.
+        ``progress`` is called with (songs done, songs in all) while their catalog is built; ``tracked`` holds the ids
+        of the melodies that were tracked in sound, the others were written as notes.
 
         Raises
         ------
@@ -166,7 +170,9 @@ class Recognizer:
         """
         encoder = default_encoder()
         songs = [Song(id=song_id, title=song_id) for song_id in melodies]
-        return cls(Catalog.build(songs, list(melodies.values()), encoder, progress=progress), encoder)
+        marks = [song_id in tracked for song_id in melodies]
+        catalog = Catalog.build(songs, list(melodies.values()), encoder, progress=progress, tracked=marks)
+        return cls(catalog, encoder)
 
     def warm_up(self) -> None:
         """Run one search, so that the first visitor does not wait for compilation and model loading."""

@@ -27,7 +27,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,15 @@ class Outcome:
     found: tuple[str, ...]
     probability: float
     problem: str
+
+
+@dataclass(frozen=True)
+class SongMelody:
+    """A song to be found; ``tracked`` says whether its melody comes from a recording or an f0 track."""
+
+    id: str
+    melody: Melody
+    tracked: bool = False
 
 
 def main() -> int:
@@ -180,7 +189,7 @@ def open_engine(options: argparse.Namespace, queries: list[Query], skipped: list
     return Recognizer.from_pretrained(options.catalog)
 
 
-def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> list[tuple[str, Melody]]:
+def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[str]) -> list[SongMelody]:
     """Read the songs, hidden in medleys if so wished; what is wrong with unusable rows goes to ``skipped``."""
     songs = [
         song
@@ -188,10 +197,11 @@ def read_all(options: argparse.Namespace, queries: list[Query], skipped: list[st
         for song in tqdm(read_songs(path, skipped, options.no_benchmark), desc=path.name, unit=" songs")
     ]
     dropped = dropped_ids(options)
-    songs = [song for song in songs if song[0] not in dropped]
+    songs = [song for song in songs if song.id not in dropped]
     if options.catalog:
         catalog = Catalog.load(options.catalog, encoder_of(options.catalog))
-        songs += [(song.id, melody) for song, melody in zip(catalog.songs, catalog.melodies, strict=True)]
+        entries = zip(catalog.songs, catalog.melodies, catalog.tracked.tolist(), strict=True)
+        songs += [SongMelody(song.id, melody, tracked) for song, melody, tracked in entries]
     if not songs:
         raise Hmm2SongError(f"no song can be used: {skipped[0] if skipped else 'the song files are empty'}")
     if options.medley > 1:
@@ -209,8 +219,8 @@ def dropped_ids(options: argparse.Namespace) -> set[str]:
         raise Hmm2SongError(f"{options.drop}: {error}; give a table whose first column holds ids") from error
 
 
-def read_songs(path: Path, skipped: list[str], no_benchmark: bool) -> Iterator[tuple[str, Melody]]:
-    """Yield (id, melody) for every usable row of a song file; what is wrong with the others goes to ``skipped``."""
+def read_songs(path: Path, skipped: list[str], no_benchmark: bool) -> Iterator[SongMelody]:
+    """Yield every usable row of a song file; what is wrong with the others goes to ``skipped``."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig") as file:
@@ -227,7 +237,7 @@ def read_songs(path: Path, skipped: list[str], no_benchmark: bool) -> Iterator[t
         raise Hmm2SongError(f"{path}: {error}; give songs as JSON lines") from error
 
 
-def read_song(line: str, path: Path, number: int, no_benchmark: bool) -> tuple[str, Melody] | None:
+def read_song(line: str, path: Path, number: int, no_benchmark: bool) -> SongMelody | None:
     """Read one song row; None for one of a benchmark that is not wanted."""
     try:
         row = json.loads(line)
@@ -235,10 +245,10 @@ def read_song(line: str, path: Path, number: int, no_benchmark: bool) -> tuple[s
             raise TypeError(f"a {type(row).__name__} instead of an object")
         if no_benchmark and row.get("in_benchmark"):
             return None
-        song_id, melody = str(row["id"]), melody_of_row(row, path.parent)
-        if not melody.voiced.any():
+        song = SongMelody(str(row["id"]), melody_of_row(row, path.parent), tracked=not row.get("notes"))
+        if not song.melody.voiced.any():
             raise MelodyError("it has no pitch at all")
-        return song_id, melody
+        return song
     except KeyError as error:
         raise Hmm2SongError(f"{path}, line {number}: no {error}; {SONG_ROW}") from error
     except json.JSONDecodeError as error:
@@ -284,35 +294,35 @@ def read_fillers(options: argparse.Namespace, queries: list[Query]) -> list[Melo
     """Read the fillers, without those that answer a query: in the track of another song they would be found too."""
     unwanted = {song_id for query in queries for song_id in query.acceptable} | dropped_ids(options)
     return [
-        melody
+        song.melody
         for path in options.fillers
-        for song_id, melody in read_songs(path, [], options.no_benchmark)
-        if song_id not in unwanted
+        for song in read_songs(path, [], options.no_benchmark)
+        if song.id not in unwanted
     ]
 
 
-def hide_in_medleys(
-    songs: list[tuple[str, Melody]], fillers: list[Melody], n_melodies: int, seed: int
-) -> list[tuple[str, Melody]]:
+def hide_in_medleys(songs: list[SongMelody], fillers: list[Melody], n_melodies: int, seed: int) -> list[SongMelody]:
     """Put every song at a random place in a track of ``n_melodies``, the others drawn from the fillers."""
     if len(fillers) < n_melodies - 1:
         raise Hmm2SongError(f"{len(fillers)} fillers are too few for medleys of {n_melodies}")
     rng = random.Random(seed)
     gap = np.full(round(MEDLEY_GAP_S * FRAME_RATE_HZ), np.nan, dtype=np.float32)
     tracks = []
-    for song_id, melody in songs:
+    for song in songs:
         parts = rng.sample(fillers, n_melodies - 1)
-        parts.insert(rng.randrange(n_melodies), melody)
+        parts.insert(rng.randrange(n_melodies), song.melody)
         frames = [frames for part in parts for frames in (part.pitch_midi, gap)]
-        tracks.append((song_id, Melody(np.concatenate(frames[:-1]))))
+        tracks.append(replace(song, melody=Melody(np.concatenate(frames[:-1]))))
     return tracks
 
 
-def build(songs: list[tuple[str, Melody]]) -> Recognizer:
+def build(songs: list[SongMelody]) -> Recognizer:
     """Make a catalog of the songs; ids that occur twice keep their first song."""
-    unique = dict(reversed(songs))
+    unique = {song.id: song for song in reversed(songs)}
+    melodies = {song_id: song.melody for song_id, song in unique.items()}
+    tracked = {song_id for song_id, song in unique.items() if song.tracked}
     with tqdm(total=len(unique), desc="catalog", unit=" songs") as bar:
-        return Recognizer.from_melodies(unique, progress=lambda done, _: bar.update(done - bar.n))
+        return Recognizer.from_melodies(melodies, lambda done, _: bar.update(done - bar.n), tracked)
 
 
 def sample(queries: list[Query], limit: int | None, seed: int) -> list[Query]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoders import tiny_encoder
+from safetensors.numpy import load_file
 
 from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog.catalog import Catalog
@@ -37,6 +38,9 @@ SONGS = (
     Song("three", "Straße", genre="Dance", gender="mixed", year="1999", licence="CC0", credit="us", tune="t"),
     Song("four", "Unknown Soldier"),
 )
+
+
+FOUR_MELODIES = {"pitch_cents": np.full(4, 6000, np.int16), "n_frames": np.ones(4, np.int32)}
 
 
 def make_melodies(n_songs: int) -> list[Melody]:
@@ -94,6 +98,15 @@ def test_what_is_saved_comes_back_exactly(folder):
     for name in ("embeddings", "n_windows"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
         assert getattr(before, name).dtype == getattr(after, name).dtype
+
+
+def test_where_melodies_come_from_is_saved_only_if_any_was_tracked(folder, tmp_path):
+    assert set(load_file(folder / "melodies.safetensors")) == {"pitch_cents", "n_frames"}  # as older versions wrote it
+    assert not Catalog.load(folder, ENCODER).tracked.any()
+    marks = [False, True, True, False]
+    mixed = Catalog.build(SONGS, make_melodies(4), ENCODER, tracked=marks)
+    mixed.save(tmp_path / "mixed")
+    assert mixed.tracked.tolist() == Catalog.load(tmp_path / "mixed", ENCODER).tracked.tolist() == marks
 
 
 def test_the_same_catalog_is_the_same_bytes(folder, tmp_path):
@@ -293,6 +306,8 @@ def test_rows_with_impossible_fields_are_refused(folder, fields, words):
         ("melodies", {"n_frames": np.int32([10])}, "not well formed"),
         ("melodies", {"pitch_cents": np.zeros(9, np.int16), "n_frames": np.int32([10, -1, 0, 0])}, "not well formed"),
         ("melodies", {"pitch_cents": np.zeros(9, np.int16), "n_frames": np.int32([9])}, "4 songs but 1 melodies"),
+        ("melodies", {**FOUR_MELODIES, "tracked": np.ones(3, bool)}, "4 songs but"),
+        ("melodies", {**FOUR_MELODIES, "tracked": np.ones(4, np.uint8)}, "4 songs but"),
         ("embeddings", {"embeddings": np.zeros((4, 3)), "n_windows": np.int32([1] * 4)}, r"shape \(4, 3\), expected"),
         (
             "embeddings",

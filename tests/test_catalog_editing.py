@@ -97,6 +97,15 @@ def test_other_peoples_credits_stay():
     assert remove_songs(joined, ["s2"]).credits.strip() == first.credits.strip()
 
 
+def test_songs_keep_the_source_of_their_melodies():
+    first = dataclasses.replace(catalog_of(0, 1), tracked=np.array([False, True]))
+    joined = join(first, dataclasses.replace(catalog_of(2, 3), tracked=np.array([True, False]))).catalog
+    assert joined.tracked.tolist() == [False, True, True, False]
+    assert remove_songs(joined, ["s1"]).tracked.tolist() == [False, True, False]
+    heard = [dataclasses.replace(entry, tracked=True) for entry in entries_of(first)]
+    assert assemble(heard, "").tracked.tolist() == [True, True]
+
+
 def test_impossible_edits():
     with pytest.raises(CatalogError, match="different encoders"):
         join(catalog_of(0), catalog_of(1, encoder=tiny_encoder(seed=1)))
@@ -188,10 +197,11 @@ def test_killed_between_the_renames_the_old_catalog_comes_back(saved):
 
 def test_merge(saved, tmp_path):
     catalog_of(1, 2).save(tmp_path / "second")
-    catalog_of(3, prefix="s").save(tmp_path / "third")
+    dataclasses.replace(catalog_of(3), tracked=np.array([True])).save(tmp_path / "third")
     report = merge([saved, tmp_path / "second", tmp_path / "third"], tmp_path / "all", ENCODER)
     assert (report.repeated, report.n_new) == (("s1", "s2"), 1)
-    assert same_catalog(Catalog.load(tmp_path / "all", ENCODER), catalog_of(0, 1, 2, 3))
+    merged = Catalog.load(tmp_path / "all", ENCODER)
+    assert same_catalog(merged, catalog_of(0, 1, 2, 3)) and merged.tracked.tolist() == [False, False, False, True]
     assert (tmp_path / "all" / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
     first = files_of(tmp_path / "all")
     merge([saved, tmp_path / "second", tmp_path / "third"], tmp_path / "again", ENCODER)

@@ -20,6 +20,8 @@ from humming import hum, tune
 from serving import N_SONGS, MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour import default_encoder
 from hmm2song.melody.melody import melody_from_notes, midi_to_hz
 from hmm2song.queries import read_queries
 from hmm2song.simulation.singer import FLAWLESS, Singer, hum_contour
@@ -187,11 +189,15 @@ def test_the_start_of_hums_and_tracks_can_be_skipped(dataset: Dataset, runner: R
     assert report["unreadable"] == len(QUERIES) - 2  # the others end before
 
 
-def test_songs_are_found_inside_medleys(dataset: Dataset, runner: Runner) -> None:
+def test_songs_are_found_inside_medleys(dataset: Dataset, runner: Runner, tmp_path: Path) -> None:
     fillers = dataset.folder / "fillers.jsonl.gz"
-    report, misses = runner.run(*dataset.options, "--medley", 3, "--fillers", fillers)
+    saved = ("--save", tmp_path / "catalog")
+    report, misses = runner.run(*dataset.options, "--medley", 3, "--fillers", fillers, *saved)
     assert report["top1"]["value"] == pytest.approx(N_FOUND_FIRST / len(QUERIES), abs=1e-4)
     assert len(misses) == len(QUERIES) - N_FOUND_FIRST
+    kept = Catalog.load(tmp_path / "catalog", default_encoder())
+    from_sound = [song.id for song, tracked in zip(kept.songs, kept.tracked, strict=True) if tracked]
+    assert sorted(from_sound) == ["s2", "s3"]  # the rows with audio and with f0
 
 
 def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
@@ -203,8 +209,9 @@ def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
     melodies = script["read_fillers"](options, read_queries(dataset.folder / "queries.csv"))
     assert [melody.duration_s for melody in melodies] == [melody_from_notes(tune(20)).duration_s]
     song = melody_from_notes(tune(0))
-    ((song_id, track),) = script["hide_in_medleys"]([("s0", song)], melodies, 2, seed=0)
-    assert song_id == "s0"
+    (hidden,) = script["hide_in_medleys"]([script["SongMelody"]("s0", song, tracked=True)], melodies, 2, seed=0)
+    assert (hidden.id, hidden.tracked) == ("s0", True)
+    track = hidden.melody
     whole_s = song.duration_s + melodies[0].duration_s + script["MEDLEY_GAP_S"]
     assert track.duration_s == pytest.approx(whole_s)
     start = (0, len(track.pitch_midi) - len(song.pitch_midi))
@@ -331,4 +338,4 @@ def test_a_row_that_is_no_object_is_skipped_whatever_is_left_out(script: dict, t
     for no_benchmark in (False, True):
         skipped: list[str] = []
         read = list(script["read_songs"](tmp_path / "songs.jsonl", skipped, no_benchmark))
-        assert ([song_id for song_id, _ in read], len(skipped)) == (["x"], 1)
+        assert ([song.id for song in read], len(skipped)) == (["x"], 1)

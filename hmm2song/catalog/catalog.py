@@ -5,7 +5,7 @@ On disk a catalog is a folder::
     songs.json                one row per song; the seven columns of the source system first (id, Title, Singer,
                               Lyric, genre, path, gender), then ours
     melodies.safetensors      pitch_cents int16 (all songs one after the other; UNVOICED_CENTS = rest),
-                              n_frames int32 (n_songs,)
+                              n_frames int32 (n_songs,), and if any melody is tracked, tracked bool (n_songs,)
     embeddings.safetensors    embeddings float16 (n_windows, dim), n_windows int32 (n_songs,)
     credits.md                where every entry comes from
     manifest.json             format version, size and SHA-256 of each file, the encoder's fingerprint
@@ -92,6 +92,8 @@ class Catalog:
         Markdown naming the origin of every entry.
     folder : Path or None
         Where it was loaded from; recordings are looked up there.
+    tracked : np.ndarray, shape (n_songs,), bool
+        Whether the melody was tracked in sound; otherwise it was written as notes, which is the default.
     """
 
     songs: tuple[Song, ...]
@@ -101,6 +103,7 @@ class Catalog:
     encoder_fingerprint: str
     credits: str = ""
     folder: Path | None = None
+    tracked: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.songs) == 0:
@@ -111,6 +114,11 @@ class Catalog:
             )
         if (self.n_windows < 1).any() or int(self.n_windows.sum()) != len(self.embeddings):
             raise CatalogError(f"window counts add up to {int(self.n_windows.sum())}, not {len(self.embeddings)}")
+        tracked = np.zeros(len(self.songs), bool) if self.tracked is None else np.array(self.tracked)
+        if tracked.shape != (len(self.songs),) or tracked.dtype != bool:
+            raise CatalogError(f"{len(self.songs)} songs but {tracked.shape} {tracked.dtype} marks of tracked melodies")
+        tracked.setflags(write=False)
+        object.__setattr__(self, "tracked", tracked)
         for song, melody in zip(self.songs, self.melodies, strict=True):
             _require_pitch(song, melody)
         repeated = [song_id for song_id, count in Counter(song.id for song in self.songs).items() if count > 1]
@@ -125,6 +133,7 @@ class Catalog:
         encoder: MelodyEncoder,
         credits: str = "",
         progress: Callable[[int, int], None] | None = None,
+        tracked: Sequence[bool] | None = None,
     ) -> Catalog:
         """Embed every song.
 
@@ -136,6 +145,8 @@ class Catalog:
             Markdown to store beside the catalog.
         progress : callable, optional
             Called with (songs done, songs in all).
+        tracked : sequence of bool, optional
+            For each song whether its melody was tracked in sound; by default all are written.
 
         Raises
         ------
@@ -158,6 +169,7 @@ class Catalog:
             n_windows=np.array([len(rows) for rows in embedded], dtype=np.int32),
             encoder_fingerprint=encoder.fingerprint,
             credits=credits,
+            tracked=None if tracked is None else np.array(tracked, dtype=bool),
         )
 
     def __len__(self) -> int:
@@ -316,8 +328,11 @@ class Catalog:
         (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
         contours = [_to_cents(melody) for melody in self.melodies]
         n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
+        melodies = {"pitch_cents": np.concatenate(contours), "n_frames": n_frames}
+        if self.tracked.any():  # otherwise the file is the same as before this property existed
+            melodies["tracked"] = self.tracked
         # not save_file: it makes files that only their owner can read, whatever the umask
-        (folder / MELODIES_FILE).write_bytes(save({"pitch_cents": np.concatenate(contours), "n_frames": n_frames}))
+        (folder / MELODIES_FILE).write_bytes(save(melodies))
         (folder / EMBEDDINGS_FILE).write_bytes(
             save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
         )
@@ -369,6 +384,7 @@ class Catalog:
             encoder.fingerprint,
             credits,
             folder,
+            contours.get("tracked"),
         )
 
 
