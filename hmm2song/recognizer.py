@@ -24,9 +24,8 @@ from hmm2song.match.confidence import probabilities
 from hmm2song.match.search import MelodySearch, Ranking
 from hmm2song.match.votes import embed_hum, propose, ranges_of, votes
 from hmm2song.melody.advice import assess
-from hmm2song.melody.contour import FilledContour, fill_rests
+from hmm2song.melody.contour import FilledContour, cut_at_pauses, cut_evenly, fill_rests
 from hmm2song.melody.melody import Melody
-from hmm2song.melody.pieces import cut_at_pauses, cut_evenly
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.results import Advice, Alignment, Match, SearchResult
 from hmm2song.song import ANY_GENDER, Song

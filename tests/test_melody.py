@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+from encoders import tiny_encoder
+from safetensors.numpy import load, save
 
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.files import write_manifest
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.melody.melody import (
     FRAME_RATE_HZ,
@@ -14,6 +18,7 @@ from hmm2song.melody.melody import (
     melody_from_notes,
     midi_to_hz,
 )
+from hmm2song.song import Song
 
 NAN = np.nan
 
@@ -30,7 +35,7 @@ def test_concert_pitch_octaves_and_semitones():
 
 
 def test_hz_and_midi_are_inverse():
-    midi = np.linspace(20.0, 110.0, 50)
+    midi = np.linspace(0.0, 127.0, 50)
     np.testing.assert_allclose(hz_to_midi(midi_to_hz(midi)), midi, atol=1e-9)
 
 
@@ -49,10 +54,48 @@ def test_a_melody_is_frozen_and_keeps_its_own_copy():
         melody.pitch_midi[0] = 1.0
 
 
-@pytest.mark.parametrize("pitch_midi", [60.0, [[60.0, 61.0]]])
-def test_a_melody_is_one_pitch_per_frame(pitch_midi):
-    with pytest.raises(MelodyError, match="one pitch per frame"):
+@pytest.mark.parametrize(
+    ("pitch_midi", "words"),
+    [
+        (60.0, "one pitch per frame"),
+        ([[60.0, 61.0]], "one pitch per frame"),
+        ([60.0, -0.01, NAN], "MIDI numbers 0-127, got -0.01"),
+        ([NAN, 127.01], "MIDI numbers 0-127, got 127.01"),
+        ([np.inf], "0-127"),
+        ([-np.inf], "0-127"),
+        ([1e300], "0-127"),
+    ],
+)
+def test_impossible_melodies_are_refused(pitch_midi, words):
+    with pytest.raises(MelodyError, match=words):
         Melody(np.array(pitch_midi))
+
+
+def test_every_legal_melody_survives_saving_to_the_cent(tmp_path):
+    rng = np.random.default_rng(0)
+    melodies = [Melody(pitch_midi) for pitch_midi in ([0.0], [NAN, 127.0], [0.004, NAN, NAN], [126.996, 0.0, NAN])]
+    for n_frames in rng.integers(1, 400, 20):
+        pitch_midi = rng.uniform(0.0, 127.0, n_frames)
+        melodies.append(Melody(np.where(np.append(False, rng.random(n_frames - 1) < 0.3), NAN, pitch_midi)))
+    songs = [Song(str(number), "song") for number in range(len(melodies))]
+    encoder = tiny_encoder()
+    Catalog.build(songs, melodies, encoder).save(tmp_path / "catalog")
+    loaded = Catalog.load(tmp_path / "catalog", encoder).melodies
+    assert len(loaded) == len(melodies)
+    for melody, again in zip(melodies, loaded, strict=True):
+        np.testing.assert_allclose(again.pitch_midi, melody.pitch_midi, atol=0.0051)
+
+
+def test_impossible_pitches_in_an_old_catalog_are_unvoiced(tmp_path):
+    """Earlier versions stored the pitch of any frequency, which overflows 16 bits."""
+    encoder, folder = tiny_encoder(), tmp_path / "catalog"
+    Catalog.build([Song("one", "Old")], [Melody([60.0, 61.0, 62.0, 63.0])], encoder).save(folder)
+    stored = load((folder / "melodies.safetensors").read_bytes())
+    stored["pitch_cents"][1:3] = (-21300, 12701)
+    (folder / "melodies.safetensors").write_bytes(save(stored))
+    write_manifest(folder, encoder.fingerprint, 1)
+    (melody,) = Catalog.load(folder, encoder).melodies
+    np.testing.assert_array_equal(melody.pitch_midi, [60.0, NAN, NAN, 63.0])
 
 
 def test_times_follow_from_the_grid():
@@ -95,14 +138,9 @@ def test_notes_of_the_same_pitch_are_parted_by_a_frame():
     )
 
 
-def test_a_written_rest_parts_enough():
-    melody = melody_from_notes([(0.0, 0.4, 60), (0.44, 0.4, 60)])
-    np.testing.assert_array_equal(melody.pitch_midi, [60] * 10 + [NAN] + [60] * 10)
-
-
-def test_a_held_note_struck_again_is_parted_too():
-    melody = melody_from_notes([(0.0, 0.8, 60), (0.4, 0.2, 60)])
-    np.testing.assert_array_equal(melody.pitch_midi, [60] * 9 + [NAN] + [60] * 10)
+def test_a_written_rest_parts_enough_and_a_held_note_struck_again_is_parted():
+    for notes, first_frames in (([(0.0, 0.4, 60), (0.44, 0.4, 60)], 10), ([(0.0, 0.8, 60), (0.4, 0.2, 60)], 9)):
+        np.testing.assert_array_equal(melody_from_notes(notes).pitch_midi, [60] * first_frames + [NAN] + [60] * 10)
 
 
 @pytest.mark.parametrize(("n_frames", "parted"), [(1, False), (2, False), (3, True), (4, True)])
@@ -174,6 +212,12 @@ def test_a_frame_is_voiced_when_half_of_its_track_is():
 
 def test_one_value_is_a_track():
     np.testing.assert_allclose(melody_from_f0([0.0], [440.0]).pitch_midi, [69.0])
+
+
+@pytest.mark.parametrize("f0_hz", [1e12, 1e-9, 1e-300, 1.7e308, 8.0, 12_600.0])
+def test_frequencies_outside_midi_are_unvoiced(f0_hz):
+    melody = melody_from_f0([0.0, 0.04, 0.08], [220.0, f0_hz, 220.0])
+    np.testing.assert_array_equal(melody.voiced, [True, False, True])
 
 
 @pytest.mark.parametrize(

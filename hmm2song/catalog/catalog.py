@@ -49,7 +49,7 @@ from hmm2song.embeddings.contour import WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
-from hmm2song.melody.melody import Melody
+from hmm2song.melody.melody import Melody, within_range
 from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
 
 UNVOICED_CENTS = -32768
@@ -413,5 +413,6 @@ def _to_cents(melody: Melody) -> np.ndarray:
 def _split_melodies(pitch_cents: np.ndarray, n_frames: np.ndarray) -> tuple[Melody, ...]:
     if (n_frames < 0).any() or int(n_frames.sum()) != len(pitch_cents):
         raise ValueError(f"melody lengths add up to {int(n_frames.sum())}, not {len(pitch_cents)}")
-    pitch_midi = np.where(pitch_cents == UNVOICED_CENTS, np.nan, pitch_cents / CENTS_PER_ST).astype(np.float32)
+    # UNVOICED_CENTS is out of range. So are frames that earlier versions stored of impossible frequencies.
+    pitch_midi = within_range(pitch_cents / np.float32(CENTS_PER_ST))
     return tuple(Melody(part) for part in np.split(pitch_midi, np.cumsum(n_frames)[:-1]))

@@ -1,16 +1,27 @@
-"""Cutting contours into windows: shared by catalog building, searching and training.
+"""Filled contours, and how they are cut: into windows of equal length, and a hum into pieces.
+
+Building catalogs, searching and training share these functions.
 
 Convention: a *filled contour* is a melody without its leading and trailing rests, in which every inner rest holds the
-pitch before it. People breathe where the score has no rest, and the other way round; holding makes both sides alike.
+pitch before it. Singers breathe where the score has no rest, and hold notes through written rests; filling the rests
+makes both sides alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from hmm2song.melody.melody import FRAME_RATE_HZ, HOP_S, Melody
+
+MAX_PIECE_S = 15.0
+"""A longer hum may repeat a verse or leave the song's order, so it is cut."""
+PAUSE_S = 1.0
+"""After a longer pause the singer may resume anywhere in the song, most often at the start again."""
+MIN_PHRASE_S = 3.0
+"""A phrase between two pauses needs this much melody; less fits too many songs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,3 +138,21 @@ def sample_windows(contour: FilledContour, time_s: np.ndarray) -> tuple[np.ndarr
     pitch = contour.sample(time_s)
     centred = (pitch - np.nanmedian(pitch, axis=-1, keepdims=True)).astype(np.float32)
     return centred, contour.sample_voiced(time_s)
+
+
+def cut_evenly(hum: FilledContour) -> list[FilledContour]:
+    """Cut a long hum into pieces of equal length, at most :data:`MAX_PIECE_S`."""
+    n_pieces = max(1, int(np.ceil(hum.duration_s / MAX_PIECE_S)))
+    edges = np.linspace(0, len(hum.pitch_midi), n_pieces + 1).round().astype(int)
+    return [hum.part(start, stop) for start, stop in pairwise(edges)]
+
+
+def cut_at_pauses(hum: FilledContour) -> list[FilledContour]:
+    """Return the phrases between long pauses without the too short ones; the hum itself if no phrase is left."""
+    sung = np.flatnonzero(hum.voiced)
+    last = np.flatnonzero((np.diff(sung) - 1) * HOP_S > PAUSE_S)
+    if len(last) == 0:
+        return [hum]
+    firsts, lasts = sung[[0, *(last + 1)]], sung[[*last, -1]]
+    phrases = [hum.part(int(first), int(final) + 1) for first, final in zip(firsts, lasts, strict=True)]
+    return [phrase for phrase in phrases if phrase.voiced_s >= MIN_PHRASE_S] or [hum]

@@ -3,6 +3,8 @@
 Conventions
 -----------
 * Pitch is in semitones as MIDI note numbers (A4 = 440 Hz = 69.0), fractional; ``NaN`` means unvoiced.
+* Every pitch lies within MIDI 0 to 127 (8.18 Hz to 12.5 kHz), as catalogs store pitches in 16-bit cents.
+  :class:`Melody` refuses any other pitch; :func:`melody_from_f0` makes frequencies outside unvoiced.
 * Time is in seconds from the start of the recording or score.
 * A :class:`Melody` has one fixed frame grid: frame ``i`` is the melody at ``i * HOP_S``.
 """
@@ -40,6 +42,11 @@ def midi_to_hz(pitch_midi: np.ndarray) -> np.ndarray:
     return np.nan_to_num(HZ_A4 * 2.0 ** ((np.asarray(pitch_midi, dtype=np.float64) - MIDI_A4) / 12.0))
 
 
+def within_range(pitch_midi: np.ndarray) -> np.ndarray:
+    """Return the pitches with NaN (unvoiced) in place of those outside MIDI 0 to 127."""
+    return np.where((pitch_midi >= LOWEST_MIDI) & (pitch_midi <= HIGHEST_MIDI), pitch_midi, np.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class Melody:
     """A melody contour.
@@ -47,15 +54,24 @@ class Melody:
     Attributes
     ----------
     pitch_midi : np.ndarray, shape (n_frames,), float32
-        MIDI note number of each frame, NaN where there is no pitch. Not writable.
+        MIDI note number of each frame, 0 to 127, NaN where there is no pitch. Not writable.
+
+    Raises
+    ------
+    MelodyError
+        Not one pitch per frame, or a pitch outside MIDI 0 to 127.
     """
 
     pitch_midi: np.ndarray
 
     def __post_init__(self) -> None:
-        pitch_midi = np.array(self.pitch_midi, dtype=np.float32)
+        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite and is refused below
+            pitch_midi = np.array(self.pitch_midi, dtype=np.float32)
         if pitch_midi.ndim != 1:
             raise MelodyError(f"a melody is one pitch per frame, got an array of shape {pitch_midi.shape}")
+        outside = pitch_midi[~np.isnan(pitch_midi) & np.isnan(within_range(pitch_midi))]
+        if len(outside):
+            raise MelodyError(f"pitches must be MIDI numbers {LOWEST_MIDI:.0f}-{HIGHEST_MIDI:.0f}, got {outside[0]:g}")
         pitch_midi.setflags(write=False)
         object.__setattr__(self, "pitch_midi", pitch_midi)
 
@@ -105,8 +121,6 @@ def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
         raise MelodyError(f"notes must be a non-empty list of [onset_s, duration_s, midi], got shape {table.shape}")
     if not np.isfinite(table).all() or (table[:, :2] < 0).any():
         raise MelodyError("notes must be finite, with onset_s and duration_s not negative")
-    if (table[:, 2] < LOWEST_MIDI).any() or (table[:, 2] > HIGHEST_MIDI).any():
-        raise MelodyError(f"note pitches must be MIDI numbers {LOWEST_MIDI:.0f}-{HIGHEST_MIDI:.0f}")
     table = table[np.argsort(table[:, 0], kind="stable")]
     length_s = float((table[:, 0] + table[:, 1]).max())
     if length_s > MAX_SONG_S:
@@ -132,7 +146,7 @@ def melody_from_f0(time_s: np.ndarray, f0_hz: np.ndarray) -> Melody:
     time_s : np.ndarray, shape (n,)
         Strictly increasing times in seconds, starting at 0 or later.
     f0_hz : np.ndarray, shape (n,)
-        Frequency in Hz; 0, negative or NaN means unvoiced.
+        Frequency in Hz; 0, negative, NaN or a pitch outside MIDI 0 to 127 means unvoiced.
 
     Raises
     ------
@@ -146,7 +160,7 @@ def melody_from_f0(time_s: np.ndarray, f0_hz: np.ndarray) -> Melody:
         raise MelodyError("the times of an f0 track must be finite, not negative, and strictly increasing")
     if time_s[-1] > MAX_SONG_S:
         raise MelodyError(f"the f0 track lasts {time_s[-1]:.0f} s; at most {MAX_SONG_S:.0f} s are accepted")
-    pitch_midi = hz_to_midi(f0_hz)
+    pitch_midi = within_range(hz_to_midi(f0_hz))
     track_hop_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else HOP_S
     grid_s = np.arange(int(np.floor((time_s[-1] + track_hop_s) * FRAME_RATE_HZ)) or 1) * HOP_S
     reach_s = max(HOP_S, track_hop_s) / 2 + 1e-9

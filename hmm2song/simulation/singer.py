@@ -40,7 +40,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from hmm2song.errors import MelodyError
-from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, within_range
 
 CONTROL_PER_FRAME = 4
 """Curves are drawn four times finer than the melody grid: glides and vibrato must be smooth in the sound."""
@@ -213,7 +213,7 @@ class Take:
         """Put a control-rate contour on the melody grid and add the truth."""
         contour_midi = np.where(self.voiced, pitch_midi, np.nan)[::CONTROL_PER_FRAME]
         return Performance(
-            melody=Melody(contour_midi),
+            melody=Melody(within_range(contour_midi)),
             start_s=self.song_start_s,
             end_s=self.song_end_s,
             tempo_ratio=self.tempo_ratio,

@@ -55,9 +55,8 @@ from hmm2song.match.align import INFINITE_COST, PackedContours, Placements, Stre
 from hmm2song.match.drift import place_drifting, trace
 from hmm2song.match.search import FINE_RATE_HZ
 from hmm2song.match.versions import SAME_TUNE_COST_ST
-from hmm2song.melody.contour import FilledContour, fill_rests
+from hmm2song.melody.contour import MAX_PIECE_S, FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
-from hmm2song.melody.pieces import MAX_PIECE_S
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.queries import Query, read_queries
 from hmm2song.recognizer import MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer

@@ -1,4 +1,4 @@
-"""Filled contours, and the windows cut from them."""
+"""Filled contours, and the windows and pieces cut from them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from contours import contour, random_notes
 
-from hmm2song.melody.contour import FilledContour, cut_windows, fill_rests
-from hmm2song.melody.melody import Melody
+from hmm2song.melody.contour import (
+    MAX_PIECE_S,
+    MIN_PHRASE_S,
+    PAUSE_S,
+    FilledContour,
+    cut_at_pauses,
+    cut_evenly,
+    cut_windows,
+    fill_rests,
+)
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
 NAN = np.nan
 
@@ -23,10 +32,11 @@ def test_rests_are_held_and_outer_ones_dropped():
     assert filled.duration_s == pytest.approx(0.2)
 
 
-def test_without_a_voice_the_contour_is_empty():
+def test_without_a_voice_the_contour_is_empty_and_is_not_cut():
     for melody in (Melody([]), Melody([NAN, NAN])):
         filled = fill_rests(melody)
         assert len(filled.pitch_midi) == len(filled.voiced) == filled.duration_s == 0
+        assert cut_at_pauses(filled)[0] is filled
 
 
 def test_outside_a_contour_there_is_no_pitch_and_no_voice():
@@ -91,3 +101,41 @@ def test_a_contour_shorter_than_a_window_is_one_window():
     windows = cut_windows(contour(np.full(25, 60)), 4.0, 1.0, 16)
     np.testing.assert_array_equal(np.isnan(windows.pitch_st), [[False] * 4 + [True] * 12])
     np.testing.assert_array_equal(windows.voiced, [[True] * 4 + [False] * 12])
+
+
+# Pieces -------------------------------------------------------------------------------------------------
+
+
+def hum(*seconds: float) -> FilledContour:
+    """Sung and silent by turns, sung first; in every second of it the pitch is one semitone higher."""
+    frames = [round(each * FRAME_RATE_HZ) for each in seconds]
+    pitch_midi = np.arange(sum(frames)) / FRAME_RATE_HZ
+    sung = np.repeat(np.arange(len(frames)) % 2 == 0, frames)
+    return fill_rests(Melody(np.where(sung, pitch_midi, NAN)))
+
+
+def spans_s(pieces: list[FilledContour]) -> list[tuple[float, float]]:
+    return [(round(piece.offset_s, 3), round(piece.offset_s + piece.duration_s, 3)) for piece in pieces]
+
+
+@pytest.mark.parametrize("seconds", [(4.0, PAUSE_S, 3.0), (1.0, 1.2, 1.0, 1.2, 1.0)], ids=["no pause", "no phrase"])
+def test_without_pauses_or_phrases_the_hum_stays_whole(seconds):
+    whole = hum(*seconds)
+    assert cut_at_pauses(whole)[0] is whole and len(cut_at_pauses(whole)) == 1
+
+
+def test_phrases_are_what_lies_between_pauses():
+    phrases = cut_at_pauses(hum(3.0, 1.2, 4.0, 0.8, 2.0, 5.0, 3.6))
+    assert spans_s(phrases) == [(0.0, 3.0), (4.2, 11.0), (16.0, 19.6)]
+    assert [float(phrase.pitch_midi[0]) for phrase in phrases] == pytest.approx([0.0, 4.2, 16.0])
+
+
+@pytest.mark.parametrize("scrap_s", [0.4, MIN_PHRASE_S - 0.04])
+def test_a_false_start_and_an_afterthought_are_no_phrases(scrap_s):
+    (phrase,) = cut_at_pauses(hum(scrap_s, 1.2, 6.0, 3.0, scrap_s))
+    assert (phrase.offset_s, phrase.duration_s) == pytest.approx((scrap_s + 1.2, 6.0))
+
+
+def test_a_long_hum_is_cut_evenly():
+    assert spans_s(cut_evenly(hum(2.2 * MAX_PIECE_S))) == [(0.0, 11.0), (11.0, 22.0), (22.0, 33.0)]
+    assert len(cut_evenly(hum(MAX_PIECE_S))) == 1
