@@ -13,6 +13,8 @@ from hmm2song.errors import CatalogError, ScoreError
 GENDERS = ("female", "male", "mixed")
 ANY_GENDER = "any"
 KOREAN_GENDERS = {"여성": "female", "남성": "male", "혼성": "mixed"}
+HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
+"""Any letter of the Korean alphabet."""
 MAX_FIELD_CHARS = 100_000
 """Longest text of one field: lyrics of any song fit, a hostile catalog's do not."""
 
@@ -197,3 +199,12 @@ def gender_code(word: str) -> str:
 def listed_genres(text: str) -> str:
     """Return a comma-separated list of genres with each genre once."""
     return ", ".join(dict.fromkeys(genre for genre in map(str.strip, text.split(",")) if genre))
+
+
+def from_cp949(text: str) -> str:
+    """Repair Korean text whose CP949 bytes a program read as Latin-1; return any other text unchanged."""
+    try:
+        repaired = text.encode("latin-1").decode("cp949")
+    except UnicodeError:
+        return text
+    return repaired if HANGUL.search(repaired) else text

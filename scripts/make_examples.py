@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.notation import abc
 from hmm2song.melody.notation.lines import melody_line
-from hmm2song.simulation.singer import FEMALE, WHISTLER, Singer
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FEMALE, WHISTLER, Singer
+from hmm2song.training.voice import hum_audio
 
 ASSETS = ROOT / "assets"
 SONG_ID_PREFIX = "songbook_"

@@ -4,7 +4,7 @@
     python scripts/simulate_hums.py --songs songs.jsonl --out hums --per-song 20 --shortest 8 --longest 12
 
 Every song (JSON lines with `id` and `notes`) is hummed some times, at random places, by men and women who err like real
-people (hmm2song/simulation/singer.py). Writes `<song>_<number>.flac` and `queries.csv` with the columns file, song_id,
+people (hmm2song/training/singer.py). Writes `<song>_<number>.flac` and `queries.csv` with the columns file, song_id,
 singer, start_s, seconds. The same seed gives the same hums; what is there already is not made again.
 """
 
@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.simulation.singer import FEMALE, Singer
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FEMALE, Singer
+from hmm2song.training.voice import hum_audio
 
 SINGERS = {"man": Singer(), "woman": FEMALE}
 COLUMNS = ("file", "song_id", "singer", "start_s", "seconds")

@@ -47,7 +47,7 @@ from hmm2song.embeddings.network import ContourNetwork, NetworkConfig, network_i
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.melody.contour import FilledContour, fill_rests, sample_windows
 from hmm2song.melody.melody import FRAME_RATE_HZ, melody_from_notes
-from hmm2song.simulation.singer import Singer, hum_contour
+from hmm2song.training.singer import Singer, hum_contour
 from hmm2song.training.snapshot import Snapshot
 
 VALIDATION_SEED = 12345

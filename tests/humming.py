@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmm2song.simulation.singer import Singer
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import Singer
+from hmm2song.training.voice import hum_audio
 
 N_NOTES = 60
 LOWEST_MIDI = 48

@@ -23,7 +23,7 @@ from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.queries import Query
 from hmm2song.recognizer import Recognizer
-from hmm2song.simulation.singer import FLAWLESS
+from hmm2song.training.singer import FLAWLESS
 
 HUM_S = 8.0
 QUERIES = (

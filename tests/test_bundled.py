@@ -16,8 +16,8 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.melody.notation import abc
 from hmm2song.melody.notation.lines import melody_line
-from hmm2song.simulation.singer import Singer, hum_contour
 from hmm2song.song import Song, SongFilter
+from hmm2song.training.singer import Singer, hum_contour
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
 TUNES = sorted(SONGBOOK.glob("*.abc"))[::5]

@@ -24,8 +24,8 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour import default_encoder
 from hmm2song.melody.melody import melody_from_notes, midi_to_hz
 from hmm2song.queries import read_queries
-from hmm2song.simulation.singer import FLAWLESS, Singer, hum_contour
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FLAWLESS, Singer, hum_contour
+from hmm2song.training.voice import hum_audio
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "evaluate.py"

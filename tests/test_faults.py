@@ -25,8 +25,8 @@ from test_audio import encode
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.melody.melody import melody_from_notes
-from hmm2song.simulation.singer import FLAWLESS, Singer
 from hmm2song.song import Song
+from hmm2song.training.singer import FLAWLESS, Singer
 
 N_SONGS = 12
 HUMMED, HOSTILE, ESCAPING = 0, 1, 2

@@ -15,8 +15,8 @@ from humming import tune
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.melody import HOP_S, Melody, melody_from_notes, midi_to_hz
-from hmm2song.simulation.singer import FLAWLESS, Singer, hum_contour
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FLAWLESS, Singer, hum_contour
+from hmm2song.training.voice import hum_audio
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "studies" / "fit_singer.py"
 FINE_HOP_S = 0.016

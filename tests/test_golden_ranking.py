@@ -17,8 +17,8 @@ from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.notation import abc
 from hmm2song.melody.notation.lines import melody_line
 from hmm2song.results import SearchResult
-from hmm2song.simulation.singer import FEMALE, Singer
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FEMALE, Singer
+from hmm2song.training.voice import hum_audio
 
 ASSETS = Path(__file__).parent.parent / "assets"
 GOLDEN = Path(__file__).parent / "golden" / "ranking.json"

@@ -26,9 +26,9 @@ from hmm2song.melody.notation.lines import melody_line
 from hmm2song.melody.scores import read_scores
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
 from hmm2song.results import Match, SearchResult
-from hmm2song.simulation.singer import FEMALE, FLAWLESS, WHISTLER, Singer, hum_contour
-from hmm2song.simulation.voice import hum_audio
 from hmm2song.song import Song
+from hmm2song.training.singer import FEMALE, FLAWLESS, WHISTLER, Singer, hum_contour
+from hmm2song.training.voice import hum_audio
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
 TUNES = (

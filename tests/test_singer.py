@@ -9,8 +9,8 @@ from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import MelodyError
 from hmm2song.melody.melody import HOP_S, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
-from hmm2song.simulation.singer import FEMALE, FLAWLESS, WHISTLER, WRONG_NOTE_ST, Singer, hum_contour
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FEMALE, FLAWLESS, WHISTLER, WRONG_NOTE_ST, Singer, hum_contour
+from hmm2song.training.voice import hum_audio
 
 STEPS = (0, 0, 7, 7, 9, 9, 7, 5, 5, 4, 4, 2, 2, 0)
 BEATS = (1, 1, 1, 1, 1, 1, 2) * 2

@@ -26,7 +26,7 @@ from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody
-from hmm2song.simulation.singer import FLAWLESS
+from hmm2song.training.singer import FLAWLESS
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "train.py"
 N_MELODIES = 40

@@ -34,8 +34,7 @@ from tinytag import TinyTag, TinyTagException
 from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.collect.info_csv import Row
 from hmm2song.errors import Hmm2SongError
-from hmm2song.korean import HANGUL, from_cp949
-from hmm2song.song import safe_relative_path
+from hmm2song.song import HANGUL, from_cp949, safe_relative_path
 
 MIN_TITLE = 0.85
 """Least similarity of the titles, 0 to 1: one wrong letter in seven."""

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from tinytag import TinyTag, TinyTagException
 
-from hmm2song.korean import from_cp949
-from hmm2song.song import listed_genres
+from hmm2song.song import from_cp949, listed_genres
 
 MAX_TAG_CHARS = 300
 """Longest text kept of one tag: titles of classical recordings take 150."""

@@ -34,12 +34,11 @@ from typing import BinaryIO
 import numpy as np
 
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
-from hmm2song.korean import HANGUL
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.notation import abc, midi, musicxml
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.lines import melody_line
-from hmm2song.song import Song, listed_genres, row_fields, song_of
+from hmm2song.song import HANGUL, Song, listed_genres, row_fields, song_of
 
 MAX_SCORE_BYTES = 16 * 2**20
 """Largest score file: long orchestral MusicXML stays below."""

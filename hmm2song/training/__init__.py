@@ -1,1 +1,1 @@
-"""Training of the encoder."""
+"""Training of the encoder on hums of a simulated singer: how people err, and how it sounds."""

@@ -4,7 +4,7 @@ r"""Measure how people hum, measure simulated hums the very same way, and print 
     python scripts/studies/fit_singer.py --ssvd-notes ssvd_notes.jsonl --ssvd-f0 ssvd_f0_16ms.npz \
         --mast-csv mast_f0.csv --mast-npz mast_f0_50hz.npz --queries queries.csv --songs songs.jsonl --json fit.json
 
-repeats what the comments of hmm2song/simulation/singer.py call "measured". Each source is optional, its two files go
+repeats what the comments of hmm2song/training/singer.py call "measured". Each source is optional, its two files go
 together:
 
 ssvd      people reading exercises from a score, with hand-labelled notes. The notes as JSON lines with the columns key,
@@ -51,8 +51,8 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
 from hmm2song.queries import read_queries
-from hmm2song.simulation import singer as simulation
-from hmm2song.simulation.singer import (
+from hmm2song.training import singer as simulation
+from hmm2song.training.singer import (
     CONTROL_RATE_HZ,
     FEMALE,
     LEGATO_REST_S,
@@ -61,7 +61,7 @@ from hmm2song.simulation.singer import (
     hum_contour,
     perform,
 )
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.voice import hum_audio
 
 SSVD_HOP_S = 0.016
 MAST_HOP_S = 0.02
@@ -120,7 +120,7 @@ class Quantity:
     """Something measured: a row of the table.
 
     ``is_mean`` is for what is rare or yes-or-no, of which a median says nothing. ``constants`` are names in
-    hmm2song/simulation/singer.py that it bears upon.
+    hmm2song/training/singer.py that it bears upon.
     """
 
     label: str
@@ -740,7 +740,7 @@ def written(summary: Summary | None, is_mean: bool) -> str:
 
 
 def constant(name: str) -> object:
-    """Return a constant of simulation/singer.py: a field of the default Singer, of FEMALE, or of the module."""
+    """Return a constant of training/singer.py: a field of the default Singer, of FEMALE, or of the module."""
     if name.startswith("FEMALE."):
         return getattr(FEMALE, name.removeprefix("FEMALE."))
     return getattr(simulation if name.isupper() else Singer(), name)

@@ -38,8 +38,8 @@ from hmm2song.baselines.mel_cnn.network import DISTANCES, ConvSubnet
 from hmm2song.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, split_clips, train_conv_subnet
 from hmm2song.errors import Hmm2SongError
 from hmm2song.evaluation import Estimate, retrieval_scores
-from hmm2song.simulation.singer import FLAWLESS
-from hmm2song.simulation.voice import hum_audio
+from hmm2song.training.singer import FLAWLESS
+from hmm2song.training.voice import hum_audio
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 PLAIN_VOICE = replace(FLAWLESS, timbres=("la",), snr_db=(60.0, 60.0), reverb_db=(-60.0, -60.0))

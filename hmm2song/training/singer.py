@@ -1,7 +1,7 @@
 """The simulated singer: notes in, a plausible hum out, as a contour.
 
 It stands in for people where no recording may be used: in tests, for the example hums and for training. How its
-voice sounds is the subject of :mod:`hmm2song.simulation.voice`.
+voice sounds is the subject of :mod:`hmm2song.training.voice`.
 
 Conventions
 -----------

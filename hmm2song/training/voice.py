@@ -1,6 +1,6 @@
 """The voice of the simulated singer: notes in, a plausible recording of a hum out.
 
-What is sung, and with which errors, is the subject of :mod:`hmm2song.simulation.singer`.
+What is sung, and with which errors, is the subject of :mod:`hmm2song.training.singer`.
 
 Conventions
 -----------
@@ -21,7 +21,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.melody import midi_to_hz
-from hmm2song.simulation.singer import CONTROL_RATE_HZ, WHISTLE, Performance, Singer, Take, perform
+from hmm2song.training.singer import CONTROL_RATE_HZ, WHISTLE, Performance, Singer, Take, perform
 
 FORMANTS_HZ = {
     # Resonances of vowels: Peterson & Barney 1952, men's averages; the nasal murmur: Fujimura 1962.
@@ -48,7 +48,7 @@ def hum_audio(
 ) -> tuple[Performance, np.ndarray]:
     """Hum notes as a microphone would hear it.
 
-    Parameters and errors are those of :func:`hmm2song.simulation.singer.hum_contour`; with the same seed it is the same
+    Parameters and errors are those of :func:`hmm2song.training.singer.hum_contour`; with the same seed it is the same
     performance, except that a voice has no octave slips.
 
     Returns

@@ -1,1 +1,0 @@
-"""The simulated singer: how people err, and how it sounds."""
