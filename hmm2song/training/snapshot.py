@@ -1,13 +1,12 @@
-"""Training that can be interrupted: network, optimiser and a few words in one safetensors file.
+"""The files by which an interrupted training continues: a snapshot (one safetensors file) and a log (JSON lines).
 
-Conventions
------------
-* A snapshot is complete or absent: a crash while writing leaves the former one.
-* What it tells (recipe, step, ...) is text; whoever reads it compares the recipe before the tensors are used.
+A crash while a snapshot is written leaves the former one. Its text (recipe, step, ...) is compared by the reader before
+the tensors are used.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +19,15 @@ from torch import nn
 
 from hmm2song.errors import ModelError
 
+SNAPSHOT_FILE = "training.safetensors"
+LOG_FILE = "training.jsonl"
 NETWORK = "network."
 OPTIMIZER = "optimizer."
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What a snapshot holds: ``told``, the text, and ``tensors`` by name."""
+    """What a snapshot holds: ``told``, text by name, and ``tensors`` by name."""
 
     told: Mapping[str, str]
     tensors: Mapping[str, torch.Tensor]
@@ -39,7 +40,7 @@ class Snapshot:
         told: Mapping[str, str],
         more: Mapping[str, torch.Tensor] | None = None,
     ) -> Snapshot:
-        """Take a snapshot, with ``more`` tensors of the caller's."""
+        """Take a snapshot of a training, with ``more`` tensors of the caller."""
         tensors = {f"{NETWORK}{name}": tensor for name, tensor in network.state_dict().items()} | dict(more or {})
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{OPTIMIZER}{number}.{name}": tensor for name, tensor in state.items()}
@@ -47,13 +48,7 @@ class Snapshot:
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:
-        """Read a snapshot.
-
-        Raises
-        ------
-        ModelError
-            It is damaged.
-        """
+        """Read a snapshot; raises a ModelError if it is damaged."""
         try:
             with safe_open(path, "pt") as file:
                 names = file.keys()
@@ -62,13 +57,13 @@ class Snapshot:
             raise ModelError(f"{path.name} is damaged ({error}); delete it to train anew") from error
 
     def save(self, path: Path) -> None:
-        """Write it."""
+        """Write the snapshot in place of the former one."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
         save_file(tensors, path.with_suffix(".new"), dict(self.told))
         os.replace(path.with_suffix(".new"), path)
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Put a network and its optimiser back to where they were."""
+        """Put a network and its optimiser back into the state of the snapshot."""
         network.load_state_dict({name: self.tensors[f"{NETWORK}{name}"] for name in network.state_dict()})
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in self.tensors.items():
@@ -76,3 +71,9 @@ class Snapshot:
                 _, number, moment = name.split(".")
                 moments.setdefault(int(number), {})[moment] = tensor
         optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+
+
+def log(path: Path, line: Mapping[str, object]) -> None:
+    """Append a line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")

@@ -26,14 +26,12 @@ import torch
 from hmm2song.baselines.mel_cnn.clips import KINDS, ClipSet
 from hmm2song.baselines.mel_cnn.network import DIM, N_CHANNELS, ConvSubnet, as_tensor, triplet_loss
 from hmm2song.errors import ModelError
-from hmm2song.training.snapshot import Snapshot
+from hmm2song.training.snapshot import LOG_FILE, SNAPSHOT_FILE, Snapshot, log
 
 HUM_KINDS = KINDS[1:]
 """The five filters that stand for hums."""
 N_TRIPLETS_AT_ONCE = 16
 """Of a batch: the activations of all 64 would take 4 GB."""
-SNAPSHOT_FILE = "training.safetensors"
-LOG_FILE = "training.jsonl"
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,8 @@ def train_conv_subnet(
             losses.append(loss)
             if progress:
                 progress(n_before + n_learned, recipe.n_epochs * n_hums, loss)
-        _log(out / LOG_FILE, learner.epoch, float(np.mean(losses)), time.perf_counter() - started_s)
+        seconds = round(time.perf_counter() - started_s, 1)
+        log(out / LOG_FILE, {"epoch": learner.epoch, "loss": round(float(np.mean(losses)), 4), "seconds": seconds})
         learner.network.save(out / f"epoch_{learner.epoch}")
         learner.network.save(out)
         learner.save(snapshot)
@@ -217,8 +216,3 @@ def draw_others(own: np.ndarray, clips: np.ndarray, rng: np.random.Generator) ->
     pool = np.unique(own)
     pool = pool if len(pool) > 1 else np.unique(clips)
     return np.array([rng.choice(pool[pool != clip]) for clip in own])
-
-
-def _log(path: Path, epoch: int, loss: float, seconds: float) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"epoch": epoch, "loss": round(loss, 4), "seconds": round(seconds, 1)}) + "\n")

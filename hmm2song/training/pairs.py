@@ -1,0 +1,208 @@
+"""Pairs of windows to learn from: a part of a written melody as it is hummed, and the same part as it is written.
+
+Every draw depends only on the seed and the number of the step, so a batch can be made again, in any process.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import multiprocessing
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hmm2song.errors import Hmm2SongError, MelodyError
+from hmm2song.melody.contour import FilledContour, fill_rests, sample_windows
+from hmm2song.melody.melody import melody_from_notes
+from hmm2song.training.recipe import EFFECTS, GOOD_SINGER, POOR_SINGER, Recipe
+from hmm2song.training.singer import hum_contour
+
+RESEARCH_ONLY_SOURCES = frozenset({"essen", "symbtr", "nova_scotia"})
+SHORTEST_MELODY_S = 6.0
+"""A shorter melody is hardly longer than a window."""
+LEAST_HELD_OUT = 8
+"""Melodies held out before a limited pool stops reading."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoolMelody:
+    """A melody to learn from: its notes (n, 3), to be hummed, and its contour."""
+
+    notes: np.ndarray
+    contour: FilledContour
+
+
+@dataclass(frozen=True)
+class MelodyPool:
+    """A file of melodies as JSON lines (.gz too), the ids never to learn from, and how many to learn from at most."""
+
+    path: Path
+    excluded: frozenset[str] = frozenset()
+    limit: int | None = None
+
+    def read(self) -> tuple[list[PoolMelody], list[PoolMelody]]:
+        """Return the melodies to train on and those held out; their ids choose, so every run holds out the same."""
+        learned, held_out = [], []
+        for song_id, melody in self._melodies():
+            chance = zlib.crc32(song_id.encode()) / 2**32
+            (held_out if chance < Recipe.held_out_share else learned).append(melody)
+            if self.limit and len(learned) >= self.limit and len(held_out) >= LEAST_HELD_OUT:
+                break
+        if not learned or not held_out:
+            raise Hmm2SongError(
+                f"{self.path.name} holds {len(learned)} melodies to train on and {len(held_out)} to validate with"
+            )
+        return learned, held_out
+
+    def _melodies(self) -> Iterator[tuple[str, PoolMelody]]:
+        """Yield id and melody of every row that may be trained on and is long enough."""
+        opener = gzip.open if self.path.suffix == ".gz" else open
+        try:
+            with opener(self.path, "rt", encoding="utf-8") as file:
+                for number, line in enumerate(file, start=1):
+                    try:
+                        row = json.loads(line)
+                        if self._is_forbidden(row):
+                            continue
+                        contour = fill_rests(melody_from_notes(row["notes"]))
+                    except MelodyError:
+                        continue
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise Hmm2SongError(f"{self.path.name}, line {number} is no melody ({error!r:.100})") from error
+                    if contour.duration_s >= SHORTEST_MELODY_S:
+                        yield str(row["id"]), PoolMelody(np.asarray(row["notes"], dtype=np.float64), contour)
+        except (EOFError, UnicodeDecodeError, zlib.error) as error:
+            raise Hmm2SongError(f"{self.path.name} cannot be read ({error}); fetch it again") from error
+
+    def _is_forbidden(self, row: dict) -> bool:
+        return bool(
+            row["in_benchmark"]
+            or row["source"] in RESEARCH_ONLY_SOURCES
+            or row["id"] in self.excluded
+            or row.get("dup_of_earlier")
+        )
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """Read the ids of songs (.jsonl), or the first column of a TSV."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if path.suffix == ".jsonl":
+            return frozenset(str(json.loads(line)["id"]) for line in lines if line.strip())
+        return frozenset(line.split("\t")[0].strip() for line in lines)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Hmm2SongError(f"{path.name} is no list of songs ({error!r:.100})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPair:
+    """A window of a hum and the window of its melody at the same place, each array (n_frames,)."""
+
+    hum_pitch_st: np.ndarray
+    hum_voiced: np.ndarray
+    song_pitch_st: np.ndarray
+    song_voiced: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(WindowPair):
+    """Pairs row by row, each array (n, n_frames); ``song`` (n,) says which rows come from one melody."""
+
+    song: np.ndarray
+
+
+def cut(contour: FilledContour, start_s: float, span_s: float, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return one window (pitch_st, voiced), each (n_frames,): ``span_s`` of the contour, centred on its median."""
+    return sample_windows(contour, start_s + (np.arange(n_frames) + 0.5) * (span_s / n_frames))
+
+
+def transcribed(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
+    """Return a contour with the errors of a tracker of recordings: off by some cents or an octave, or missing."""
+    n_frames = len(contour.pitch_midi)
+    n_knots = n_frames // 8 + 2
+    wobble_st = np.interp(np.arange(n_frames) / 8, np.arange(n_knots), 0.25 * rng.standard_normal(n_knots))
+    pitch = contour.pitch_midi + wobble_st.astype(np.float32)
+    voiced = contour.voiced.copy()
+    for _ in range(rng.poisson(n_frames / 250)):
+        start, length = rng.integers(n_frames), int(rng.uniform(3, 30))
+        if rng.random() < 0.5:
+            pitch[start : start + length] += rng.choice((-12.0, 12.0))
+        else:
+            pitch[start : start + length] = pitch[max(0, start - 1)]
+            voiced[start : start + length] = False
+    return FilledContour(pitch, voiced, contour.offset_s)
+
+
+def window_pairs(melody: PoolMelody, recipe: Recipe, rng: np.random.Generator) -> Iterator[WindowPair]:
+    """Hum a part of the melody and yield pairs of windows of it."""
+    singer = POOR_SINGER if rng.random() < recipe.poor_singer_share else GOOD_SINGER
+    singer = replace(singer, **EFFECTS[recipe.without]) if recipe.without else singer
+    performance = hum_contour(melody.notes, singer, rng, duration_s=rng.uniform(*recipe.hum_s))
+    hum = fill_rests(performance.melody)
+    if hum.duration_s < 1.0:
+        return
+    song = transcribed(melody.contour, rng) if rng.random() < recipe.noisy_song_share else melody.contour
+    hum_s, song_s = performance.hum_onset_s - hum.offset_s, performance.song_onset_s - song.offset_s
+    window_s, n_frames = recipe.windows.window_s, recipe.network.n_frames
+    for _ in range(recipe.windows_per_hum):
+        tempo_error_log = np.clip(recipe.tempo_residual_log_sd * rng.standard_normal(), -0.2, 0.2)
+        speed = performance.tempo_ratio * math.exp(tempo_error_log)
+        span_s = window_s / speed
+        start_s = rng.uniform(0.0, max(hum.duration_s - recipe.min_fill * span_s, 0.02))
+        centre_s = start_s + min(span_s, hum.duration_s - start_s) / 2
+        song_centre_s = np.interp(centre_s, hum_s, song_s) + max(centre_s - hum_s[-1], 0.0) * speed
+        residual_s = rng.uniform(-1.0, 1.0) * recipe.start_residual_s
+        song_start_s = max(song_centre_s - (centre_s - start_s) * speed + residual_s, 0.0)
+        if song_start_s < song.duration_s - 0.1 * window_s:
+            yield WindowPair(*cut(hum, start_s, span_s, n_frames), *cut(song, song_start_s, window_s, n_frames))
+
+
+def make_batch(melodies: list[PoolMelody], recipe: Recipe, seed: int, step: int) -> Batch:
+    """Draw the batch of a step; the same seed and step give the same batch."""
+    rng = np.random.default_rng([seed, step])
+    pairs: list[WindowPair] = []
+    numbers: list[int] = []
+    for number in rng.choice(len(melodies), min(recipe.n_hums, len(melodies)), replace=False):
+        try:
+            drawn = list(window_pairs(melodies[number], recipe, rng))
+        except MelodyError:
+            continue  # the part that was drawn is too short to sing
+        pairs += drawn
+        numbers += [int(number)] * len(drawn)
+    columns = zip(*(vars(pair).values() for pair in pairs), strict=True)
+    return Batch(*map(np.stack, columns), np.array(numbers))
+
+
+_MELODIES: list[PoolMelody] = []
+"""The melodies of a worker process, read when it starts."""
+
+
+def _start_worker(pool: MelodyPool) -> None:
+    torch.set_num_threads(1)
+    _MELODIES[:] = pool.read()[0]
+
+
+def _worker_batch(recipe: Recipe, seed: int, step: int) -> Batch:
+    return make_batch(_MELODIES, recipe, seed, step)
+
+
+def batches(pool: MelodyPool, recipe: Recipe, seed: int, first_step: int, n_workers: int) -> Iterator[Batch]:
+    """Yield the batches from ``first_step`` to the last, made ahead by workers.
+
+    The workers are spawned, since a fork would break on the threads that torch holds by now.
+    """
+    n_ahead = 2 * n_workers + 1
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_workers, context, _start_worker, (pool,)) as workers:
+        waiting: list[Future[Batch]] = []
+        for step in range(first_step, recipe.n_steps):
+            while len(waiting) < n_ahead and step + len(waiting) < recipe.n_steps:
+                waiting.append(workers.submit(_worker_batch, recipe, seed, step + len(waiting)))
+            yield waiting.pop(0).result()
