@@ -67,8 +67,8 @@ LOAD_TIMEOUT_S = 600.0
 """Wait for a collection to be read into the server's memory, or written out of it."""
 MAX_REASON_CHARS = 200
 
-CATALOG_PROPERTY = "hmm2song.catalog.catalog"
-INDEX_PROPERTY = "hmm2song.index.exact"
+CATALOG_PROPERTY = "hmm2song.catalog"
+INDEX_PROPERTY = "hmm2song.index"
 LOADING_SUFFIX = "_loading"
 """Ends the name of a collection that is not complete."""
 DIGEST_VERSION = 1

@@ -7,8 +7,11 @@ local tempo stays within a factor of two of the hypothesis (Sakoe and Chiba 1978
 off the diagonal costs :data:`WARP_PENALTY_ST`: people keep a tempo, chance resemblances do not. The overall tempo and
 key are searched over hypotheses. The cost of a path is its mean per hum frame, in semitones; lower is better.
 
-The inner loop runs over song frames and only touches the two rows before it, in a function of its own whose arguments
-the compiler can prove independent: that vectorises (3-4 G cells per second and core) and needs O(song) memory.
+:func:`place` keeps one key from beginning to end. :func:`place_drifting` takes a second look at a few places: there the
+key may move by :data:`DRIFT_STEP_ST` at every hum frame, within :data:`DRIFT_REACH_ST` of the key found, and every move
+costs :data:`MOVE_PENALTY_ST`. A singer who goes flat phrase by phrase, or who continues in another key after a breath,
+pays for the moves and not for every note after them. A chance resemblance gains less, as it is off in both directions.
+The states are then (key, song frame).
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from hmm2song.match import kernels
+from hmm2song.match.kernels import INFINITE_COST
 from hmm2song.melody.contour import FilledContour
 from hmm2song.results import Alignment
 
@@ -29,7 +33,11 @@ WARP_PENALTY_ST = 0.5
 """Cost of a step off the diagonal, in semitone frames."""
 TEMPO_PENALTY_ST = 0.2
 """Cost of a tempo hypothesis per doubling or halving, in semitones: most people hum near the tempo they know."""
-INFINITE_COST = np.float32(1e9)
+DRIFT_STEP_ST = 0.5
+DRIFT_REACH_ST = 3.0
+"""How far the key of a singer may drift from where it was found."""
+MOVE_PENALTY_ST = 3.0
+"""Cost of moving the key by a step, in semitone frames: as much as six frames, half a second, half a semitone off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,44 +125,39 @@ def place(
         Threads to share the stretches among (the kernel releases the interpreter lock).
     """
     tempi = np.asarray(speeds)
-    hums, tempo_st = hum_at(hum, songs.rate_hz, tempi), tempo_cost_st(tempi)
+    hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
+    costs = _costs_st()
     n_stretches = len(stretches.start)
     cost, key = np.full(n_stretches, INFINITE_COST), np.zeros(n_stretches, np.float32)
     end, version = np.zeros(n_stretches, np.int64), np.zeros(n_stretches, np.int64)
 
     def work(order: np.ndarray) -> None:
-        _place_many(
-            hums.pitch_midi,
-            hums.first_frame,
-            tempo_st,
-            songs.pitch_midi,
-            stretches.start,
-            stretches.stop,
-            stretches.lowest_key_st,
-            stretches.highest_key_st,
-            np.float32(key_step_st),
-            order,
-            cost,
-            end,
-            key,
-            version,
-        )
+        kernels.place_in_one_key(
+            hums.pitch_midi, hums.first_frame, tempo_st, songs.pitch_midi, stretches.start, stretches.stop,
+            stretches.lowest_key_st, stretches.highest_key_st, np.float32(key_step_st), costs, order,
+            cost, end, key, version,
+        )  # fmt: skip
 
-    share(work, n_stretches, n_threads)
+    _share(work, n_stretches, n_threads)
     return Placements(cost, end, key, tempi[version])
 
 
-def hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
+def _hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
     """Sample a hum at ``rate_hz`` as it would be at each tempo hypothesis, shape (n_speeds,), and pack the versions."""
     return _pack([sample_contour(hum, rate_hz, speed) for speed in speeds], rate_hz)
 
 
-def tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
+def _tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
     """Return what tempo hypotheses cost, shape (n_speeds,), float32."""
     return (TEMPO_PENALTY_ST * np.abs(np.log2(speeds))).astype(np.float32)
 
 
-def share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
+def _costs_st() -> np.ndarray:
+    """Return the tuned costs as the kernels take them; they are read at every call, so that a study may change them."""
+    return np.array([COST_CAP_ST, WARP_PENALTY_ST, MOVE_PENALTY_ST], np.float32)
+
+
+def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
     """Let threads do ``work`` on shares of ``n_items`` positions; it has to release the interpreter lock."""
     if n_threads == 1 or n_items < n_threads:
         work(np.arange(n_items))
@@ -163,90 +166,86 @@ def share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> N
             list(pool.map(work, [np.arange(first, n_items, n_threads) for first in range(n_threads)]))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _place_many(
-    hums,
-    version_start,
-    tempo_cost,
-    pitch,
-    starts,
-    stops,
-    lowest,
-    highest,
-    key_step,
-    order,
-    cost,
-    end,
-    key,
-    version,
-):
-    for index in order:
-        song = pitch[starts[index] : stops[index]]
-        n_keys = int((highest[index] - lowest[index]) / key_step + np.float32(1.001))
-        for hypothesis in range(len(version_start) - 1):
-            hum = hums[version_start[hypothesis] : version_start[hypothesis + 1]]
-            if len(hum) >= 2 * len(song):  # out of reach, even at two hum frames a step
-                continue
-            for key_index in range(n_keys):
-                tried_key = np.float32(lowest[index] + key_index * key_step)
-                path_cost, last = _subsequence_cost(hum, song, tried_key)
-                found = path_cost + tempo_cost[hypothesis]
-                if found < cost[index]:
-                    cost[index] = found
-                    end[index] = starts[index] + last + 1
-                    key[index] = tried_key
-                    version[index] = hypothesis
+def place_drifting(
+    hum: FilledContour,
+    songs: PackedContours,
+    stretches: Stretches,
+    found: Placements,
+    n_threads: int,
+    reach_st: float = DRIFT_REACH_ST,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Place the hum anew on every stretch, in a key that may drift away from the one found there.
+
+    Parameters
+    ----------
+    hum : FilledContour
+        Not empty.
+    songs : PackedContours
+    stretches : Stretches
+        Of shape (n,); its keys are not used.
+    found : Placements
+        What :func:`place` has found on them: the keys and speeds to begin with.
+    n_threads : int
+    reach_st : float, optional
+        How far the key may go from there.
+
+    Returns
+    -------
+    cost_st : np.ndarray, shape (n,), float32
+        Never more than in one key, but for rounding; :data:`INFINITE_COST` where the stretch is too short.
+    end : np.ndarray, shape (n,)
+        The packed frame after the placement's last.
+    """
+    speeds, version = np.unique(found.speed, return_inverse=True)
+    n_stretches = len(stretches.start)
+    cost, end = np.full(n_stretches, INFINITE_COST), np.zeros(n_stretches, np.int64)
+    if n_stretches == 0:
+        return cost, end
+    hums = _hum_at(hum, songs.rate_hz, speeds)
+    keys_st = _keys_st(found.key_st, reach_st)
+    tempo_st = _tempo_cost_st(found.speed)
+    costs = _costs_st()
+
+    def work(order: np.ndarray) -> None:
+        kernels.place_in_moving_key(
+            hums.pitch_midi, hums.first_frame, version, songs.pitch_midi, stretches.start, stretches.stop,
+            keys_st, costs, order, cost, end,
+        )  # fmt: skip
+
+    _share(work, n_stretches, n_threads)
+    return np.where(cost < INFINITE_COST, cost + tempo_st, INFINITE_COST), end
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _subsequence_cost(hum, song, key):
-    """Return the mean cost of the best path and the song frame where it ends."""
-    n_hum, n_song = len(hum), len(song)
-    # Two columns of padding on the left stand for "before the song": never a way in, except in the first row.
-    total = np.full((3, n_song + 2), INFINITE_COST, np.float32)
-    frame_cost = np.empty((2, n_song), np.float32)
-    first_row(total[0], frame_cost[0], song, hum[0] - key)
-    for i in range(1, n_hum):
-        next_row(
-            total[i % 3],
-            total[(i - 1) % 3],
-            total[(i - 2) % 3],
-            frame_cost[i % 2],
-            frame_cost[(i - 1) % 2],
-            song,
-            hum[i] - key,
-        )
-    last_row = total[(n_hum - 1) % 3]
-    best = 0
-    for j in range(n_song):
-        if last_row[j + 2] < last_row[best + 2]:
-            best = j
-    return last_row[best + 2] / n_hum, best
+def _keys_st(key_st: np.ndarray | float, reach_st: float) -> np.ndarray:
+    """Return the keys within reach of ``key_st``, shape (..., n_keys), float32."""
+    n_steps = round(reach_st / DRIFT_STEP_ST)
+    return (np.asarray(key_st)[..., None] + DRIFT_STEP_ST * np.arange(-n_steps, n_steps + 1)).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def first_row(total, frame_cost, song, pitch):
-    """Fill ``total`` (n_song + 2,) for the first hum frame, which may be anywhere; compiled, as :func:`next_row`."""
-    for j in range(len(song)):
-        frame_cost[j] = min(abs(pitch - song[j]), np.float32(COST_CAP_ST))
-        total[j + 2] = frame_cost[j]
+def trace(
+    hum: FilledContour, song: np.ndarray, key_st: float, speed: float, rate_hz: float, reach_st: float = DRIFT_REACH_ST
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the path of the best placement as (hum time, song time) pairs.
 
+    Parameters
+    ----------
+    hum : FilledContour
+    song : np.ndarray, shape (n_song,), float32
+        The stretch, at ``rate_hz``.
+    key_st, speed : float
+        The hypothesis to follow.
+    rate_hz : float
+    reach_st : float, optional
+        How far the key may drift from it.
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def next_row(total, total_1, total_2, frame_cost, frame_cost_1, song, pitch):
-    """Fill ``total`` (n_song + 2,) for a hum frame from the two before it; compiled."""
-    penalty = np.float32(WARP_PENALTY_ST)
-    cap = np.float32(COST_CAP_ST)
-    for j in range(len(song)):
-        distance = abs(pitch - song[j])
-        distance = distance if distance < cap else cap
-        frame_cost[j] = distance
-        straight = total_1[j + 1]
-        song_fast = total_1[j] + penalty
-        hum_fast = total_2[j + 1] + frame_cost_1[j] + penalty
-        best = straight if straight < song_fast else song_fast
-        best = best if best < hum_fast else hum_fast
-        total[j + 2] = distance + best
+    Returns
+    -------
+    hum_time_s, song_time_s : np.ndarray, shape (n_path,)
+        Seconds from the first frame of the hum's contour and of the stretch.
+    """
+    version = sample_contour(hum, rate_hz, speed)
+    hum_frame, song_frame = kernels.best_path(version, song, _keys_st(key_st, reach_st), _costs_st())
+    return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
 
 
 def describe_path(

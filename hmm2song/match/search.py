@@ -4,7 +4,7 @@ Passes of the same alignment (:mod:`hmm2song.match.align`) over the songs' conto
 in semitone key steps: around the places that the window votes propose, and, where that is affordable, over *every*
 position of every song. The fine pass looks again at the most promising proposals and at the songs that the coarse pass
 found best, at 12.5 Hz, half-semitone keys and more tempi: a hum full of wrong notes is often recognised by its windows
-only, one of another rhythm by its alignment only. At these places the key may also drift (:mod:`hmm2song.match.drift`);
+only, one of another rhythm by its alignment only. At these places the key may also drift (:mod:`hmm2song.match.align`);
 everywhere, that would take a dozen times as long.
 
 Keys: hum and song are compared at the offsets that bring the hum's median pitch near the median of some few seconds of
@@ -21,6 +21,7 @@ import numpy as np
 
 from hmm2song.machine import n_cores
 from hmm2song.match.align import (
+    DRIFT_REACH_ST,
     INFINITE_COST,
     PackedContours,
     Placements,
@@ -28,8 +29,9 @@ from hmm2song.match.align import (
     describe_path,
     pack_contours,
     place,
+    place_drifting,
+    trace,
 )
-from hmm2song.match.drift import REACH_ST, place_drifting, trace
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.results import Alignment
@@ -116,7 +118,7 @@ class MelodySearch:
     """
 
     def __init__(
-        self, melodies: Sequence[Melody], n_threads: int | None = None, key_reach_st: float = REACH_ST
+        self, melodies: Sequence[Melody], n_threads: int | None = None, key_reach_st: float = DRIFT_REACH_ST
     ) -> None:
         self.n_threads = n_threads or n_cores()
         self.key_reach_st = key_reach_st

@@ -51,8 +51,16 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.baselines.mel_cnn.mel import load_librosa
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import rank_of
-from hmm2song.match.align import INFINITE_COST, PackedContours, Placements, Stretches, pack_contours, place
-from hmm2song.match.drift import place_drifting, trace
+from hmm2song.match.align import (
+    INFINITE_COST,
+    PackedContours,
+    Placements,
+    Stretches,
+    pack_contours,
+    place,
+    place_drifting,
+    trace,
+)
 from hmm2song.match.search import FINE_RATE_HZ
 from hmm2song.match.versions import SAME_TUNE_COST_ST
 from hmm2song.melody.contour import MAX_PIECE_S, FilledContour, fill_rests
