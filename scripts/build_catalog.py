@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from hmm2song.embeddings.contour import default_encoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.match.versions import group_versions
 from hmm2song.melody.melody import Melody, melody_from_notes
-from hmm2song.melody.scores import read_scores
+from hmm2song.melody.scores import read_rows, read_scores
 from hmm2song.song import Song
 
 FREE_SCOPES = ("US + life+70", "CC0 edition", "public domain as stated by the source")
@@ -112,13 +111,11 @@ def read_songbook(folder: Path) -> list[Entry]:
 
 def read_public_domain(path: Path) -> list[Entry]:
     """Read the rows that are free everywhere."""
-    entries = []
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            if row["pd_scope"].startswith(FREE_SCOPES) and not row["id"].startswith(tuple(EXCLUDED)):
-                entries.append((song_of_row(row), melody_from_notes(row["notes"])))
-    return entries
+    return [
+        (song_of_row(row), melody_from_notes(row["notes"]))
+        for _, row in read_rows(path, "id", "pd_scope", "notes")
+        if row["pd_scope"].startswith(FREE_SCOPES) and not row["id"].startswith(tuple(EXCLUDED))
+    ]
 
 
 def song_of_row(row: dict) -> Song:

@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import json
 import random
 import statistics
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,11 +40,12 @@ from hmm2song.baselines.mel_cnn.mel import load_librosa
 from hmm2song.baselines.mel_cnn.network import DISTANCES
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour import encoder_of
-from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
+from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 from hmm2song.evaluation import rank_of, retrieval_scores
 from hmm2song.machine import peak_memory_bytes
-from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0, melody_from_notes
+from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
+from hmm2song.melody.scores import read_rows, read_scores, row_notes
 from hmm2song.queries import Query, read_queries
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
 from hmm2song.results import SearchResult
@@ -220,62 +219,41 @@ def dropped_ids(options: argparse.Namespace) -> set[str]:
 
 
 def read_songs(path: Path, skipped: list[str], no_benchmark: bool) -> Iterator[SongMelody]:
-    """Yield every usable row of a song file; what is wrong with the others goes to ``skipped``."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    if song := read_song(line, path, number, no_benchmark):
-                        yield song
-                except Hmm2SongError as error:
-                    skipped.append(str(error))
-                    print(f"evaluate.py: skipped {error}", file=sys.stderr)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise Hmm2SongError(f"{path}: {error}; give songs as JSON lines") from error
+    """Yield the song of every usable row of a song file; what is wrong with the others goes to ``skipped``."""
 
+    def skip(problem: str) -> None:
+        skipped.append(f"{problem}; {SONG_ROW}")
+        print(f"evaluate.py: skipped {skipped[-1]}", file=sys.stderr)
 
-def read_song(line: str, path: Path, number: int, no_benchmark: bool) -> SongMelody | None:
-    """Read one song row; None for one of a benchmark that is not wanted."""
-    try:
-        row = json.loads(line)
-        if not isinstance(row, dict):
-            raise TypeError(f"a {type(row).__name__} instead of an object")
+    for place, row in read_rows(path, "id", on_broken=skip):
         if no_benchmark and row.get("in_benchmark"):
-            return None
-        song = SongMelody(str(row["id"]), melody_of_row(row, path.parent), tracked=not row.get("notes"))
-        if not song.melody.voiced.any():
-            raise MelodyError("it has no pitch at all")
-        return song
-    except KeyError as error:
-        raise Hmm2SongError(f"{path}, line {number}: no {error}; {SONG_ROW}") from error
-    except json.JSONDecodeError as error:
-        raise Hmm2SongError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from error
-    except (TypeError, ValueError, AudioError) as error:  # a MelodyError is a ValueError
-        raise Hmm2SongError(f"{path}, line {number}: {error}; {SONG_ROW}") from error
+            continue
+        try:
+            melody = melody_of_row(row, path.parent)
+        except Hmm2SongError as error:
+            skip(f"{place}: {error}")
+            continue
+        if melody.voiced.any():
+            yield SongMelody(str(row["id"]), melody, tracked=not row.get("notes"))
+        else:
+            skip(f"{place}: it has no pitch at all")
 
 
 def melody_of_row(row: dict, folder: Path) -> Melody:
     """Return the melody of a song row from its notes, f0 track or recording."""
     if row.get("notes"):
-        return melody_from_notes(row["notes"])
+        return melody_from_notes(row_notes(row))
     if row.get("f0"):
-        return read_f0(folder / row["f0"])
-    samples = load_audio(folder / row["audio"], max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES)
+        return read_f0(folder / str(row["f0"]))
+    if not row.get("audio"):
+        raise MelodyError("no 'audio'")
+    samples = load_audio(folder / str(row["audio"]), max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES)
     return track_pitch(samples).melody
 
 
 def read_f0(path: Path) -> Melody:
     """Read an f0 track (CSV time_s,f0_hz)."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = [(float(row["time_s"]), float(row["f0_hz"])) for row in csv.DictReader(file)]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise MelodyError(f"{path.name} is not an f0 track with the columns time_s,f0_hz ({error!r:.80})") from error
-    time_s, f0_hz = np.array(table, dtype=np.float64).reshape(-1, 2).T
-    return melody_from_f0(time_s, f0_hz)
+    return read_scores(path).melodies[0].melody
 
 
 def count_unanswerable(queries: list[Query], song_ids: set[str]) -> int:
@@ -337,7 +315,7 @@ def ask(engine: Recognizer | MelEngine, query: Query, options: argparse.Namespac
     started_s = time.perf_counter()
     try:
         result = search(engine, query.file, options.skip_start, options.false_start)
-    except (AudioError, MelodyError) as error:
+    except (AudioError, MelodyError, ScoreError) as error:
         return Outcome(query, 0, time.perf_counter() - started_s, (), 0.0, str(error))
     seconds = time.perf_counter() - started_s
     found = tuple(match.id for match in result.matches)

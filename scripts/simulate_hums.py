@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import re
 import sys
 import zlib
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
+from hmm2song.melody.scores import read_rows
 from hmm2song.training.singer import FEMALE, Singer
 from hmm2song.training.voice import hum_audio
 
@@ -37,7 +37,7 @@ def main() -> int:
     """Run the command line."""
     options = parse_options()
     try:
-        songs = read_songs(options.songs)
+        songs = [(str(row["id"]), row["notes"]) for _, row in read_rows(options.songs, "id", "notes")]
         options.out.mkdir(parents=True, exist_ok=True)
         rows = [row for song_id, notes in tqdm(songs, unit=" songs") for row in hum_song(song_id, notes, options)]
         if not rows:
@@ -66,18 +66,6 @@ def parse_options() -> argparse.Namespace:
     if not 1.0 <= options.shortest <= options.longest <= 60.0:
         parser.error("--shortest and --longest must be in order and from 1 to 60 seconds")
     return options
-
-
-def read_songs(path: Path) -> list[tuple[str, list]]:
-    """Return (id, notes) of every row."""
-    songs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            songs.append((str(row["id"]), row["notes"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Hmm2SongError(f"{path}, line {number}: no song with id and notes ({error!r})") from error
-    return songs
 
 
 def hum_song(song_id: str, notes: list, options: argparse.Namespace) -> list[dict]:

@@ -236,13 +236,13 @@ def test_a_false_start_comes_before_a_pause_and_the_whole_hum(script: dict) -> N
         (None, "{}", "queries.csv: No such file"),
         ("file,song_id\na.wav,x\n", None, "songs.jsonl"),
         ("file,song_id\na.wav,x\n", f'{{"id": "y", {NOTES}}}', "'a.wav' -> 'x'"),
-        ("file,song_id\na.wav,x\n", '\n\n{"id": ', "songs.jsonl, line 3: not JSON"),
+        ("file,song_id\na.wav,x\n", '\n\n{"id": ', "songs.jsonl: line 3: not a JSON object"),
         ("file,song_id\na.wav,x\n", "[1]", "line 1"),
         ("file,song_id\na.wav,x\n", '{"id": "x"}', "no 'audio'; a song has an id and one of notes, audio, f0"),
         ("file,song_id\na.wav,x\n", '{"id": "x", "notes": [[0, 1]]}', "line 1: notes must be"),
         ("file,song_id\na.wav,x\n", '{"id": "x", "notes": [[0, 1, "C4"]]}', "line 1: "),
         ("file,song_id\na.wav,x\n", '{"id": "x", "audio": "none.wav"}', "line 1: there is no file 'none.wav'"),
-        ("file,song_id\na.wav,x\n", '{"id": "x", "f0": "none.csv"}', "none.csv is not an f0 track"),
+        ("file,song_id\na.wav,x\n", '{"id": "x", "f0": "none.csv"}', "none.csv: cannot be opened"),
     ],
 )
 def test_a_broken_dataset_is_explained(
@@ -307,7 +307,7 @@ def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(
     report, _ = runner.run("--queries", tmp_path / "queries.csv", *dataset.songs, "--songs", tmp_path / "odd.jsonl")
     assert (report["n"], report["queries_without_song"], report["songs_skipped"]) == (2, 1, 3)
     told = capsys.readouterr().err
-    assert "'nowhere'" in told and "odd.jsonl, line 2" in told
+    assert "'nowhere'" in told and "odd.jsonl: line 2" in told
 
 
 def test_songs_can_be_left_out(dataset: Dataset, runner: Runner, tmp_path: Path) -> None:

@@ -378,14 +378,14 @@ def test_the_same_seed_prints_the_same(script, folder, monkeypatch, capsys):
     [
         ("queries", "file,title\na.flac,x\n", "file,song_id"),
         ("queries", "file,song_id\na.flac,x\n", "names a song"),
-        ("songs", '{"id": "s0"}\n', "songs, line 1: needs id, notes"),
-        ("songs", '{"id": "s0", "notes": []}\n', "line 1: has no notes"),
-        ("songs", '{"id": "s0", "notes": [[0, 1]]}\n', "not JSON lines of notes"),
-        ("songs", "[1]\n", "not JSON lines of notes"),
+        ("songs", '{"id": "s0"}\n', "songs: line 1: no 'notes'"),
+        ("songs", '{"id": "s0", "notes": []}\n', "line 1: notes must be a list"),
+        ("songs", '{"id": "s0", "notes": [[0, 1]]}\n', "line 1: notes must be [onset_s"),
+        ("songs", "[1]\n", "not a JSON object"),
         ("mast_csv", "key,melody\nx,y\n", "needs the columns"),
         ("mast_npz", "no archive", "not an npz"),
         ("ssvd_f0", "no archive", "not an npz"),
-        ("ssvd_notes", "{", "not JSON lines of notes"),
+        ("ssvd_notes", "{", "not a JSON object"),
     ],
 )
 def test_unusable_files_are_explained(script, folder, tmp_path, monkeypatch, capsys, name, content, message):

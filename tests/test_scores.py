@@ -479,6 +479,27 @@ def test_jsonl(tmp_path):
         assert [entry.split(":")[0] for entry in found.broken] == [f"line {line}" for line in (2, 3, 4, 5, 7, 9)]
 
 
+def test_rows_of_jsonl_are_checked_and_told_apart(tmp_path):
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "a.jsonl.gz"
+    lines = ['{"id": 1, "notes": [[0, 1, 60]]}', "", '{"id": "\u2028"}', "[1]", '{"id": 2, "notes": [[0, 1, "C4"]]}']
+    plain.write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    for file in (plain, packed):
+        broken = []
+        rows = list(scores.read_rows(file, "id", on_broken=broken.append))
+        assert [row["id"] for _, row in rows] == [1, "\u2028", 2]
+        assert (rows[1][0], broken) == (f"{file}: line 3", [f"{file}: line 4: not a JSON object"])
+        ((_, row),) = scores.read_rows(file, "id", "notes", on_broken=broken.append)
+        assert row["notes"] == [(0.0, 1.0, 60.0)]
+        assert broken[1] == f"{file}: line 3: no 'notes'" and "line 5: notes must be" in broken[3]
+        with pytest.raises(ScoreError, match=r"line 4: not a JSON object"):
+            list(scores.read_rows(file))
+    packed.write_bytes(packed.read_bytes()[:-12])
+    for file, reason in ((packed, r"a\.jsonl\.gz: the compression is damaged"), (tmp_path / "b", "b: No such file")):
+        with pytest.raises(ScoreError, match=reason):
+            list(scores.read_rows(file, on_broken=lambda _: None))
+
+
 def test_f0_table(tmp_path):
     file = tmp_path / "hum.f0.csv"
     rows = [f"{0.01 * frame:.2f},{440.0 if frame < 100 else 0}" for frame in range(200)]

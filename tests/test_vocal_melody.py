@@ -201,7 +201,7 @@ def test_the_script_tells_what_is_wrong(tmp_path, monkeypatch, capsys):
     pytest.importorskip("mir_eval")
     songs = write_songs(tmp_path, [])
     assert measured(monkeypatch, "--songs", songs, "--recordings", tmp_path, "--stems", tmp_path) == 2
-    assert "line 1: no song with id, file and notes" in capsys.readouterr().err
+    assert "line 1: notes must be a list" in capsys.readouterr().err
     songs = write_songs(tmp_path, [[0.0, 1.0, 60]])
     assert measured(monkeypatch, "--songs", songs, "--recordings", tmp_path, "--stems", tmp_path) == 2
     assert "song.flac" in capsys.readouterr().err

@@ -22,14 +22,16 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -218,54 +220,105 @@ def _decoded(content: bytes) -> str:
 
 
 def _read_jsonl(file: BinaryIO, found: _Found) -> None:
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
+    for number, row in _rows(file):
         try:
-            row = _row(line)
-            found.entries.append((number, row_fields(row), melody_from_notes(_row_notes(row))))
+            row = _checked(row)
+            found.entries.append((number, row_fields(row), melody_from_notes(row_notes(row))))
         except (ScoreError, MelodyError) as error:
             found.broken.append(f"line {number}: {error}")
 
 
 def _read_jsonl_gz(file: BinaryIO, found: _Found) -> None:
+    with _unpacked(file) as unpacked:
+        _read_jsonl(unpacked, found)
+
+
+def read_rows(
+    path: Path, *keys: str, on_broken: Callable[[str], None] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, row) for every row of JSON lines (``.gz`` too); blank lines are passed over.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A row's place is "path: line number", for messages.
+    keys : str
+        What every row must have. If ``notes`` is among them, they are checked and become triples of floats.
+    on_broken : callable, optional
+        Called with the place and the reason for each row that cannot be used. By default such a row is an error.
+
+    Raises
+    ------
+    ScoreError
+        The file cannot be read, or a row cannot be used.
+    """
+    try:
+        with path.open("rb") as file, _unpacked(file) if path.suffix == ".gz" else file as lines:
+            for number, row in _rows(lines):
+                try:
+                    yield f"{path}: line {number}", _checked(row, *keys)
+                except (ScoreError, MelodyError) as error:
+                    if on_broken is None:
+                        raise ScoreError(f"line {number}: {error}") from error
+                    on_broken(f"{path}: line {number}: {error}")
+    except OSError as error:
+        raise ScoreError(f"{path}: {error.strerror or error}; give songs as JSON lines") from error
+    except ScoreError as error:
+        raise ScoreError(f"{path}: {error}") from error
+
+
+def row_notes(row: Mapping[str, Any]) -> list[Note]:
+    """Return the ``notes`` of a row of JSON.
+
+    Raises
+    ------
+    MelodyError
+        There are none, too many, or they are not triples of numbers.
+    """
+    notes = row.get("notes")
+    if not isinstance(notes, list) or not notes or len(notes) > MAX_NOTES:
+        raise MelodyError(f"notes must be a list of 1 to {MAX_NOTES} notes")
+    for note in notes:
+        if not isinstance(note, list) or len(note) != 3 or not all(type(value) in (int, float) for value in note):
+            raise MelodyError("notes must be [onset_s, duration_s, midi], all numbers")
+    try:
+        return [(float(onset_s), float(duration_s), float(midi)) for onset_s, duration_s, midi in notes]
+    except OverflowError as error:
+        raise MelodyError("notes hold a number too large") from error
+
+
+@contextmanager
+def _unpacked(file: BinaryIO) -> Iterator[BinaryIO]:
     try:
         with gzip.open(file) as unpacked:
-            _read_jsonl(unpacked, found)
+            yield unpacked
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ScoreError(f"the compression is damaged ({error})") from error
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _rows(file: BinaryIO) -> Iterator[tuple[int, Any]]:
+    """Yield (line number, value) for every line of JSON, None for a line that is not; sizes are limited."""
     n_bytes = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
+    for number in itertools.count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
         n_bytes += len(line)
         if len(line) > MAX_LINE_BYTES or n_bytes > MAX_TABLE_BYTES:
             raise ScoreError(f"a line is larger than {MAX_LINE_BYTES} bytes, or all of it than {MAX_TABLE_BYTES}")
-        yield line
+        if not line:
+            return
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError):
+                yield number, None
 
 
-def _row(line: bytes) -> dict:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ScoreError("not a JSON object") from error
+def _checked(row: Any, *keys: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ScoreError("not a JSON object")
-    return row
-
-
-def _row_notes(row: dict) -> list[Note]:
-    notes = row.get("notes")
-    if not isinstance(notes, list) or not notes or len(notes) > MAX_NOTES:
-        raise ScoreError(f'"notes" must be a list of 1 to {MAX_NOTES} notes')
-    for note in notes:
-        if not isinstance(note, list) or len(note) != 3 or not all(type(value) in (int, float) for value in note):
-            raise ScoreError('"notes" must hold [onset_s, duration_s, midi], all numbers')
-    try:
-        return [(float(onset_s), float(duration_s), float(midi)) for onset_s, duration_s, midi in notes]
-    except OverflowError as error:
-        raise ScoreError('"notes" holds a number too large') from error
+    if missing := [key for key in keys if key not in row]:
+        raise ScoreError(f"no {', '.join(map(repr, missing))}")
+    return row | {"notes": row_notes(row)} if "notes" in keys else row
 
 
 _READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {

@@ -66,6 +66,7 @@ from hmm2song.match.versions import SAME_TUNE_COST_ST
 from hmm2song.melody.contour import MAX_PIECE_S, FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import track_pitch
+from hmm2song.melody.scores import read_rows
 from hmm2song.queries import Query, read_queries
 from hmm2song.recognizer import MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
 
@@ -201,13 +202,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def read_titles(path: Path) -> dict[str, str]:
     """Read id -> title."""
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        return {str(row["id"]): str(row["title"]) for row in rows}
-    except OSError as error:
-        raise Hmm2SongError(f"{path}: {error.strerror}; give songs as JSON lines") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise Hmm2SongError(f"{path} is not JSON lines with id and title ({error!r:.100})") from error
+    return {str(row["id"]): str(row["title"]) for _, row in read_rows(path, "id", "title")}
 
 
 def require_songs(queries: list[Query], recognizer: Recognizer) -> None:

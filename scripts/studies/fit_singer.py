@@ -50,6 +50,7 @@ from hmm2song.match.search import MelodySearch
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
+from hmm2song.melody.scores import read_rows
 from hmm2song.queries import read_queries
 from hmm2song.training import singer as simulation
 from hmm2song.training.singer import (
@@ -268,21 +269,10 @@ def read_table(path: Path, columns: set[str]) -> list[dict[str, str]]:
     return rows
 
 
-def read_rows(path: Path, columns: set[str]) -> list[dict]:
-    """Read JSON lines that have these columns; ``notes`` becomes an array (n_notes, 3), sorted by onset."""
-    rows = []
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-            row = json.loads(line)
-            if not columns <= row.keys():
-                raise Hmm2SongError(f"{path}, line {number}: needs {', '.join(sorted(columns))}")
-            notes = np.array(row["notes"], dtype=np.float64).reshape(-1, 3)
-            if len(notes) == 0:
-                raise Hmm2SongError(f"{path}, line {number}: has no notes; drop the line")
-            rows.append(row | {"notes": notes[np.argsort(notes[:, 0], kind="stable")]})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Hmm2SongError(f"{path} is not JSON lines of notes that can be read ({error})") from error
-    return rows
+def read_notes(path: Path, *keys: str) -> list[dict]:
+    """Read JSON lines that have these keys and ``notes``, which become an array (n_notes, 3), sorted by onset."""
+    rows = [row | {"notes": np.array(row["notes"])} for _, row in read_rows(path, *keys, "notes")]
+    return [row | {"notes": row["notes"][np.argsort(row["notes"][:, 0], kind="stable")]} for row in rows]
 
 
 def read_arrays(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
@@ -305,7 +295,7 @@ def measure_ssvd(options: argparse.Namespace) -> Iterator[Source]:
     """Measure labelled takes; the simulated ones sing the same notes in the same time."""
     if not options.ssvd_notes:
         return
-    rows = read_rows(options.ssvd_notes, {"key", "label", "notes"})
+    rows = read_notes(options.ssvd_notes, "key", "label")
     f0 = read_arrays(options.ssvd_f0, [row["key"] for row in rows])
     written = consensus([row["label"] for row in rows], [row["notes"] for row in rows])
     # equally many notes as the others sang: nothing was dropped or repeated in the takes with a consensus
@@ -403,7 +393,7 @@ def measure_qbsh(options: argparse.Namespace) -> Iterator[Source]:
     """Measure recordings of hums, tracked by our tracker, against the songs' notes."""
     if not options.queries:
         return
-    songs = {row["id"]: row["notes"] for row in read_rows(options.songs, {"id", "notes"})}
+    songs = {row["id"]: row["notes"] for row in read_notes(options.songs, "id")}
     searches = {key: search_in(notes) for key, notes in songs.items()}
     queries = [query for query in read_queries(options.queries) if query.acceptable[0] in songs]
     if not queries:

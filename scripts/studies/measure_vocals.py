@@ -30,6 +30,7 @@ from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.separation.separation import FolderOfStems, NoSeparation, Separator
 from hmm2song.indexing.vocal_melody import vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, HOP_S, Melody, melody_from_notes
+from hmm2song.melody.scores import read_rows
 
 TOLERANCE_CENTS = 50
 CENTS_PER_ST = 100.0
@@ -99,14 +100,8 @@ def parse_options() -> argparse.Namespace:
 
 def read_songs(path: Path) -> list[dict]:
     """Return the rows, each with the melody of its notes added under ``melody``."""
-    songs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            song = {"id": str(row["id"]), "file": str(row["file"]), "melody": melody_from_notes(row["notes"])}
-        except (ValueError, KeyError, TypeError) as error:  # a MelodyError is a ValueError
-            raise Hmm2SongError(f"{path}, line {number}: no song with id, file and notes ({error!r:.80})") from error
-        songs.append(song)
+    rows = read_rows(path, "id", "file", "notes")
+    songs = [row | {"id": str(row["id"]), "melody": melody_from_notes(row["notes"])} for _, row in rows]
     if not songs:
         raise Hmm2SongError(f"{path} holds no song; give JSON lines with id, file and notes")
     return songs

@@ -38,6 +38,7 @@ from hmm2song.baselines.mel_cnn.network import DISTANCES, ConvSubnet
 from hmm2song.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, split_clips, train_conv_subnet
 from hmm2song.errors import Hmm2SongError
 from hmm2song.evaluation import Estimate, retrieval_scores
+from hmm2song.melody.scores import read_rows
 from hmm2song.training.singer import FLAWLESS
 from hmm2song.training.voice import hum_audio
 
@@ -259,7 +260,7 @@ def sung_clips(songs: Path, work: Path) -> Path:
     music, dataset = work / "music", work / "clips"
     if not (dataset / DATASET_FILE).exists():
         music.mkdir(parents=True, exist_ok=True)
-        rows = [json.loads(line) for line in songs.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [row for _, row in read_rows(songs, "id", "notes")]
         with (music / "info.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["id", "Title", "Singer", "Lyric", "genre", "path", "gender"])
