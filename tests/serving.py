@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOSTILE_TITLE = "<script>alert('x')</script> ${alert(1)} {{7*7}}"
 HUMMED_FROM_S, HUMMED_TO_S, HUMMED_SHIFT_ST = 12.0, 22.0, -3.0
 N_SONGS = 12
+EXAMPLE_SONG = "songbook_arirang"
+"""Id of the last song: the page offers the bundled hum of it as an example."""
 START_TIMEOUT_S = 60.0
 
 
@@ -57,7 +59,7 @@ def save_with_model(catalog: Catalog, folder: Path) -> None:
 
 def _make_song(number: int) -> tuple[Song, Melody]:
     song = Song(
-        id=f"s{number}",
+        id=EXAMPLE_SONG if number == N_SONGS - 1 else f"s{number}",
         title=HOSTILE_TITLE if number == 1 else f"Song {number}",
         title_ko="첫 노래" if number == 0 else "",
         author=f"Author {number}",

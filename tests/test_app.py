@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from unittest.mock import Mock
 
 import gradio as gr
 import httpx
@@ -16,6 +17,7 @@ import soundfile
 from encoders import tiny_encoder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from humming import tune
 from serving import (
     HUMMED_FROM_S,
     HUMMED_SHIFT_ST,
@@ -25,12 +27,14 @@ from serving import (
     MiniatureCatalog,
 )
 
-from app import Page
 from hmm2song import Recognizer
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.melody.melody import Melody
+from hmm2song.errors import AudioError
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.page.search import Page, example_hums
 from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.recognizer import MAX_EARLIER
+from hmm2song.song import ANY_GENDER, Song
 
 RESULT_KEYS = {
     "matches",
@@ -186,6 +190,50 @@ def test_a_few_hums_can_be_joined_and_silence_counts_for_nothing(catalog: Miniat
         assert list(page.join(result, True)) == joined_next
         assert not page.join(result, False)
     assert recognizer.recognize_melody(hum, earlier=[silence, hum]).to_dict()["n_hums"] == 2
+
+
+def test_a_fault_is_told_from_a_bad_recording_and_logged(catalog: MiniatureCatalog, caplog) -> None:
+    recognizer = Recognizer.from_pretrained(catalog.folder)
+    with gr.Blocks() as blocks:
+        page = Page(recognizer, blocks)
+    asked = ([], "any", False, "en", True, ())
+    recognizer.recognize = Mock(side_effect=AudioError("'hum.wav' is empty"))
+    status = page.search(str(catalog.hum_path), *asked)[page.status]
+    assert "is empty" in status and "Hum the same tune again" in status
+    assert not caplog.records
+    recognizer.recognize = Mock(side_effect=RuntimeError("no memory <left>"))
+    answer = page.search(str(catalog.hum_path), *asked)
+    assert "fault in this program" in answer[page.status] and "Hum the same tune again" in answer[page.status]
+    assert "memory" not in answer[page.status]  # for the log, not for strangers
+    assert not answer[page.results]["visible"]
+    (record,) = caplog.records
+    assert record.levelname == "ERROR" and "no memory" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "filters", "genres", "genders"),
+    [
+        ({}, False, False, [ANY_GENDER]),
+        ({"genre": "Folk"}, True, True, [ANY_GENDER]),
+        ({"gender": "male"}, True, False, [ANY_GENDER, "male"]),
+    ],
+)
+def test_only_filters_that_the_catalog_can_answer_are_offered(
+    fields: dict, filters: bool, genres: bool, genders: list[str]
+) -> None:
+    recognizer = Mock(
+        catalog=Catalog.build([Song("mine", "Mine", **fields)], [melody_from_notes(tune(1))], tiny_encoder())
+    )
+    with gr.Blocks() as blocks:
+        page = Page(recognizer, blocks)
+    assert (page.filters.visible, page.genres.visible, page.gender.visible) == (filters, genres, len(genders) > 1)
+    assert [gender for _, gender in page.word("ko", None, False, "")[page.gender]["choices"]] == genders
+    assert not page.examples
+
+
+def test_examples_are_hums_of_songs_in_the_catalog() -> None:
+    songs = [Song(id, id) for id in ("mine", "songbook_jingle-bells", "songbook_arirang")]
+    assert [path.name for path in example_hums(Mock(songs=songs))] == ["arirang.flac", "jingle-bells.flac"]
 
 
 def test_a_burst_is_queued(client: Client, catalog: MiniatureCatalog) -> None:

@@ -206,6 +206,13 @@ def test_a_file_that_is_no_audio_is_explained(visit: Visit, tmp_path: Path) -> N
     visit.see("[role=alert]", "broken.wav")
 
 
+def test_a_full_queue_is_told_from_a_fault(visit: Visit, catalog: MiniatureCatalog) -> None:
+    # What Gradio answers when its queue is full.
+    visit.page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+    visit.upload(catalog.hum_path)
+    visit.see(".status", "Too many people")
+
+
 @pytest.mark.parametrize("visit", [{"locale": "ko-KR", "viewport": {"width": 360, "height": 740}}], indirect=True)
 def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     page = visit.page

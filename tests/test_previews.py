@@ -17,6 +17,7 @@ from humming import tune
 import app
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.melody.melody import melody_from_notes
+from hmm2song.page.search import Page
 from hmm2song.recognizer import Recognizer
 from hmm2song.song import Song
 
@@ -45,7 +46,7 @@ def page(previews, tmp_path, monkeypatch):
     catalog = Catalog.build(songs, [melody_from_notes(tune(number)) for number in range(len(songs))], encoder)
     recognizer = Recognizer(dataclasses.replace(catalog, folder=tmp_path / "catalog"), encoder)
     with gr.Blocks() as blocks:
-        return app.Page(recognizer, blocks, previews)
+        return Page(recognizer, blocks, previews)
 
 
 def played(page, song_id):

@@ -1,4 +1,7 @@
-"""Everything the web page shows that is not Gradio wiring: words, cards, plot, sound, scripts.
+"""The web page: its layout and events, its API, and what it shows.
 
-Nothing here imports gradio, and only :mod:`hmm2song.page.plot` imports plotly.
+Only this room imports gradio; ``app.py`` decides how it is served.
 """
+
+SEARCH_QUEUE = "search"
+"""Searches of the page and of the API share one queue, so that together they keep to the limit of the host."""

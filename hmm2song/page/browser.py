@@ -1,9 +1,19 @@
-"""What runs in the visitor's browser beside Gradio's own code: a little CSS and a little script."""
+"""What the visitor's browser gets beside Gradio's own code: the theme, a little CSS and a little script."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+
+import gradio as gr
+
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    neutral_hue="slate",
+    # Fonts of the visitor's system: nothing is loaded from elsewhere, and Korean has glyphs.
+    font=["Segoe UI", "Roboto", "Helvetica Neue", "Apple SD Gothic Neo", "Noto Sans KR", "sans-serif"],
+    font_mono=["Consolas", "Menlo", "monospace"],
+).set(body_background_fill="*neutral_50", block_radius="14px")
 
 CSS = """
 .gradio-container .main {max-width: 1080px !important; padding: 1rem} .html-container {padding: 0 !important}

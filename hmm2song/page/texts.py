@@ -23,14 +23,14 @@ TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "tagline": "Hum a tune, get the song.",
         "how_to": "Hum, whistle or sing “la la la” for about ten seconds: any key, any part of the song.",
-        "language": "Language",
         "recorder": "Your hum",
         "ready": "Press Record and start humming. The search begins when you stop.",
         "listening": "Listening… hum at least eight seconds, then press Stop.",
         "searching": "Searching…",
         "again": "Hum the same tune again, perhaps another part; all your hums will count together.",
         "gone": "Your recording has been deleted meanwhile. Please record it again.",
-        "busy": "The search did not go through; too many people may be humming right now. Please try again.",
+        "busy": "Too many people are humming right now, or the connection was lost. Please try again in a minute.",
+        "fault": "The search failed because of a fault in this program. The people who run it find it in their log.",
         "insecure": (
             "This page was opened over plain http, so your browser blocks the microphone. "
             "Use https or localhost, or upload a recording instead."
@@ -118,14 +118,14 @@ TEXTS: dict[str, dict[str, str]] = {
     "ko": {
         "tagline": "흥얼거리면 노래를 찾아 드립니다.",
         "how_to": ("10초쯤 허밍하거나 휘파람을 불거나 ‘라라라’로 불러 보세요. 음높이도, 부르는 부분도 상관없습니다."),
-        "language": "언어",
         "recorder": "나의 허밍",
         "ready": "녹음 버튼을 누르고 흥얼거려 보세요. 멈추면 바로 검색합니다.",
         "listening": "듣고 있습니다… 8초 이상 흥얼거린 뒤 멈춰 주세요.",
         "searching": "찾는 중…",
         "again": "같은 노래를 한 번 더 흥얼거려 보세요. 다른 부분도 좋습니다. 허밍을 모두 합쳐서 찾습니다.",
         "gone": "녹음이 그사이 지워졌습니다. 다시 녹음해 주세요.",
-        "busy": "검색하지 못했습니다. 지금 이용자가 많을 수 있으니 다시 시도해 주세요.",
+        "busy": "지금 이용자가 너무 많거나 연결이 끊겼습니다. 잠시 뒤에 다시 시도해 주세요.",
+        "fault": "프로그램 오류로 검색하지 못했습니다. 오류는 운영자가 볼 수 있게 기록되었습니다.",
         "insecure": (
             "이 페이지는 암호화되지 않은 http로 열려 브라우저가 마이크를 차단합니다. "
             "https나 localhost로 접속하거나 녹음 파일을 올려 주세요."

@@ -1,0 +1,76 @@
+"""The public endpoints ``/recognize``, ``/catalog`` and ``/song``; their JSON stays the same between minor versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import gradio as gr
+
+from hmm2song.errors import AudioError, Hmm2SongError, QueryError
+from hmm2song.page import SEARCH_QUEUE
+from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
+from hmm2song.song import ANY_GENDER
+
+LISTED_SONGS = 200
+LISTED_FIELDS = ("id", "title", "title_ko", "artist", "genre", "gender", "year")
+
+
+class Api:
+    """The endpoints. Create it inside ``gr.Blocks``."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self.recognizer = recognizer
+        # A component for the recording, not gr.api: gr.Audio takes only uploaded files, gr.api any path.
+        asked = [
+            gr.Audio(type="filepath", visible=False),
+            gr.JSON([], visible=False),
+            gr.Textbox(ANY_GENDER, visible=False),
+            gr.JSON(str(DEFAULT_TOP_K), visible=False),
+            gr.Audio(type="filepath", visible=False),
+        ]
+        answer = gr.JSON(label="result", visible=False)
+        gr.on([], self.recognize, asked, answer, api_name="recognize", concurrency_id=SEARCH_QUEUE)
+        gr.api(self.catalog, api_name="catalog", queue=False)
+        gr.api(self.song, api_name="song", queue=False)
+
+    def recognize(
+        self, audio: str, genres: list[str] | None, gender: str | None, top_k: int | None, earlier: str | None = None
+    ) -> dict:
+        """Find the song of a recording, joined with an earlier one of the same tune if there is one.
+
+        Returns a :class:`hmm2song.results.SearchResult` as JSON.
+        """
+        with _polite_errors():
+            if audio is None:
+                raise AudioError('no recording was sent; pass audio=handle_file("hum.wav")')
+            if not isinstance(genres, list | str | None):
+                raise QueryError(f"genres must be a list of names, got {genres!r:.60}")
+            top_k = DEFAULT_TOP_K if top_k is None else top_k
+            hums = [self.recognizer.hear(earlier)] if earlier else []
+            result = self.recognizer.recognize(audio, genres or (), gender or ANY_GENDER, top_k, earlier=hums)
+        return result.to_dict()
+
+    def catalog(self, query: str = "") -> list[dict]:
+        """List the songs whose title, artist, genre or id holds every word of the query, at most 200."""
+        songs = self.recognizer.catalog.find(query or "", LISTED_SONGS)
+        return [{field: getattr(song, field) for field in LISTED_FIELDS} for song in songs]
+
+    def song(self, id: str) -> dict:
+        """Return everything the catalog knows about a song, and how long its melody is."""
+        with _polite_errors():
+            song, melody = self.recognizer.catalog.song(id), self.recognizer.catalog.melody(id)
+        fields = asdict(song)
+        # Gradio's client takes any object with a "path" for a file and would try to download it.
+        fields["recording"] = fields.pop("path")
+        return {**fields, "artist": song.artist, "melody_s": round(melody.duration_s, 2)}
+
+
+@contextmanager
+def _polite_errors() -> Iterator[None]:
+    """Send the library's messages to the caller; Gradio logs any other exception and hides it from the caller."""
+    try:
+        yield
+    except Hmm2SongError as error:
+        raise gr.Error(str(error), print_exception=False) from error
