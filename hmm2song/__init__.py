@@ -3,11 +3,32 @@
 >>> from hmm2song import Recognizer
 >>> recognizer = Recognizer.from_pretrained()
 >>> result = recognizer.recognize("assets/examples/arirang.flac", top_k=5)
+
+A name is loaded when it is first used: ``import hmm2song`` and the errors need neither torch nor numba.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from hmm2song.errors import Hmm2SongError
-from hmm2song.recognizer import Recognizer
-from hmm2song.results import Advice, Alignment, Match, SearchResult
+
+if TYPE_CHECKING:
+    from hmm2song.recognizer import Recognizer
+    from hmm2song.results import Advice, Alignment, Match, SearchResult
 
 __all__ = ["Advice", "Alignment", "Hmm2SongError", "Match", "Recognizer", "SearchResult"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module("hmm2song.recognizer" if name == "Recognizer" else "hmm2song.results"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
-"""The command line: ``python -m hmm2song recognize | index | add | remove | merge | info``.
+"""The command line: ``hmm2song recognize | index | add | remove | merge | info``, or ``python -m hmm2song ...``.
 
-Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C. Every command imports what it needs
+when it runs, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -9,44 +10,46 @@ import argparse
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME, Place
-from hmm2song.embeddings.contour import MelodyEncoder, default_encoder, encoder_of
+from hmm2song import __version__
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.build import IndexOptions, Warned, index
-from hmm2song.indexing.edit import EditReport, add, merge, remove
-from hmm2song.indexing.sources import Skipped
-from hmm2song.recognizer import MAX_EARLIER, Recognizer
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from hmm2song.embeddings.contour import MelodyEncoder
+    from hmm2song.indexing.build import IndexOptions, Warned
+    from hmm2song.indexing.edit import EditReport
+    from hmm2song.indexing.sources import Skipped
+    from hmm2song.results import Match
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-EXAMPLES = """examples:
-  python -m hmm2song recognize hum.wav
-  python -m hmm2song recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
-  python -m hmm2song recognize hum.wav again.wav
-  python -m hmm2song recognize hum.wav --catalog my-catalog --json
-  python -m hmm2song index my-music --out my-catalog
-  python -m hmm2song index my-music --out my-catalog --update --separator spleeter --previews
-  python -m hmm2song index info.csv --out my-catalog --workers 4
-  python -m hmm2song add my-catalog new-song.mp3 more-songs --separator spleeter
-  python -m hmm2song remove my-catalog arirang doraji
-  python -m hmm2song merge my-catalog your-catalog --out our-catalog
-  python -m hmm2song info my-catalog
-"""
+EXAMPLES = """\
+recognize hum.wav
+recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
+recognize hum.wav again.wav
+recognize hum.wav --catalog my-catalog --json
+index my-music --out my-catalog
+index my-music --out my-catalog --update --separator spleeter --previews
+index info.csv --out my-catalog --workers 4
+add my-catalog new-song.mp3 more-songs --separator spleeter
+remove my-catalog arirang doraji
+merge my-catalog your-catalog --out our-catalog
+info my-catalog
+""".splitlines()
 STEPS = {"read": "reading", "embed": "embedding"}
 SHOWN_LINES = 20
-"""Skipped files, and warnings, listed on the screen; all of them stand in files beside the catalog."""
+"""Skipped files, and warnings, listed on the screen; files beside the catalog hold all of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
+    for stream in (sys.stdout, sys.stderr):  # titles may contain letters that the terminal's encoding lacks
         stream.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
     try:
@@ -61,76 +64,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    program = "hmm2song" if Path(sys.argv[0]).stem == "hmm2song" else "python -m hmm2song"
     parser = argparse.ArgumentParser(
-        prog="python -m hmm2song",
+        prog=program,
         description="Find a song by humming it, and make catalogs of songs that can be found.",
-        epilog=EXAMPLES,
+        epilog=_examples(program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
     parser.set_defaults(after_interrupt="")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_recognize(commands)
-    _add_index(commands)
-    _add_add(commands)
-    _add_remove(commands)
-    _add_merge(commands)
-    _add_info(commands)
+    for add_command in (_add_recognize, _add_index, _add_add, _add_remove, _add_merge, _add_info):
+        add_command(commands)
     return parser
 
 
-def _add_command(commands, name: str, run, summary: str) -> argparse.ArgumentParser:
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], None], summary: str
+) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        name,
-        help=summary,
-        description=summary,
-        epilog="examples:\n" + "".join(line + "\n" for line in EXAMPLES.splitlines() if f"hmm2song {name} " in line),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    command.epilog = _examples(command.prog.removesuffix(f" {name}"), name)
     command.set_defaults(run=run)
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return command
 
 
+def _examples(program: str, command: str = "") -> str:
+    lines = [f"  {program} {line}\n" for line in EXAMPLES if line.startswith(command)]
+    return "examples:\n" + "".join(lines)
+
+
 # recognize --------------------------------------------------------------------------------------------------
 
 
-def _add_recognize(commands) -> None:
+def _add_recognize(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "recognize", _recognize, "Find the song that a recording hums, sings or whistles.")
     command.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
         help="the recording: wav, flac, ogg, mp3, m4a, webm, ...; "
-        f"of several hums of the same tune (at most {1 + MAX_EARLIER}) the first is shown and all are joined",
+        "of several hums of the same tune (at most 5) the first is shown and all are joined",
     )
     command.add_argument(
-        "--genre",
-        action="append",
-        default=[],
-        metavar="G",
-        help="search only this genre; may be given several times",
+        "--genre", action="append", default=[], metavar="G", help="search only this genre; may be given several times"
     )
     command.add_argument(
-        "--gender",
-        default="any",
-        choices=("any", "female", "male", "mixed"),
-        help="search only these singers' songs",
+        "--gender", default="any", choices=("any", "female", "male", "mixed"), help="search only these singers' songs"
     )
     command.add_argument(
-        "--only-known",
-        action="store_true",
-        help="with --genre or --gender, leave out songs where it is not known",
+        "--only-known", action="store_true", help="with --genre or --gender, leave out songs where it is not known"
     )
     command.add_argument("--top-k", type=int, default=10, metavar="N", help="how many songs to list (default: 10)")
     command.add_argument(
-        "--catalog",
-        metavar="SOURCE",
-        help="a folder or a repository on the Hub (default: the bundled catalog)",
+        "--catalog", metavar="SOURCE", help="a folder or a repository on the Hub (default: the bundled catalog)"
     )
     command.add_argument("--revision", metavar="R", help="commit, tag or branch of the repository")
 
 
 def _recognize(options: argparse.Namespace) -> None:
+    from hmm2song.recognizer import Recognizer
+
     recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
     shown, *others = options.files
     result = recognizer.recognize(
@@ -163,7 +159,7 @@ def _recognize(options: argparse.Namespace) -> None:
         print(f"Outside the filter: {_shown(_title(result.elsewhere))} ({result.elsewhere.probability:.0%})")
 
 
-def _match_row(match) -> tuple[str, ...]:
+def _match_row(match: Match) -> tuple[str, ...]:
     at_s = int(match.alignment.start_s)
     return (
         str(match.rank),
@@ -177,19 +173,16 @@ def _match_row(match) -> tuple[str, ...]:
     )
 
 
-def _title(song) -> str:
+def _title(song: Match) -> str:
     return f"{song.title} ({song.title_ko})" if song.title_ko and song.title_ko != song.title else song.title
 
 
 # index ------------------------------------------------------------------------------------------------------
 
 
-def _add_index(commands) -> None:
+def _add_index(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
-        commands,
-        "index",
-        _index,
-        "Make a catalog of a folder of recordings and scores, or of a table.",
+        commands, "index", _index, "Make a catalog of a folder of recordings and scores, or of a table."
     )
     command.add_argument(
         "source",
@@ -210,8 +203,8 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
         "--separator",
         default="none",
         metavar="SPEC",
-        help="what parts the singer from the band: spleeter[:FOLDER], onnx:MODEL, stems:FOLDER (parted already), "
-        "or none (default: one voice sings alone)",
+        help="what separates the singer from the band: spleeter[:FOLDER], onnx:MODEL, stems:FOLDER (separated "
+        "already), or none (default: one voice sings alone)",
     )
     command.add_argument(
         "--stems-cache",
@@ -229,10 +222,15 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
 
 
 def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
+    from hmm2song.indexing.build import IndexOptions
+
     return IndexOptions(options.separator, options.stems_cache, options.previews, update)
 
 
 def _index(options: argparse.Namespace) -> None:
+    from hmm2song.embeddings.contour import default_encoder
+    from hmm2song.indexing.build import index
+
     out = Path(options.out)
     encoder = _encoder_at(out) if options.update else default_encoder()
     with _progress_bar() as show:
@@ -247,6 +245,8 @@ def _index(options: argparse.Namespace) -> None:
 
 def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
     """Print what was left out and what may not be found, a screenful of each."""
+    from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME
+
     _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
     _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in warned], catalog / REPORT_NAME)
     for note in notes:
@@ -261,8 +261,10 @@ def _print_some(lines: Sequence[str], everything: Path) -> None:
 
 
 @contextmanager
-def _progress_bar() -> Iterator:
+def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a callback that shows one bar per step on a terminal, and nothing elsewhere."""
+    from tqdm import tqdm
+
     bars: dict[str, tqdm] = {}
 
     def show(step: str, done: int, total: int) -> None:
@@ -280,7 +282,7 @@ def _progress_bar() -> Iterator:
 # add, remove, merge -----------------------------------------------------------------------------------------
 
 
-def _add_add(commands) -> None:
+def _add_add(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "add", _add, "Add songs to a catalog, without indexing the others again.")
     command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
     command.add_argument("sources", metavar="SOURCE", nargs="+", help="a recording, a score, a folder or a table")
@@ -293,46 +295,49 @@ def _add_add(commands) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
+    from hmm2song.indexing.edit import add
+
     catalog = Path(options.catalog)
+    how = _reading_options(options)
     with _progress_bar() as show:
-        report = add(
-            catalog,
-            options.sources,
-            _encoder_at(catalog),
-            options.workers,
-            show,
-            _reading_options(options),
-            options.replace,
-        )
+        report = add(catalog, options.sources, _encoder_at(catalog), options.workers, show, how, options.replace)
     _print_edit(report, catalog, f"{report.n_new} songs added, {len(report.catalog)} in {catalog}", options.json)
 
 
-def _add_remove(commands) -> None:
+def _add_remove(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "remove", _remove, "Remove songs from a catalog.")
     command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
     command.add_argument("ids", metavar="ID", nargs="+", help="the song's id, as `recognize --json` and the API say it")
 
 
 def _remove(options: argparse.Namespace) -> None:
+    from hmm2song.indexing.edit import remove
+
     catalog = Path(options.catalog)
     report = remove(catalog, options.ids, _encoder_at(catalog))
     n_removed = len(set(options.ids))
     _print_edit(report, catalog, f"{n_removed} songs removed, {len(report.catalog)} in {catalog}", options.json)
 
 
-def _add_merge(commands) -> None:
+def _add_merge(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "merge", _merge, "Make one catalog of several.")
     command.add_argument("catalogs", metavar="CATALOG", nargs="+", help="the folders of the catalogs, two at least")
     command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
 
 
 def _merge(options: argparse.Namespace) -> None:
+    from hmm2song.embeddings.contour import encoder_of
+    from hmm2song.indexing.edit import merge
+
     report = merge(options.catalogs, options.out, encoder_of(Path(options.catalogs[0])))
     _print_edit(report, Path(options.out), f"{len(report.catalog)} songs in {options.out}", options.json)
 
 
 def _encoder_at(catalog: Path) -> MelodyEncoder:
-    """Return the encoder of a catalog that may have been left aside when it was about to be replaced."""
+    """Return the encoder of a catalog, after an interrupted replacement of the catalog has been undone."""
+    from hmm2song.catalog.folders import Place
+    from hmm2song.embeddings.contour import encoder_of
+
     Place.of(catalog).recover()
     return encoder_of(catalog)
 
@@ -353,12 +358,15 @@ def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) 
 # info -------------------------------------------------------------------------------------------------------
 
 
-def _add_info(commands) -> None:
+def _add_info(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "info", _info, "Check a catalog and say what is in it.")
     command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
 
 
 def _info(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.catalog import Catalog
+    from hmm2song.embeddings.contour import encoder_of
+
     encoder = encoder_of(Path(options.catalog))
     catalog = Catalog.load(options.catalog, encoder)
     duration_s = sum(melody.duration_s for melody in catalog.melodies)
@@ -414,7 +422,3 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

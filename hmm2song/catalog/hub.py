@@ -35,9 +35,17 @@ from huggingface_hub.utils import validate_repo_id
 
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
+
+def assets_folder() -> Path:
+    """Return the folder of the bundled catalog, model and hums: inside the installed package, or beside it."""
+    package = Path(__file__).parents[1]
+    installed = package / "assets"
+    return installed if installed.is_dir() else package.parent / "assets"
+
+
 CATALOG_VARIABLE = "HMM2SONG_CATALOG"
 """Environment variable naming the catalog (a folder or a repository) where the caller names none."""
-BUNDLED_CATALOG = Path(__file__).parents[2] / "assets" / "catalog"
+BUNDLED_CATALOG = assets_folder() / "catalog"
 CATALOG_FILES = (
     "manifest.json", "songs.json", "melodies.safetensors", "embeddings.safetensors", "credits.md",
     "config.json", "model.safetensors", "README.md",
@@ -45,7 +53,7 @@ CATALOG_FILES = (
 """A catalog may bring its model with it."""
 MODEL_VARIABLE = "HMM2SONG_MODEL"
 """Environment variable naming the model (a folder or a repository) where the caller names none."""
-BUNDLED_MODEL = Path(__file__).parents[2] / "assets" / "model"
+BUNDLED_MODEL = assets_folder() / "model"
 MODEL_FILES = ("config.json", "model.safetensors", "README.md")
 HUB_CONNECT_TIMEOUT_S = 2.0
 """Wait for a connection, per network address of the Hub: with four of them a dead network costs 8 s."""
