@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from hmm2song.cli import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
+from hmm2song.recognizer import MAX_EARLIER
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ = 16000
@@ -66,6 +67,7 @@ def test_help_has_examples(command, capsys):
     output, errors = capsys.readouterr()
     assert (done.value.code, errors) == (0, "")
     assert f"python -m hmm2song {' '.join(command)}" in output.partition("examples:")[2]
+    assert "recognize" not in command or f"at most {1 + MAX_EARLIER})" in " ".join(output.split())
 
 
 def test_index_lists_what_it_skipped(catalog, tmp_path, capsys):
