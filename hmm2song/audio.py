@@ -1,4 +1,4 @@
-"""Any recording -> mono float32 samples at 16 kHz.
+"""Any recording -> float32 samples: mono at 16 kHz for melodies, stereo at any rate for separators.
 
 Conventions
 -----------
@@ -9,6 +9,8 @@ Conventions
   gets a name it could follow to another file or to the network, and playlists are not among the formats
   FFmpeg may recognise.
 * Everything is decoded in blocks that are resampled at once, so memory depends on the length limit alone.
+* A recording may change its sample rate or number of channels on the way: each part is resampled and mixed by itself.
+* Times without any packets inside a container that states times (WebM, MP4, OGG) become silence.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -37,10 +39,16 @@ MAX_HUM_S = 60.0
 """Longest hum in seconds: 10 s suffice to find a song, and a minute is what people will wait for."""
 MAX_FILE_BYTES = 50 * 1024**2
 """Largest file: one minute of 24-bit stereo takes 33 MiB at 96 kHz, and 11 MiB as browsers record it."""
+MAX_RECORDING_S = 3600.0
+"""Longest song in seconds."""
 MAX_RECORDING_BYTES = 2**30
 """Largest song: an hour of CD-quality stereo takes 0.6 GiB uncompressed."""
-AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".m4a", ".webm")
-"""How the names of recordings end; the formats without loss first."""
+AUDIO_SUFFIXES = (
+    ".flac", ".wav", ".aiff", ".aif", ".aifc", ".wv", ".ape", ".tta", ".caf", ".w64",
+    ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".oga", ".mp2", ".aac", ".m4b", ".wma", ".ac3", ".amr", ".mka",
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".avi", ".mpg", ".mpeg", ".flv",
+)  # fmt: skip
+"""How the names of recordings end, those without loss first; of videos the sound is read."""
 LENGTH_TOLERANCE_S = 0.5
 """Codecs pad both ends, so a recording stopped exactly at the limit may come back a little longer."""
 MIN_RATE_HZ, MAX_RATE_HZ = 4000, 384_000
@@ -61,8 +69,12 @@ LIBSNDFILE_STARTS = (b"RIFF", b"RF64", b"FORM", b"fLaC")
 """First bytes of wav, aiff and flac. libsndfile knows more, but prints to stderr about damaged MP3 files."""
 MEMORYLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """soundfile seeks after every block it reads, which garbles codecs that carry state over (MP3, ADPCM)."""
-FORMATS_WITH_LENGTH = ("mov", "matroska", "ogg")
-"""In other formats FFmpeg guesses the length from the bit rate, sometimes wildly."""
+FORMATS_WITH_TIMES = ("mov", "matroska", "ogg")
+"""Containers that state times and the length; in others FFmpeg guesses from the bit rate, sometimes wildly."""
+GAP_S = 0.1
+"""A longer time without packets is a pause of the recorder, or lost packets; a shorter one may be rounding."""
+LONGEST_GAP_S = 600.0
+"""A longer one is damage to the times and is closed."""
 UNKNOWN_FRAMES = 2**63 - 1
 """What libsndfile says when a header states no length, as in FLAC that was streamed."""
 READABLE = "WAV, FLAC, MP3, OGG, M4A or WebM"
@@ -107,11 +119,55 @@ def load_audio(
         Missing, empty, not audio, without sound, too long, too large, or with samples that are not numbers.
     """
     if isinstance(source, (tuple, list)):
-        return _collect(_array_blocks(source, max_s), "the recording", max_s)
+        blocks = _checked(_array_blocks(source, max_s), "the recording", max_s)
+        return np.concatenate([_to_mono(part) for part in _resampled_parts(blocks)])
     path = local_path(source)
     label = repr(path.name)
     with open_checked(path, label, max_bytes) as file:
-        return _collect(file_blocks(file, label, max_s), label, max_s)
+        blocks = _checked(_file_blocks(file, label, max_s), label, max_s)
+        return np.concatenate([_to_mono(part) for part in _resampled_parts(blocks)])
+
+
+def stereo_blocks(
+    recording: str | os.PathLike,
+    rate_hz: int,
+    progress: Callable[[float], None] | None = None,
+    max_s: float = MAX_RECORDING_S,
+) -> Iterator[np.ndarray]:
+    """Decode a recording block by block: memory does not depend on its length.
+
+    Parameters
+    ----------
+    recording : path
+        A local audio or video file.
+    rate_hz : int
+        The sample rate wanted.
+    progress : callable, optional
+        Called with the share of the file that has been read, 0 to 1: codecs need not state their length.
+    max_s : float
+        Longest recording accepted, in seconds.
+
+    Yields
+    ------
+    np.ndarray, shape (n, 2), float32
+        Full scale is +-1; blocks of some thousand samples. One channel is doubled, more than two are averaged into
+        both: where a surround recording has the voice in its centre channel, both sides get it.
+
+    Raises
+    ------
+    AudioError
+        As :func:`load_audio`, when the damage is reached.
+    """
+    path = local_path(recording)
+    label = repr(path.name)
+    with open_checked(path, label, MAX_RECORDING_BYTES) as file:
+        n_bytes, share = os.fstat(file.fileno()).st_size, 0.0
+        blocks = _checked(_file_blocks(file, label, max_s), label, max_s)
+        for samples in _resampled((Block(block.rate_hz, _to_stereo(block.samples)) for block in blocks), rate_hz):
+            yield samples
+            if progress is not None:
+                share = max(share, min(1.0, os.lseek(file.fileno(), 0, os.SEEK_CUR) / n_bytes))
+                progress(share)
 
 
 def local_path(source: object) -> Path:
@@ -156,7 +212,7 @@ def open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
         raise AudioError(f"{label} is no possible file name; rename the recording") from error
 
 
-def file_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Block]:
+def _file_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Block]:
     """Decode an open file block by block; AudioError where it is broken or lasts longer than ``max_s``."""
     found_any = False
     if file.read(4) in LIBSNDFILE_STARTS:
@@ -178,7 +234,7 @@ def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Blo
     with sound:
         if not sound.subtype.startswith(MEMORYLESS_SUBTYPES):
             return
-        check_rate(sound.samplerate, label)
+        _check_rate(sound.samplerate, label)
         if sound.frames != UNKNOWN_FRAMES:
             _check_length(sound.frames / sound.samplerate, label, max_s)
         while True:
@@ -203,19 +259,29 @@ def _ffmpeg_blocks(file: BinaryIO, label: str, max_s: float) -> Iterator[Block]:
         if not container.streams.audio:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "an empty container"
             raise AudioError(f"{label} holds no sound, only {kinds}; record with the microphone on")
-        if container.duration is not None and container.format.name.startswith(FORMATS_WITH_LENGTH):
+        has_times = container.format.name.startswith(FORMATS_WITH_TIMES)
+        if container.duration is not None and has_times:
             _check_length(container.duration / av.time_base, label, max_s)
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise AudioError(f"{label} is coded in a way that cannot be decoded; use {READABLE}")
-        yield from _ffmpeg_stream_blocks(container, stream)
+        to_float, form, end_s = None, None, None
+        for frame in _ffmpeg_frames(container, stream):
+            start_s = frame.time if has_times and frame.time is not None else end_s
+            if end_s is not None and GAP_S < start_s - end_s <= LONGEST_GAP_S:
+                silence = np.zeros((round((start_s - end_s) * frame.sample_rate), frame.layout.nb_channels), np.float32)
+                yield Block(frame.sample_rate, silence)
+            end_s = (start_s or 0.0) + frame.samples / frame.sample_rate
+            if form != (form := (frame.sample_rate, frame.layout.name, frame.format.name)):
+                to_float = av.AudioResampler(format="fltp")  # rate and channels stay as they are
+            for floats in to_float.resample(frame):
+                yield Block(floats.sample_rate, floats.to_ndarray().T)
 
 
-def _ffmpeg_stream_blocks(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Block]:
+def _ffmpeg_frames(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
     import av
 
     packets = container.demux(stream)
-    to_float, setup = None, None
     while True:
         try:
             packet = next(packets, None)
@@ -226,15 +292,12 @@ def _ffmpeg_stream_blocks(container: av.container.InputContainer, stream: av.Aud
             return
         if frames is None:
             return
-        for frame in frames:
-            if setup != (frame.sample_rate, frame.layout.name, frame.format.name):
-                setup = (frame.sample_rate, frame.layout.name, frame.format.name)
-                to_float = av.AudioResampler(format="fltp")  # rate and channels stay as they are
-            for floats in to_float.resample(frame):
-                yield Block(floats.sample_rate, floats.to_ndarray().T)
+        yield from frames
 
 
 def _array_blocks(source: tuple, max_s: float) -> Iterator[Block]:
+    if len(source) == 2 and isinstance(source[0], np.ndarray):
+        source = source[::-1]  # (samples, rate), as soundfile and librosa give it
     is_pair = len(source) == 2 and isinstance(source[0], (int, float, np.number))
     if not is_pair or not isinstance(source[1], np.ndarray):
         kinds = ", ".join(type(part).__name__ for part in source)
@@ -249,7 +312,7 @@ def _array_blocks(source: tuple, max_s: float) -> Iterator[Block]:
     if samples.ndim not in (1, 2):
         raise AudioError(f"samples must have the shape (n,) or (n, n_channels), got {samples.shape}")
     samples = samples.reshape(len(samples), -1)
-    check_rate(rate_hz, "the recording")
+    _check_rate(rate_hz, "the recording")
     _check_length(len(samples) / rate_hz, "the recording", max_s)
     for start in range(0, len(samples), BLOCK_FRAMES):
         yield Block(int(round(rate_hz)), _to_float(samples[start : start + BLOCK_FRAMES]))
@@ -265,7 +328,7 @@ def _to_float(samples: np.ndarray) -> np.ndarray:
     return ((samples.astype(np.float64) - offset) / half).astype(np.float32)
 
 
-def check_rate(rate_hz: float, label: str) -> None:
+def _check_rate(rate_hz: float, label: str) -> None:
     """Raise AudioError for a sample rate that no recorder has."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # also true for NaN
         raise AudioError(
@@ -274,73 +337,71 @@ def check_rate(rate_hz: float, label: str) -> None:
         )
 
 
-def check_channels(n_channels: int, label: str) -> None:
-    """Raise AudioError for more channels than are accepted."""
-    if n_channels > MAX_CHANNELS:
-        raise AudioError(
-            f"{label} has {n_channels} channels; 1 to {MAX_CHANNELS} are accepted: mix it down, "
-            "or turn the array so that its shape is (n, n_channels)"
-        )
-
-
 def _check_length(length_s: float, label: str, max_s: float) -> None:
     if length_s > max_s + LENGTH_TOLERANCE_S:
         raise AudioError(f"{label} lasts {length_s:.1f} s; at most {max_s:g} s are accepted: cut out a part")
 
 
-def _collect(blocks: Iterator[Block], label: str, max_s: float) -> np.ndarray:
-    """Resample block by block, stopping at the length limit, and mix down to mono."""
-    first = next(blocks, None)
-    if first is None:
+def _checked(blocks: Iterator[Block], label: str, max_s: float) -> Iterator[Block]:
+    """Pass blocks on, at least one; AudioError where they are impossible or last longer than ``max_s``."""
+    length_s = 0.0
+    try:
+        for block in blocks:
+            n_frames, n_channels = block.samples.shape
+            _check_rate(block.rate_hz, label)
+            if n_channels > MAX_CHANNELS:
+                raise AudioError(
+                    f"{label} has {n_channels} channels; 1 to {MAX_CHANNELS} are accepted: mix it down, "
+                    "or turn the array so that its shape is (n, n_channels)"
+                )
+            length_s += n_frames / block.rate_hz
+            if length_s > max_s + LENGTH_TOLERANCE_S:
+                raise AudioError(f"{label} lasts more than the {max_s:g} s that are accepted: cut out a part")
+            if not np.all(np.abs(block.samples) <= LARGEST_SAMPLE):  # false for NaN too
+                raise AudioError(
+                    f"{label} holds samples that are not finite numbers (NaN, infinite or absurdly large), "
+                    f"the first within {length_s:.1f} s; export it again"
+                )
+            yield block
+    except OSError as error:  # a bad sector, a network drive that went away
+        raise AudioError(f"{label} cannot be read to its end ({error}); copy it anew") from error
+    if not length_s:
         raise AudioError(f"{label} holds no sound that can be decoded; record it again")
-    rate_hz, n_channels = first.rate_hz, first.samples.shape[1]
-    check_rate(rate_hz, label)
-    check_channels(n_channels, label)
-    resampler = _Resampler(rate_hz, n_channels)
-    resampled: list[np.ndarray] = []
-    n_frames = n_bad = 0
-    for block in chain((first,), blocks):
-        if (block.rate_hz, block.samples.shape[1]) != (rate_hz, n_channels):
-            raise AudioError(
-                f"{label} changes from {rate_hz} Hz, {n_channels} channels to {block.rate_hz} Hz, "
-                f"{block.samples.shape[1]} channels on the way; save it again as WAV"
-            )
-        n_frames += len(block.samples)
-        if n_frames > (max_s + LENGTH_TOLERANCE_S) * rate_hz:
-            raise AudioError(f"{label} lasts more than the {max_s:g} s that are accepted: cut out a part")
-        good = np.abs(block.samples) <= LARGEST_SAMPLE  # false for NaN too
-        n_bad += good.size - np.count_nonzero(good)
-        resampled.append(resampler.feed(np.where(good, block.samples, np.float32(0.0))))
-    if n_bad:
-        raise AudioError(
-            f"{n_bad} of the {n_frames * n_channels} samples in {label} are not finite numbers "
-            "(NaN, infinite or absurdly large); export it again"
-        )
-    resampled.append(resampler.flush())
-    frames = np.concatenate(resampled)
-    return _to_mono(frames if len(frames) else first.samples[:1])  # a few samples at 192 kHz resample to none
 
 
-class _Resampler:
-    """Block-wise resampling of (n, n_channels) to 16 kHz; at 16 kHz the samples pass unchanged."""
+# Resampling and mixing ----------------------------------------------------------------------------------------
 
-    def __init__(self, rate_hz: int, n_channels: int) -> None:
-        self._n_channels = n_channels
-        self._stream = (
-            soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, n_channels, dtype="float32")
-            if rate_hz != SAMPLE_RATE_HZ
-            else None
-        )
 
-    def feed(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
-        if self._stream is None:
-            return samples
-        flat = samples[:, 0] if self._n_channels == 1 else samples
-        resampled = self._stream.resample_chunk(np.ascontiguousarray(flat), last=last)
-        return resampled.reshape(-1, self._n_channels)
+def _resampled_parts(blocks: Iterator[Block]) -> Iterator[np.ndarray]:
+    """Yield (n, n_channels) at 16 kHz for each part of a recording with its own rate or number of channels."""
+    for _, part in groupby(blocks, key=lambda block: (block.rate_hz, block.samples.shape[1])):
+        yield np.concatenate(list(_resampled(part, SAMPLE_RATE_HZ)))
 
-    def flush(self) -> np.ndarray:
-        return self.feed(np.zeros((0, self._n_channels), dtype=np.float32), last=True)
+
+def _resampled(blocks: Iterator[Block], to_hz: int) -> Iterator[np.ndarray]:
+    """Resample blocks of (n, n_channels), anew where their rate changes; at least one sample comes out."""
+    n_out = 0
+    for rate_hz, part in groupby(blocks, key=lambda block: block.rate_hz):
+        stream = None
+        for block in part:
+            samples, n_channels = block.samples, block.samples.shape[1]
+            if rate_hz != to_hz:
+                stream = stream or soxr.ResampleStream(rate_hz, to_hz, n_channels, dtype="float32")
+                samples = _fed(stream, samples)
+            n_out += len(samples)
+            yield samples
+        if stream is not None:
+            rest = _fed(stream, np.zeros((0, n_channels), np.float32), last=True)
+            n_out += len(rest)
+            yield rest
+    if not n_out:
+        yield block.samples[:1]  # a few samples at 192 kHz resample to none
+
+
+def _fed(stream: soxr.ResampleStream, samples: np.ndarray, last: bool = False) -> np.ndarray:
+    n_channels = samples.shape[1]
+    flat = np.ascontiguousarray(samples[:, 0] if n_channels == 1 else samples)
+    return stream.resample_chunk(flat, last=last).reshape(-1, n_channels)
 
 
 def _to_mono(frames: np.ndarray) -> np.ndarray:
@@ -353,3 +414,10 @@ def _to_mono(frames: np.ndarray) -> np.ndarray:
     if mono.var() < CANCELLED_POWER_RATIO * power[loudest]:
         return np.ascontiguousarray(frames[:, loudest], dtype=np.float32)
     return mono.astype(np.float32)
+
+
+def _to_stereo(samples: np.ndarray) -> np.ndarray:
+    """Return (n, n_channels) as contiguous (n, 2)."""
+    if samples.shape[1] > 2:
+        samples = samples.mean(axis=1, keepdims=True, dtype=np.float64)
+    return np.ascontiguousarray(np.broadcast_to(samples, (len(samples), 2)), dtype=np.float32)

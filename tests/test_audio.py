@@ -43,7 +43,7 @@ def encode(target, samples: np.ndarray, rate_hz: int, codec: str, container_form
     channels = samples[:, None] if samples.ndim == 1 else samples
     layout = "mono" if channels.shape[1] == 1 else "stereo"
     with av.open(target, "w", format=container_format) as container:
-        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout, bit_rate=128_000)
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(channels.T, dtype=np.float32), format="fltp", layout=layout
         )
@@ -79,19 +79,19 @@ def refuse_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("samples were decoded")
 
     monkeypatch.setattr(soundfile.SoundFile, "read", fail)
-    monkeypatch.setattr(audio, "_ffmpeg_stream_blocks", fail)
+    monkeypatch.setattr(audio, "_ffmpeg_frames", fail)
 
 
 def count_decoded_s(monkeypatch: pytest.MonkeyPatch, rate_hz: int) -> list[float]:
     """Return a list that grows by the length in seconds of every block taken from now on."""
     decoded_s: list[float] = []
-    feed = audio._Resampler.feed
+    feed = audio._fed
 
-    def counting_feed(self, samples, last=False):
+    def counting_feed(stream, samples, last=False):
         decoded_s.append(len(samples) / rate_hz)
-        return feed(self, samples, last)
+        return feed(stream, samples, last)
 
-    monkeypatch.setattr(audio._Resampler, "feed", counting_feed)
+    monkeypatch.setattr(audio, "_fed", counting_feed)
     return decoded_s
 
 
@@ -135,6 +135,20 @@ def test_formats_written_by_libsndfile(tmp_path: Path, name: str, subtype: str, 
         ("hum.mp4", "aac", 16000),
         ("hum.webm", "libopus", 48000),
         ("hum.aac", "aac", 44100),
+        ("hum.mka", "flac", 44100),
+        ("hum.mkv", "libmp3lame", 44100),
+        ("hum.3gp", "aac", 44100),
+        ("hum.mov", "alac", 44100),
+        ("hum.avi", "mp2", 44100),
+        ("hum.mp2", "mp2", 44100),
+        ("hum.mpg", "mp2", 44100),
+        ("hum.caf", "pcm_s16be", 44100),
+        ("hum.w64", "pcm_s16le", 44100),
+        ("hum.wma", "wmav2", 44100),
+        ("hum.wv", "wavpack", 44100),
+        ("hum.tta", "tta", 44100),
+        ("hum.ac3", "ac3", 44100),
+        ("hum.oga", "libopus", 48000),
     ],
 )
 @pytest.mark.parametrize("n_channels", [1, 2])
@@ -191,6 +205,10 @@ def test_file_and_array_give_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_audio(tmp_path / "hum.wav"), load_audio((44100, samples)))
 
 
+def test_samples_and_rate_in_either_order() -> None:
+    np.testing.assert_array_equal(load_audio((tone(44100), 44100)), load_audio((44100, tone(44100))))
+
+
 def test_16_khz_passes_unchanged_and_is_copied() -> None:
     samples = tone(SAMPLE_RATE_HZ).astype(np.float32)
     loaded = load_audio((SAMPLE_RATE_HZ, samples))
@@ -235,6 +253,38 @@ def test_voice_in_one_of_six_channels_is_found() -> None:
 def test_channels_in_opposite_phase_do_not_cancel(imbalance: float) -> None:
     stereo = np.stack([tone(44100), -imbalance * tone(44100)], axis=1)
     assert_is_tone(load_audio((44100, stereo)))
+
+
+def test_channels_and_rate_may_change_on_the_way(tmp_path: Path) -> None:
+    """MP3 files joined end to end, as from a recorder that was plugged in while it ran."""
+    parts = [(44100, 1), (44100, 2), (22050, 1)]
+    with (tmp_path / "hum.mp3").open("wb") as joined:
+        for rate_hz, n_channels in parts:
+            part = io.BytesIO()
+            encode(part, np.repeat(tone(rate_hz)[:, None], n_channels, axis=1), rate_hz, "libmp3lame", "mp3")
+            joined.write(part.getvalue())
+    loaded = load_audio(tmp_path / "hum.mp3")
+    assert len(loaded) / SAMPLE_RATE_HZ == pytest.approx(3.0, abs=0.3)
+    for start_s in (0.25, 1.3, 2.35):
+        part = loaded[round(start_s * SAMPLE_RATE_HZ) :][: SAMPLE_RATE_HZ // 2]
+        assert np.sqrt(2 * np.mean(part**2)) == pytest.approx(AMPLITUDE, rel=0.06)
+    stereo = np.concatenate(list(audio.stereo_blocks(tmp_path / "hum.mp3", SAMPLE_RATE_HZ)))
+    assert len(stereo) == pytest.approx(len(loaded), abs=5)
+    assert stereo[:, 0] == pytest.approx(stereo[:, 1], abs=1e-3)
+
+
+def test_times_without_packets_become_silence(tmp_path: Path) -> None:
+    encode(str(tmp_path / "whole.webm"), tone(48000, 3.0), 48000, "libopus")
+    with av.open(str(tmp_path / "whole.webm")) as whole, av.open(str(tmp_path / "gap.webm"), "w") as gap:
+        stream = gap.add_stream_from_template(whole.streams.audio[0])
+        for packet in whole.demux(whole.streams.audio[0]):
+            if packet.dts is not None and not 1.0 <= packet.pts * packet.time_base < 2.0:
+                packet.stream = stream
+                gap.mux(packet)
+    loaded = load_audio(tmp_path / "gap.webm")
+    assert len(loaded) / SAMPLE_RATE_HZ == pytest.approx(3.0, abs=0.1)
+    level = [np.abs(loaded[round(s * SAMPLE_RATE_HZ) :][:1600]).max() for s in (0.5, 1.2, 1.7, 2.5)]
+    assert level == pytest.approx([AMPLITUDE, 0.0, 0.0, AMPLITUDE], abs=0.06)
 
 
 # --- length and size --------------------
@@ -387,19 +437,19 @@ def test_m4a_without_its_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
-def test_samples_that_are_no_numbers_are_counted(tmp_path: Path, subtype: str) -> None:
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, subtype: str) -> None:
     samples = tone(44100)
     samples[[3, 30_000]] = np.nan
     samples[40_000] = -np.inf
     soundfile.write(tmp_path / "hum.wav", samples, 44100, subtype=subtype)
-    with pytest.raises(AudioError, match=r"3 of the 44100 samples in 'hum\.wav' are not finite"):
+    with pytest.raises(AudioError, match=r"'hum\.wav' holds samples that are not finite.*first within 0\.0 s"):
         load_audio(tmp_path / "hum.wav")
-    with pytest.raises(AudioError, match=r"3 of the 44100 samples in the recording are not finite"):
+    with pytest.raises(AudioError, match="the recording holds samples that are not finite"):
         load_audio((44100, samples))
 
 
-def test_numbers_too_large_for_float32_are_counted() -> None:
-    with pytest.raises(AudioError, match=r"2 of the 4 samples"):
+def test_numbers_too_large_for_float32_are_refused() -> None:
+    with pytest.raises(AudioError, match="not finite"):
         load_audio((16000, np.array([0.0, 1e300, -1e20, 0.5])))
 
 
@@ -513,7 +563,6 @@ def test_impossible_names(name: str) -> None:
         (3.5, "not as float"),
         ((16000,), r"\(sample_rate_hz, NumPy array\)"),
         ((16000, None), "NoneType"),
-        ((np.zeros(5), 16000), "not as \\(ndarray, int\\)"),
         ((16000, np.zeros(0)), r"empty \(array of shape \(0,\)\)"),
         ((16000, np.zeros((7, 0))), r"empty \(array of shape \(7, 0\)\)"),
         ((16000, np.zeros((2, 3, 4))), r"got \(2, 3, 4\)"),

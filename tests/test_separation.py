@@ -26,12 +26,13 @@ from script_modules import loaded_script
 from test_audio import encode
 from test_hub import COMMIT, REPOSITORY, StandIn, real_client
 
+from hmm2song import audio
+from hmm2song.audio import stereo_blocks
 from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailableError
-from hmm2song.indexing.separation import segmentwise, stereo
+from hmm2song.indexing.separation import segmentwise
 from hmm2song.indexing.separation.onnx_backend import HOP, N_BINS, N_FFT, RATE_HZ, OnnxSeparator, spectrogram, waveform
 from hmm2song.indexing.separation.segmentwise import overlap_add, separate_in_segments
 from hmm2song.indexing.separation.separation import open_separator
-from hmm2song.indexing.separation.stereo import stereo_blocks
 from hmm2song.indexing.separation.voice_check import FAINT_DB, VoiceCheck
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,7 +160,7 @@ def test_a_recording_on_a_failing_disk_is_refused(tmp_path: Path, monkeypatch: p
         raise OSError(5, "Input/output error")
         yield
 
-    monkeypatch.setattr(stereo, "file_blocks", fail)
+    monkeypatch.setattr(audio, "_file_blocks", fail)
     with pytest.raises(AudioError, match=r"song\.wav.*Input/output error"):
         separate_in_segments(Stub(lowpass), "stub", write_song(tmp_path / "song.wav"), tmp_path / "out")
 

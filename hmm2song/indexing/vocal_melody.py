@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import percentile_filter
 
-from hmm2song.audio import MAX_RECORDING_BYTES, load_audio
+from hmm2song.audio import MAX_RECORDING_BYTES, MAX_RECORDING_S, load_audio
 from hmm2song.indexing.separation.separation import Stems
 from hmm2song.indexing.separation.voice_check import FAINT_DB
-from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_f0
+from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import LOUD_PERCENTILE, PitchTrack, track_pitch
 
 GATE_BELOW_NEARBY_DB = 12.0
@@ -135,7 +135,7 @@ def filled_gaps(sung: Melody, lead: Melody) -> Melody:
 
 
 def _track(file: Path) -> PitchTrack:
-    return track_pitch(load_audio(file, max_s=MAX_SONG_S, max_bytes=MAX_RECORDING_BYTES))
+    return track_pitch(load_audio(file, max_s=MAX_RECORDING_S, max_bytes=MAX_RECORDING_BYTES))
 
 
 def _loud_db(track: PitchTrack) -> float:

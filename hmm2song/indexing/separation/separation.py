@@ -33,9 +33,8 @@ from typing import Protocol
 
 import numpy as np
 
-from hmm2song.audio import AUDIO_SUFFIXES
+from hmm2song.audio import AUDIO_SUFFIXES, stereo_blocks
 from hmm2song.errors import SeparationError, SeparatorUnavailableError
-from hmm2song.indexing.separation.stereo import stereo_blocks
 from hmm2song.indexing.separation.voice_check import FAINT_DB, VoiceCheck
 
 ACCOMPANIMENT_NAMES = ("accompaniment", "no_vocals")
