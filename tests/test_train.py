@@ -104,7 +104,7 @@ def test_songs_can_be_excluded_by_their_own_file(tmp_path):
     songs.write_text('{"id": "a", "title": "A"}\n\n{"id": 7}\n', encoding="utf-8")
     assert read_ids(songs) == {"a", "7"}
     songs.write_text('{"title": "A"}\n', encoding="utf-8")
-    with pytest.raises(Hmm2SongError, match=r"songs\.jsonl is no list of songs"):
+    with pytest.raises(Hmm2SongError, match=r"songs\.jsonl: line 1: no 'id'"):
         read_ids(songs)
 
 
@@ -382,7 +382,7 @@ def test_another_seed_does_not_go_on(run, capsys, melodies, tmp_path):
         ("pool.jsonl", b'{"id": ', "line 1"),
         ("pool.jsonl", b"[1]\n", "line 1"),
         ("pool.jsonl", b'{"id": "x", "source": "mine"}\n', "line 1"),
-        ("pool.jsonl", b'{"id": "x", "source": "mine", "in_benchmark": false, "notes": "la"}\n', "line 1"),
+        ("pool.jsonl", b'{"id": "x", "source": "mine", "in_benchmark": false, "notes": "la"}\n', "holds 0 melodies"),
         ("pool.jsonl", b"\xff\xfe\n", "pool.jsonl"),
         ("pool.jsonl.gz", gzip.compress(json.dumps(row(1)).encode())[:200], "pool.jsonl.gz"),
         ("out/training.safetensors", b"\xff" * 64, "training.safetensors"),

@@ -5,8 +5,6 @@ Every draw depends only on the seed and the number of the step, so a batch can b
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import multiprocessing
 import zlib
@@ -21,6 +19,7 @@ import torch
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.melody.contour import FilledContour, fill_rests, sample_windows
 from hmm2song.melody.melody import melody_from_notes
+from hmm2song.melody.scores import read_rows, row_notes
 from hmm2song.training.recipe import EFFECTS, GOOD_SINGER, POOR_SINGER, Recipe
 from hmm2song.training.singer import hum_contour
 
@@ -63,23 +62,16 @@ class MelodyPool:
 
     def _melodies(self) -> Iterator[tuple[str, PoolMelody]]:
         """Yield id and melody of every row that may be trained on and is long enough."""
-        opener = gzip.open if self.path.suffix == ".gz" else open
-        try:
-            with opener(self.path, "rt", encoding="utf-8") as file:
-                for number, line in enumerate(file, start=1):
-                    try:
-                        row = json.loads(line)
-                        if self._is_forbidden(row):
-                            continue
-                        contour = fill_rests(melody_from_notes(row["notes"]))
-                    except MelodyError:
-                        continue
-                    except (KeyError, TypeError, ValueError) as error:
-                        raise Hmm2SongError(f"{self.path.name}, line {number} is no melody ({error!r:.100})") from error
-                    if contour.duration_s >= SHORTEST_MELODY_S:
-                        yield str(row["id"]), PoolMelody(np.asarray(row["notes"], dtype=np.float64), contour)
-        except (EOFError, UnicodeDecodeError, zlib.error) as error:
-            raise Hmm2SongError(f"{self.path.name} cannot be read ({error}); fetch it again") from error
+        for _, row in read_rows(self.path, "id", "source", "in_benchmark"):
+            if self._is_forbidden(row):
+                continue
+            try:
+                notes = row_notes(row)
+                contour = fill_rests(melody_from_notes(notes))
+            except MelodyError:
+                continue
+            if contour.duration_s >= SHORTEST_MELODY_S:
+                yield str(row["id"]), PoolMelody(np.array(notes), contour)
 
     def _is_forbidden(self, row: dict) -> bool:
         return bool(
@@ -92,13 +84,13 @@ class MelodyPool:
 
 def read_ids(path: Path) -> frozenset[str]:
     """Read the ids of songs (.jsonl), or the first column of a TSV."""
+    if path.suffix == ".jsonl":
+        return frozenset(str(row["id"]) for _, row in read_rows(path, "id"))
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        if path.suffix == ".jsonl":
-            return frozenset(str(json.loads(line)["id"]) for line in lines if line.strip())
-        return frozenset(line.split("\t")[0].strip() for line in lines)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise Hmm2SongError(f"{path.name} is no list of songs ({error!r:.100})") from error
+    return frozenset(line.split("\t")[0].strip() for line in lines)
 
 
 @dataclass(frozen=True, eq=False)
