@@ -21,7 +21,6 @@ from hmm2song.errors import Hmm2SongError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from hmm2song.embeddings.contour import MelodyEncoder
     from hmm2song.indexing.build import IndexOptions, Warned
     from hmm2song.indexing.edit import EditReport
     from hmm2song.indexing.sources import Skipped
@@ -228,11 +227,11 @@ def _reading_options(options: argparse.Namespace, update: bool = False) -> Index
 
 
 def _index(options: argparse.Namespace) -> None:
-    from hmm2song.embeddings.contour import default_encoder
+    from hmm2song.catalog.hub import default_encoder, encoder_of
     from hmm2song.indexing.build import index
 
     out = Path(options.out)
-    encoder = _encoder_at(out) if options.update else default_encoder()
+    encoder = encoder_of(out) if options.update else default_encoder()
     with _progress_bar() as show:
         report = index(options.source, out, encoder, options.workers, show, _reading_options(options, options.update))
     if options.json:
@@ -245,7 +244,7 @@ def _index(options: argparse.Namespace) -> None:
 
 def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
     """Print what was left out and what may not be found, a screenful of each."""
-    from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME
+    from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME
 
     _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
     _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in warned], catalog / REPORT_NAME)
@@ -295,12 +294,13 @@ def _add_add(commands: argparse._SubParsersAction) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.hub import encoder_of
     from hmm2song.indexing.edit import add
 
     catalog = Path(options.catalog)
     how = _reading_options(options)
     with _progress_bar() as show:
-        report = add(catalog, options.sources, _encoder_at(catalog), options.workers, show, how, options.replace)
+        report = add(catalog, options.sources, encoder_of(catalog), options.workers, show, how, options.replace)
     _print_edit(report, catalog, f"{report.n_new} songs added, {len(report.catalog)} in {catalog}", options.json)
 
 
@@ -311,10 +311,11 @@ def _add_remove(commands: argparse._SubParsersAction) -> None:
 
 
 def _remove(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.hub import encoder_of
     from hmm2song.indexing.edit import remove
 
     catalog = Path(options.catalog)
-    report = remove(catalog, options.ids, _encoder_at(catalog))
+    report = remove(catalog, options.ids, encoder_of(catalog))
     n_removed = len(set(options.ids))
     _print_edit(report, catalog, f"{n_removed} songs removed, {len(report.catalog)} in {catalog}", options.json)
 
@@ -326,20 +327,11 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from hmm2song.embeddings.contour import encoder_of
+    from hmm2song.catalog.hub import encoder_of
     from hmm2song.indexing.edit import merge
 
     report = merge(options.catalogs, options.out, encoder_of(Path(options.catalogs[0])))
     _print_edit(report, Path(options.out), f"{len(report.catalog)} songs in {options.out}", options.json)
-
-
-def _encoder_at(catalog: Path) -> MelodyEncoder:
-    """Return the encoder of a catalog, after an interrupted replacement of the catalog has been undone."""
-    from hmm2song.catalog.folders import Place
-    from hmm2song.embeddings.contour import encoder_of
-
-    Place.of(catalog).recover()
-    return encoder_of(catalog)
 
 
 def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) -> None:
@@ -365,7 +357,7 @@ def _add_info(commands: argparse._SubParsersAction) -> None:
 
 def _info(options: argparse.Namespace) -> None:
     from hmm2song.catalog.catalog import Catalog
-    from hmm2song.embeddings.contour import encoder_of
+    from hmm2song.catalog.hub import encoder_of
 
     encoder = encoder_of(Path(options.catalog))
     catalog = Catalog.load(options.catalog, encoder)

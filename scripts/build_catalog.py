@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import default_encoder
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.match.versions import group_versions
 from hmm2song.melody.melody import Melody, melody_from_notes

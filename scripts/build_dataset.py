@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.baselines.mel_cnn.assemble import SongPictures, assemble, check_replaceable, parameters
+from hmm2song.baselines.mel_cnn.assemble import DATASET, SongPictures, assemble, parameters
 from hmm2song.baselines.mel_cnn.collection import Collection, collect
 from hmm2song.baselines.mel_cnn.full_input import Rule
 from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
     work = (options.work or out.with_name(out.name + ".work")).absolute()
     settings = Settings(work, options.separator, options.rule)
     if options.stage == ALL:
-        check_replaceable(out)
+        DATASET.check_replaceable(out)
     separator_name = open_separator(options.separator).name  # fails here, not after the first song
     collection = collect(options.source, leave_out=other_sound(out, work, options.separator))
     stage = Stage.MEL if options.stage == ALL else Stage(options.stage)

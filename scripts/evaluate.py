@@ -39,7 +39,7 @@ from hmm2song.baselines.mel_cnn.engine import MelEngine, MelResult, embedding_of
 from hmm2song.baselines.mel_cnn.mel import load_librosa
 from hmm2song.baselines.mel_cnn.network import DISTANCES
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import encoder_of
+from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 from hmm2song.evaluation import rank_of, retrieval_scores
 from hmm2song.machine import peak_memory_bytes

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import encoder_of
+from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import CatalogError, Hmm2SongError, IndexUnavailableError
 from hmm2song.index.exact import ExactIndex
 from hmm2song.index.milvus import (

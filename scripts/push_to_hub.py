@@ -39,7 +39,8 @@ sys.path.insert(0, str(ROOT))
 
 from hmm2song import __version__
 from hmm2song.catalog.cards import CARD_FILE, Figures, catalog_card, model_card, read_figures, read_songs, space_card
-from hmm2song.catalog.files import (
+from hmm2song.catalog.hub import CATALOG_VARIABLE
+from hmm2song.catalog.storage import (
     DATA_FILES,
     MANIFEST_FILE,
     SONGS_FILE,
@@ -48,7 +49,6 @@ from hmm2song.catalog.files import (
     write_manifest,
     write_songs,
 )
-from hmm2song.catalog.hub import CATALOG_VARIABLE
 from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, IntegrityError
 

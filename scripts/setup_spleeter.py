@@ -33,6 +33,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from hmm2song.catalog.storage import replacement
 from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
 from hmm2song.indexing.separation.spleeter_backend import (
     MODEL_NAME,
@@ -91,18 +92,14 @@ def place_weights(model: Path, given: Path | None, url: str) -> None:
     """Put complete, checked weights into a folder, unless they are there and none are given."""
     if given is None and is_complete(model):
         return
-    staging = model.with_name(f"{model.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    if given is not None and given.is_dir():
-        copy_weights(given, staging)
-    else:
-        archive = given or download(url, model.with_name("2stems.tar.gz"))
-        extract(archive, staging)
-    (staging / PROBE_NAME).write_text("OK", encoding="utf-8")  # what Spleeter writes when its own download ends
-    checkpoint_files(staging)
-    shutil.rmtree(model, ignore_errors=True)
-    staging.rename(model)
+    with replacement(model) as new:
+        if given is not None and given.is_dir():
+            copy_weights(given, new)
+        else:
+            archive = given or download(url, model.with_name("2stems.tar.gz"))
+            extract(archive, new)
+        (new / PROBE_NAME).write_text("OK", encoding="utf-8")  # what Spleeter writes when its own download ends
+        checkpoint_files(new)
 
 
 def is_complete(model: Path) -> bool:

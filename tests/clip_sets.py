@@ -22,7 +22,7 @@ from hmm2song.baselines.mel_cnn.clips import (
     array_file,
 )
 from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
-from hmm2song.catalog.files import sha256_of
+from hmm2song.catalog.storage import checksums
 
 HOP_S = 8.0
 GENRES = ("Folk", "Folk,Rock", "Rock", "")
@@ -55,7 +55,7 @@ def make_clip_set(folder: Path, clips_per_song: Sequence[int] = (2, 2, 2), noise
 
 def seal(folder: Path) -> None:
     """Write ``dataset.json`` with the sizes and checksums of the files as they are."""
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in DATA_FILES}
+    files = checksums(folder, DATA_FILES)
     about = {"format_version": FORMAT_VERSION, "files": files}
     (folder / DATASET_FILE).write_text(json.dumps(about), encoding="utf-8")
 

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 
 from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.files import DATA_FILES, MANIFEST_FILE
-from hmm2song.embeddings.contour import encoder_of
+from hmm2song.catalog.hub import encoder_of
+from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE
 from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
@@ -360,7 +360,7 @@ def test_a_catalog_written_again_keeps_its_model_and_recordings(folder, monkeypa
     (folder / "linked.flac").symlink_to("two.flac")
     before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     if not can_link:
-        monkeypatch.setattr("hmm2song.catalog.files.os.link", refuse)
+        monkeypatch.setattr("hmm2song.catalog.storage.os.link", refuse)
     changed = (SONGS[1], SONGS[2])
     build(changed).save(folder)
     catalog = Catalog.load(folder, encoder_of(folder))
@@ -376,7 +376,7 @@ def test_a_catalog_written_again_keeps_its_model_and_recordings(folder, monkeypa
 def test_a_catalog_is_not_written_beside_a_model_that_cannot_open_it(folder):
     tiny_encoder(seed=3).save(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(CatalogError, match="'catalog' holds the model of another encoder .* move its model"):
+    with pytest.raises(CatalogError, match="catalog' holds the model of another encoder .* move its model"):
         build(SONGS[:2]).save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
@@ -392,37 +392,12 @@ def test_what_is_no_catalog_is_not_overwritten(tmp_path):
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "song.mp3").write_text("precious")
     (tmp_path / "file").write_text("precious")
-    for name in ("music", "file"):
-        with pytest.raises(CatalogError, match=f"'{name}' exists and is not a catalog"):
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, words in (("music", "not a catalog"), ("file", "not a folder"), ("link", "not a folder")):
+        with pytest.raises(CatalogError, match=f"{name}' exists and is {words}"):
             build().save(tmp_path / name)
     assert (tmp_path / "music" / "song.mp3").read_text() == (tmp_path / "file").read_text() == "precious"
-    assert {path.name for path in tmp_path.iterdir()} == {"music", "file"}
-
-
-def test_a_crash_while_writing_leaves_the_old_catalog(folder, monkeypatch):
-    def disk_full(*_):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(catalog_module, "write_manifest", disk_full)
-    with pytest.raises(OSError, match="no space left"):
-        build(SONGS[:2]).save(folder)
-    assert len(Catalog.load(folder, ENCODER)) == 4
-    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
-
-
-def test_a_crash_while_replacing_leaves_the_old_catalog(folder, monkeypatch):
-    rename = Path.rename
-
-    def refuse_the_new_one(source, target):
-        if Path(target) == folder and not source.name.endswith(".old"):
-            raise PermissionError("in use")
-        return rename(source, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
-    with pytest.raises(PermissionError, match="in use"):
-        build(SONGS[:2]).save(folder)
-    assert len(Catalog.load(folder, ENCODER)) == 4
-    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
+    assert {path.name for path in tmp_path.iterdir()} == {"music", "file", "link"}
 
 
 # Looking up ---------------------------------------------------------------------------------------------

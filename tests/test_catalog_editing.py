@@ -187,14 +187,6 @@ def test_a_failed_edit_changes_nothing(saved, tmp_path):
     assert {name: (saved / name).read_bytes() for name in before} == before
 
 
-def test_killed_between_the_renames_the_old_catalog_comes_back(saved):
-    place = saved.with_name("catalog.partial")
-    place.mkdir()
-    saved.rename(place / "previous")
-    assert len(remove(saved, ["s1"], ENCODER).catalog) == 2
-    assert sorted(path.name for path in saved.parent.iterdir()) == ["catalog"]
-
-
 def test_merge(saved, tmp_path):
     catalog_of(1, 2).save(tmp_path / "second")
     dataclasses.replace(catalog_of(3), tracked=np.array([True])).save(tmp_path / "third")

@@ -14,16 +14,9 @@ from contours import contour, random_notes
 from encoders import TINY_SIZES, tiny_encoder
 from safetensors.torch import load, save
 
-from hmm2song.catalog.hub import MODEL_VARIABLE
+from hmm2song.catalog.hub import MODEL_VARIABLE, default_encoder, encoder_of
 from hmm2song.embeddings import contour as encoder_module
-from hmm2song.embeddings.contour import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    MelodyEncoder,
-    WindowConfig,
-    default_encoder,
-    encoder_of,
-)
+from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder, WindowConfig
 from hmm2song.embeddings.network import ContourNetwork, NetworkConfig
 from hmm2song.errors import Hmm2SongError, ModelError
 

@@ -259,7 +259,7 @@ def test_an_existing_folder_wins_over_a_repository_of_that_name(
 
 @pytest.mark.parametrize(
     "source",
-    ["./catalog", "../catalog", "/no/such/folder", "~/no/such", "~nobody-of-that-name/x", "a/b/c", "catalog"]
+    ["./catalog", "../no-such-catalog", "/no/such/folder", "~/no/such", "~nobody-of-that-name/x", "a/b/c", "catalog"]
     + ["assets/songs.json", "assets/songs.zip", "a\\b", Path("owner/name"), "x" * 5000, "o/na me", "a\0b/c"],
 )
 def test_a_path_that_is_no_folder_is_named_and_not_looked_up(source: str | Path, server: StandIn) -> None:

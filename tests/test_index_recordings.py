@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import default_encoder
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import CatalogError, SeparationError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing import gathering

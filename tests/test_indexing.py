@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import default_encoder
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import Skipped, index
@@ -244,7 +244,7 @@ def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch
     before = files_of(out)
     (music / "new.abc").write_text(tune(5))
 
-    def fail(*_):
+    def fail(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -254,17 +254,6 @@ def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch
     assert files_of(out) == before
     assert index(music, out, default_encoder()).indexed == 5
     assert len(Catalog.load(out, default_encoder())) == 5
-
-
-def test_catalog_comes_back_if_killed_between_the_renames(music, tmp_path):
-    out, partial = tmp_path / "out", tmp_path / "out.partial"
-    index(music, out, default_encoder())
-    before = files_of(out)
-    partial.mkdir()
-    out.rename(partial / "previous")
-    with pytest.raises(CatalogError, match="no file or folder"):
-        index(tmp_path / "missing", out, default_encoder())
-    assert files_of(out) == before
 
 
 def test_torn_partial_result_is_made_again(music, tmp_path):

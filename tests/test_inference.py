@@ -14,7 +14,7 @@ from encoders import IntervalEncoder, tiny_encoder
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import default_encoder
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import AudioError, CatalogError, QueryError
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match import search as search_module

@@ -6,7 +6,7 @@ from encoders import tiny_encoder
 from safetensors.numpy import load, save
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.files import write_manifest
+from hmm2song.catalog.storage import write_manifest
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.melody.melody import (
     FRAME_RATE_HZ,

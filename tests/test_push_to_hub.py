@@ -30,8 +30,8 @@ from test_hub import StandIn, _Handler, real_client
 
 from hmm2song.catalog import cards
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.files import read_manifest, write_manifest
 from hmm2song.catalog.hub import CATALOG_VARIABLE, resolve_catalog
+from hmm2song.catalog.storage import read_manifest, write_manifest
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.embeddings.network import NetworkConfig
 from hmm2song.errors import Hmm2SongError, IntegrityError

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -31,20 +29,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from hmm2song.catalog.files import (
-    CREDITS_FILE,
-    DATA_FILES,
-    EMBEDDINGS_FILE,
-    MANIFEST_FILE,
-    MELODIES_FILE,
-    SONGS_FILE,
-    check_file,
-    keep_other_files,
-    read_manifest,
-    replace_folder,
-    write_manifest,
-    write_songs,
-)
+from hmm2song.catalog import storage
+from hmm2song.catalog.storage import CREDITS_FILE, DATA_FILES, EMBEDDINGS_FILE, MELODIES_FILE, SONGS_FILE
 from hmm2song.embeddings.contour import WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.machine import n_cores
@@ -289,42 +275,45 @@ class Catalog:
             for song in self.songs
         )
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        beside: Mapping[str, str | Path] | None = None,
+        keep_others: bool = True,
+    ) -> None:
         """Write the catalog; the folder appears, or replaces a former catalog, only when complete.
 
-        What else a catalog's folder holds, its own model or recordings, stays there.
+        Parameters
+        ----------
+        folder : path
+        beside : mapping of str to str or Path, optional
+            Further files by name: their text, or a file to copy.
+        keep_others : bool
+            Keep what else a former catalog's folder holds, its model or recordings; otherwise refuse to replace it.
 
         Raises
         ------
         CatalogError
-            The folder exists and holds something other than a catalog, or the model of another encoder than this
-            catalog's: nobody could open the two together.
+            The folder exists and must not be replaced, or it holds the model of another encoder than this catalog's:
+            nobody could open the two together.
         """
-        folder = Path(folder)
-        if (
-            folder.exists()
-            and (not folder.is_dir() or any(folder.iterdir()))
-            and not (folder / MANIFEST_FILE).is_file()
-        ):
-            raise CatalogError(f"{folder.name!r} exists and is not a catalog; choose another place to write to")
+        folder = storage.absolute(folder)
+        storage.recover(folder)
+        storage.CATALOG.check_replaceable(folder, keep_others)
         if (folder / WEIGHTS_FILE).is_file() and MelodyEncoder.load(folder).fingerprint != self.encoder_fingerprint:
             raise CatalogError(
                 f"{folder.name!r} holds the model of another encoder than this catalog was made with; move its "
                 f"{WEIGHTS_FILE} away or choose another place to write to"
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            self._write_files(staging)
-            if folder.exists():
-                keep_other_files(folder, staging)
-            staging.chmod(0o755)  # mkdtemp makes it private, a catalog is not
-            replace_folder(staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with storage.replacement(folder) as new:
+            self._write_files(new)
+            if keep_others and folder.exists():
+                storage.keep_other_files(folder, new)
+            for name, content in (beside or {}).items():
+                storage.write_beside(new, name, content)
 
     def _write_files(self, folder: Path) -> None:
-        write_songs(folder, self.songs)
+        storage.write_songs(folder, self.songs)
         (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
         contours = [_to_cents(melody) for melody in self.melodies]
         n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
@@ -336,11 +325,13 @@ class Catalog:
         (folder / EMBEDDINGS_FILE).write_bytes(
             save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
         )
-        write_manifest(folder, self.encoder_fingerprint, len(self.songs))
+        storage.write_manifest(folder, self.encoder_fingerprint, len(self.songs))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder) -> Catalog:
         """Read a catalog and check every file against its recorded checksum.
+
+        If a program was killed while replacing the catalog, it is first put back in its place.
 
         Raises
         ------
@@ -350,14 +341,15 @@ class Catalog:
             A file is missing, truncated, or differs from its checksum.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder)
+        storage.recover(folder)
+        manifest = storage.read_manifest(folder)
         if manifest.get("encoder_fingerprint") != encoder.fingerprint:
             raise CatalogError(
                 f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
                 f"this program has {encoder.fingerprint!r}; build the catalog again"
             )
         for name in DATA_FILES:
-            check_file(folder / name, manifest["files"].get(name))
+            storage.check_file(folder / name, manifest["files"].get(name))
         try:
             rows = json.loads((folder / SONGS_FILE).read_text(encoding="utf-8"))
             contours = load_file(folder / MELODIES_FILE)

@@ -17,6 +17,7 @@ import os
 import re
 import textwrap
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import httpx2
@@ -33,6 +34,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from hmm2song.catalog.storage import recover
+from hmm2song.embeddings.contour import WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
 
@@ -178,6 +181,7 @@ def _resolve(
     if not source:
         return _bundled(wanted)
     folder = os.path.expanduser(source)
+    recover(Path(folder))
     if os.path.isdir(folder):
         return Resolved(Path(folder), str(folder))
     match = _REPOSITORY.fullmatch(source) if isinstance(source, str) else None
@@ -287,3 +291,41 @@ def _explained(repository: _Repository, error: Exception) -> HubError | _Unreach
         todo = "check the name, put 'datasets/' in front of a dataset, or pass a token"
         return HubError(f"there is no folder and no public repository {name}: {todo}")
     return HubError(f"the Hub refused {name} with status {status}: check the name and the token")
+
+
+@lru_cache(maxsize=4)
+def _loaded(folder: Path) -> MelodyEncoder:
+    return MelodyEncoder.load(folder)
+
+
+def default_encoder() -> MelodyEncoder:
+    """Return the encoder that ``HMM2SONG_MODEL`` names (a folder or a repository on the Hub), else the bundled one.
+
+    Raises
+    ------
+    ModelError, HubError
+    """
+    return _loaded(resolve_model().folder)
+
+
+def resolve_model_of(
+    catalog_folder: Path,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Resolved:
+    """Find the model of a catalog: the one it brings with it, else what :func:`resolve_model` finds."""
+    recover(catalog_folder)
+    if (catalog_folder / WEIGHTS_FILE).is_file():
+        return Resolved(catalog_folder, str(catalog_folder))
+    return resolve_model(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def encoder_of(catalog_folder: Path) -> MelodyEncoder:
+    """Return the encoder that a catalog brings with it, else the default one.
+
+    Raises
+    ------
+    ModelError, HubError
+    """
+    return MelodyEncoder.load(resolve_model_of(catalog_folder).folder)

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from hmm2song.catalog.hub import Resolved, resolve_model
 from hmm2song.embeddings.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.errors import ModelError
 from hmm2song.melody.contour import FilledContour, Windows, cut_windows
@@ -204,40 +202,3 @@ def _check_sizes(windows: WindowConfig, sizes: NetworkConfig) -> None:
     )
     if not possible:
         raise ValueError(f"sizes out of bounds: {windows}, {sizes}")
-
-
-@lru_cache(maxsize=4)
-def _loaded(folder: Path) -> MelodyEncoder:
-    return MelodyEncoder.load(folder)
-
-
-def default_encoder() -> MelodyEncoder:
-    """Return the encoder that ``HMM2SONG_MODEL`` names (a folder or a repository on the Hub), else the bundled one.
-
-    Raises
-    ------
-    ModelError, HubError
-    """
-    return _loaded(resolve_model().folder)
-
-
-def resolve_model_of(
-    catalog_folder: Path,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-) -> Resolved:
-    """Find the model of a catalog: the one it brings with it, else what :func:`resolve_model` finds."""
-    if (catalog_folder / WEIGHTS_FILE).is_file():
-        return Resolved(catalog_folder, str(catalog_folder))
-    return resolve_model(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
-
-
-def encoder_of(catalog_folder: Path) -> MelodyEncoder:
-    """Return the encoder that a catalog brings with it, else the default one.
-
-    Raises
-    ------
-    ModelError, HubError
-    """
-    return MelodyEncoder.load(resolve_model_of(catalog_folder).folder)

@@ -10,7 +10,7 @@ How it stays safe
   undisturbed run.
 * Broken files are skipped and listed, in the report and in the catalog's ``skipped.csv``; ``report.csv`` lists how much
   melody was found in each recording.
-* The catalog is built beside ``<out>`` and moved there when complete (:mod:`hmm2song.catalog.folders`). A folder that
+* The catalog is built beside ``<out>`` and moved there when complete (:mod:`hmm2song.catalog.storage`). A folder that
   is not a catalog is never touched.
 * An update reads only what is new or changed, and gives the same bytes as indexing anew.
 """
@@ -21,14 +21,15 @@ import csv
 import dataclasses
 import io
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import Entry, assemble, credits_of, with_unique_ids
-from hmm2song.catalog.files import MANIFEST_FILE
-from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME, Place
+from hmm2song.catalog.storage import MANIFEST_FILE, REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.extract import Plan
@@ -141,21 +142,22 @@ def index(
     SeparatorUnavailableError
         What is to separate the recordings is missing or broken.
     """
-    source, place, options = Path(source), Place.of(out), options or IndexOptions()
-    place.recover()
-    place.check_replaceable(with_others=options.update)
-    before = _load_before(place, encoder) if options.update else Before()
-    listing = list_source(source, own_folders(place, options))
-    plan = Plan(place.partial, options.separator, options.stems_cache)
+    source, folder, options = Path(source), storage.absolute(out), options or IndexOptions()
+    partial = storage.partial_of(folder)
+    storage.recover(folder)
+    storage.CATALOG.check_replaceable(folder, with_others=options.update)
+    before = _load_before(folder, encoder) if options.update else Before()
+    listing = list_source(source, own_folders(folder, options))
+    plan = Plan(partial, options.separator, options.stems_cache)
     findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)), before)
     if not findings.songs:
         reasons = first_reasons(findings.skipped)
         raise CatalogError(f"no melody found in {source.name or source} ({reasons or 'no score or recording in it'})")
     catalog = _put_together(findings.songs, encoder, before, progress)
     beside = _files_beside(findings, catalog.songs)
-    place.publish(catalog, beside, keep_others=options.update)
-    place.discard_partial()
-    catalog = Catalog.load(place.folder, encoder)
+    catalog.save(folder, beside, keep_others=options.update)
+    shutil.rmtree(partial, ignore_errors=True)
+    catalog = Catalog.load(folder, encoder)
     return report_on(findings, catalog, catalog.songs, before)
 
 
@@ -186,14 +188,14 @@ def reading(progress: Progress | None, n_files: int) -> Callable[[int], None] | 
 # What is there already --------------------------------------------------------------------------------------
 
 
-def _load_before(place: Place, encoder: MelodyEncoder) -> Before:
-    if not (place.folder / MANIFEST_FILE).is_file():
+def _load_before(folder: Path, encoder: MelodyEncoder) -> Before:
+    if not (folder / MANIFEST_FILE).is_file():
         return Before()
-    catalog = Catalog.load(place.folder, encoder)
-    files = read_state(place.folder)
+    catalog = Catalog.load(folder, encoder)
+    files = read_state(folder)
     if files is None:
         raise CatalogError(
-            f"catalog {place.folder.name!r} does not say which files it was made of ({SOURCES_NAME}); "
+            f"catalog {folder.name!r} does not say which files it was made of ({SOURCES_NAME}); "
             "index again without --update, or add to it"
         )
     ids = {song.id for song in catalog.songs}
@@ -206,12 +208,12 @@ def _usable(file: RememberedFile, ids: set[str]) -> RememberedFile:
     return file if len(known) == len(file.songs) else dataclasses.replace(file, songs=known, key="")
 
 
-def own_folders(place: Place, options: IndexOptions) -> list[Path]:
+def own_folders(catalog: Path, options: IndexOptions) -> list[Path]:
     """Return the folders that may lie in the source but do not belong to the music."""
     kind, _, folder = options.separator.partition(":")
     stems = [Path(folder)] if kind == "stems" and folder else []
     stems += [options.stems_cache] if options.stems_cache else []
-    return [place.folder, place.partial, *(Path(os.path.realpath(stem)) for stem in stems)]
+    return [catalog, storage.partial_of(catalog), *(Path(os.path.realpath(stem)) for stem in stems)]
 
 
 # Putting it together ----------------------------------------------------------------------------------------

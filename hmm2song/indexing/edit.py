@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-* The old catalog stays in its place until the new one is complete (:mod:`hmm2song.catalog.folders`), so a run that is
+* The old catalog stays in its place until the new one is complete (:mod:`hmm2song.catalog.storage`), so a run that is
   killed changes nothing; an interrupted :func:`add` goes on where it stopped.
 * Files beside a catalog, such as a model of its own, stay with it; a merged catalog gets the model of the first one.
 """
@@ -13,13 +13,15 @@ import csv
 import dataclasses
 import io
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import Renamed, join, remove_songs, with_unique_ids
-from hmm2song.catalog.folders import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME, Place
+from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.build import (
@@ -94,15 +96,15 @@ def add(
     CatalogError
         No catalog, or nothing to add.
     """
-    place, options = Place.of(folder), options or IndexOptions()
-    place.recover()
-    catalog = Catalog.load(place.folder, encoder)
-    listings = [list_source(Path(source), own_folders(place, options)) for source in sources]
+    folder, options = storage.absolute(folder), options or IndexOptions()
+    catalog = Catalog.load(folder, encoder)
+    listings = [list_source(Path(source), own_folders(folder, options)) for source in sources]
     listing = Listing(
         tuple(item for listing in listings for item in listing.items),
         tuple(skipped for listing in listings for skipped in listing.skipped),
     )
-    plan = Plan(place.partial, options.separator, options.stems_cache)
+    partial = storage.partial_of(folder)
+    plan = Plan(partial, options.separator, options.stems_cache)
     findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)))
     if not findings.songs:
         reasons = first_reasons(findings.skipped)
@@ -115,13 +117,13 @@ def add(
     n_new = len(coming) - len(joined.repeated)
     if n_new:
         here = {song.id for song in songs} - set(joined.repeated)
-        beside = _kept_files(place.folder, here)
+        beside = _kept_files(folder, here)
         rows = [row for row in heard_rows(findings, songs) if row[REPORT_COLUMNS.index("id")] in here]
         left_out = [(entry.path, entry.reason) for entry in findings.skipped]
         beside[SKIPPED_NAME] = beside.get(SKIPPED_NAME, csv_text(SKIPPED_COLUMNS, [])) + csv_text(None, left_out)
         beside[REPORT_NAME] = beside.get(REPORT_NAME, csv_text(REPORT_COLUMNS, [])) + csv_text(None, rows)
-        place.publish(joined.catalog, beside, keep_others=True)
-    place.discard_partial()
+        joined.catalog.save(folder, beside)
+    shutil.rmtree(partial, ignore_errors=True)
     report = report_on(findings, joined.catalog, songs)
     return EditReport(joined.catalog, n_new, joined.renamed, joined.repeated, report)
 
@@ -136,11 +138,9 @@ def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: Mel
     CatalogError
         No catalog, or no song would be left.
     """
-    place = Place.of(folder)
-    place.recover()
-    catalog = remove_songs(Catalog.load(place.folder, encoder), frozenset(song_ids))
-    place.publish(catalog, _kept_files(place.folder, set(song_ids)), keep_others=True)
-    place.discard_partial_if_empty()
+    folder = storage.absolute(folder)
+    catalog = remove_songs(Catalog.load(folder, encoder), frozenset(song_ids))
+    catalog.save(folder, _kept_files(folder, set(song_ids)))
     return EditReport(catalog, 0)
 
 
@@ -154,9 +154,9 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     """
     if len(folders) < 2:
         raise CatalogError("give at least two catalogs to merge")
-    place = Place.of(out)
-    place.recover()
-    place.check_replaceable()
+    out = storage.absolute(out)
+    storage.recover(out)
+    storage.CATALOG.check_replaceable(out)
     merged, renamed, repeated = Catalog.load(folders[0], encoder), [], []
     n_first = len(merged)
     for folder in folders[1:]:
@@ -164,8 +164,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
         merged, renamed, repeated = joined.catalog, renamed + [*joined.renamed], repeated + [*joined.repeated]
     first = Path(folders[0])
     model = {name: first / name for name in (CONFIG_FILE, WEIGHTS_FILE) if (first / name).is_file()}
-    place.publish(merged, model)
-    place.discard_partial_if_empty()
+    merged.save(out, model, keep_others=False)
     return EditReport(merged, len(merged) - n_first, tuple(renamed), tuple(repeated))
 
 

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hmm2song.audio import MAX_RECORDING_BYTES
-from hmm2song.catalog.files import sha256_of
+from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
 from hmm2song.indexing.separation.separation import Separator, process_separator
 from hmm2song.indexing.sources import Item

@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from hmm2song.catalog.folders import SOURCES_NAME
+from hmm2song.catalog.storage import SOURCES_NAME
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.extract import RecordingQuality
 from hmm2song.song import Song

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import default_encoder
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.build import IndexOptions, index
 from hmm2song.indexing.extract import MAX_RECORDING_BYTES

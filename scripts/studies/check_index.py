@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hmm2song.embeddings.contour import default_encoder
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.build import IndexReport, index
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +29,13 @@ from hmm2song.baselines.mel_cnn.clips import (
     ClipSetError,
     array_file,
 )
-from hmm2song.catalog.files import replace_folder, sha256_of
+from hmm2song.catalog.storage import FolderKind, checksums, replacement
 from hmm2song.indexing.sources import Skipped
 from hmm2song.song import Song
 
 SKIPPED_FILE = "skipped.csv"
 """What is not in the dataset and why; for people, not read again."""
+DATASET = FolderKind("dataset", DATASET_FILE, frozenset((SKIPPED_FILE, *DATA_FILES)), ClipSetError)
 START_DIGITS = 6
 """Decimals of times in ``clips.csv``: a sample lasts 45 microseconds."""
 
@@ -92,7 +92,7 @@ def assemble(
     about : mapping
         :func:`parameters`.
     out : Path
-        The folder; replaced if it is a dataset, see :func:`check_replaceable`.
+        The folder; replaced if it is a dataset with nothing added to it.
     progress : callable, optional
         Called with the number of songs written.
 
@@ -101,42 +101,18 @@ def assemble(
     ClipSetError
         No songs, ``out`` must not be overwritten, or it cannot be written to.
     """
-    check_replaceable(out)
+    DATASET.check_replaceable(out)
     if not songs:
         raise ClipSetError("there is no song to make a dataset of")
-    staging = out.with_name(f".{out.name}.new")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-        staging.mkdir(parents=True)
-        _write_arrays(songs, staging, progress)
-        _write_table(staging / SKIPPED_FILE, ("path", "reason"), ((entry.path, entry.reason) for entry in skipped))
-        _write_about(staging, about)
-        check_replaceable(out)  # again: the run may have taken hours
-        replace_folder(staging, out)
+        with replacement(out) as new:
+            _write_arrays(songs, new, progress)
+            _write_table(new / SKIPPED_FILE, ("path", "reason"), ((entry.path, entry.reason) for entry in skipped))
+            _write_about(new, about)
+            DATASET.check_replaceable(out)  # again: the run may have taken hours
     except OSError as error:
         raise ClipSetError(f"the dataset cannot be written to {str(out)!r} ({error})") from error
     return ClipSet.open(out)
-
-
-def check_replaceable(out: Path) -> None:
-    """Refuse to replace anything but nothing, an empty folder, or a dataset with nothing added to it.
-
-    Raises
-    ------
-    ClipSetError
-        It is something else.
-    """
-    if not out.exists() and not out.is_symlink():
-        return
-    if out.is_symlink() or not out.is_dir():
-        raise ClipSetError(f"{str(out)!r} exists and is not a folder; choose another place for the dataset")
-    names = {entry.name for entry in out.iterdir()}
-    others = sorted(names - {DATASET_FILE, SKIPPED_FILE, *DATA_FILES})
-    if others or (names and DATASET_FILE not in names):
-        raise ClipSetError(
-            f"{str(out)!r} holds something else than a dataset ({', '.join((others or sorted(names))[:3])}), which is "
-            "not overwritten; choose another place"
-        )
 
 
 def _write_arrays(songs: Sequence[SongPictures], folder: Path, progress: Callable[[int], None] | None) -> None:
@@ -183,6 +159,6 @@ def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence]) -
 
 def _write_about(folder: Path, about: Mapping) -> None:
     """Write ``dataset.json``: parameters, then size and checksum of every file."""
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in DATA_FILES}
+    files = checksums(folder, DATA_FILES)
     text = json.dumps({"format_version": FORMAT_VERSION, **about, "files": files}, indent=1, ensure_ascii=False)
     (folder / DATASET_FILE).write_text(text + "\n", encoding="utf-8")

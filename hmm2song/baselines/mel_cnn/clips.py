@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
-from hmm2song.catalog.files import sha256_of
+from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.song import Song
 

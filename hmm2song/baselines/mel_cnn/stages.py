@@ -44,7 +44,7 @@ from hmm2song.baselines.mel_cnn.full_input import Rule, full_input
 from hmm2song.baselines.mel_cnn.hum_filters import hums
 from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
 from hmm2song.baselines.mel_cnn.segments import segments
-from hmm2song.catalog.files import sha256_of
+from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError
 from hmm2song.indexing.separation.separation import Stems, process_separator
 

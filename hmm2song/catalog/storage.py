@@ -1,0 +1,235 @@
+"""The files of a catalog's folder, their checksums, and the replacement of a folder as a whole.
+
+Conventions
+-----------
+* A new folder is made in ``<folder>.partial/new``. When it is complete, the old folder moves to
+  ``<folder>.partial/previous``, the new one takes its place, and the old one is deleted.
+* After a program was killed at any moment, the old folder or the new one is there and whole: in its place, or in
+  ``previous`` if the program was killed between the two moves. :func:`recover` then puts it back; loading a catalog and
+  replacing a folder begin with that.
+* One program at a time may write to a folder. Nothing but an empty folder or one of the same kind is ever replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hmm2song.errors import CatalogError, Hmm2SongError, IntegrityError
+from hmm2song.song import Song
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+SONGS_FILE = "songs.json"
+MELODIES_FILE = "melodies.safetensors"
+EMBEDDINGS_FILE = "embeddings.safetensors"
+CREDITS_FILE = "credits.md"
+DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
+SKIPPED_NAME = "skipped.csv"
+REPORT_NAME = "report.csv"
+SOURCES_NAME = "sources.json"
+INDEXING_FILES = (SKIPPED_NAME, REPORT_NAME, SOURCES_NAME)
+"""What indexing leaves beside a catalog."""
+NEW, PREVIOUS = "new", "previous"
+"""In the partial folder: the one that is being made, and the one that waits while that takes its place."""
+
+
+# Manifest and checksums -----------------------------------------------------------------------------------------
+
+
+def write_songs(folder: Path, songs: Sequence[Song]) -> None:
+    """Write the songs' rows; the same songs are the same bytes."""
+    rows = [song.to_row() for song in songs]
+    (folder / SONGS_FILE).write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
+    """Record size and checksum of every data file in ``folder``."""
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "encoder_fingerprint": encoder_fingerprint,
+        "n_songs": n_songs,
+        "files": checksums(folder, DATA_FILES),
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, dict]:
+    """Return size and SHA-256 of files in a folder, by name."""
+    return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in names}
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> dict:
+    """Read and check the manifest, or raise CatalogError or IntegrityError."""
+    if not (folder / MANIFEST_FILE).is_file():
+        raise CatalogError(f"{folder.name!r} is not a catalog: it has no {MANIFEST_FILE}")
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        version = manifest["format_version"]
+        manifest["files"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise IntegrityError(
+            f"{MANIFEST_FILE} of catalog {folder.name!r} is damaged: {error!r:.200}; fetch it again"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise CatalogError(
+            f"catalog {folder.name!r} has format version {version!r:.20}, this program reads {FORMAT_VERSION}"
+        )
+    return manifest
+
+
+def check_file(path: Path, recorded: dict | None) -> None:
+    """Compare a file with its record in the manifest, or raise IntegrityError."""
+    name = f"{path.name} of catalog {path.parent.name!r}"
+    if not isinstance(recorded, dict) or not path.is_file():
+        raise IntegrityError(f"{name} is missing; fetch or build the catalog again")
+    size = path.stat().st_size
+    if size != recorded.get("bytes"):
+        raise IntegrityError(
+            f"{name} has {size} bytes instead of {recorded.get('bytes')}: truncated or changed; "
+            "fetch or build the catalog again"
+        )
+    if sha256_of(path) != recorded.get("sha256"):
+        raise IntegrityError(
+            f"{name} differs from its recorded checksum: damaged or tampered with; fetch or build the catalog again"
+        )
+
+
+# Replacing a folder ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """A kind of folder: what people call it, the file that tells it from others, its other files, what to raise."""
+
+    word: str
+    telling: str
+    files: frozenset[str]
+    error: type[Hmm2SongError]
+
+    def check_replaceable(self, folder: Path, with_others: bool = False) -> None:
+        """Refuse to replace anything but nothing, an empty folder, or one of this kind.
+
+        ``with_others`` says that it may hold other files too: they are going to be kept.
+        """
+        if not folder.exists() and not folder.is_symlink():
+            return
+        shown = repr(str(folder))
+        if folder.is_symlink() or not folder.is_dir():
+            raise self.error(f"{shown} exists and is not a folder; choose another place for the {self.word}")
+        names = {entry.name for entry in folder.iterdir()}
+        if names and self.telling not in names:
+            raise self.error(f"{shown} exists and is not a {self.word}; it is not overwritten, choose another place")
+        others = sorted(names - self.files - {self.telling})
+        if others and not with_others:
+            raise self.error(
+                f"{shown} holds other files besides the {self.word} ({', '.join(others[:3])}), which would be "
+                "deleted with it; move them away or choose another place"
+            )
+
+
+CATALOG = FolderKind("catalog", MANIFEST_FILE, frozenset((*DATA_FILES, *INDEXING_FILES)), CatalogError)
+
+
+def absolute(folder: str | os.PathLike[str]) -> Path:
+    """Return the path from the root, links in its parents followed; its last part may be a link."""
+    path = Path(os.path.abspath(folder))
+    return path.parent.resolve() / path.name
+
+
+def partial_of(folder: Path) -> Path:
+    """Return where unfinished work on a folder is kept."""
+    path = Path(os.path.abspath(folder))  # "." has no name
+    return path.parent / f"{path.name}.partial"
+
+
+def recover(folder: Path) -> None:
+    """Put a folder back in its place if a program was killed while replacing it.
+
+    Raises
+    ------
+    CatalogError
+        It cannot be moved.
+    """
+    previous = partial_of(folder) / PREVIOUS
+    if os.path.lexists(folder) or not os.path.isdir(previous):  # of names that no file system takes, too
+        return
+    try:
+        previous.rename(folder)
+    except OSError as error:
+        raise CatalogError(f"what was {str(folder)!r} is in {str(previous)!r}; move it back ({error})") from error
+    _remove_if_empty(partial_of(folder))
+
+
+@contextmanager
+def replacement(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it takes the place of ``folder`` if the block ends without an error."""
+    recover(folder)
+    _delete_leftovers(folder)
+    partial = partial_of(folder)
+    (partial / NEW).mkdir(parents=True)
+    try:
+        yield partial / NEW
+        if folder.exists():
+            folder.rename(partial / PREVIOUS)
+        (partial / NEW).rename(folder)
+    finally:
+        recover(folder)
+        _delete_leftovers(folder)
+        _remove_if_empty(partial)
+
+
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what a replacement leaves; ``previous`` is renamed first, so that what has this name is always whole."""
+    new, previous = partial_of(folder) / NEW, partial_of(folder) / PREVIOUS
+    shutil.rmtree(new, ignore_errors=True)
+    if previous.is_dir() and folder.exists():
+        previous.rename(new)
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _remove_if_empty(partial: Path) -> None:
+    with suppress(OSError):  # an unfinished run has left results there
+        partial.rmdir()
+
+
+def keep_other_files(folder: Path, new: Path) -> None:
+    """Give ``new`` all that a catalog's folder holds besides the catalog: its model, its recordings.
+
+    Files are linked, so that recordings take neither time nor room; what cannot be linked is copied. ``folder`` is not
+    changed.
+    """
+    own = {MANIFEST_FILE, *DATA_FILES}
+
+    def left_out(directory: str, _: list[str]) -> set[str]:
+        return own if Path(directory) == folder else set()
+
+    shutil.copytree(folder, new, symlinks=True, ignore=left_out, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system mounted below, one without links, somebody else's file
+        shutil.copy2(source, target)
+
+
+def write_beside(folder: Path, name: str, content: str | Path) -> None:
+    """Write a further file, a text or a copy; what :func:`keep_other_files` linked there is not changed."""
+    (folder / name).unlink(missing_ok=True)
+    if isinstance(content, Path):
+        shutil.copyfile(content, folder / name)
+    else:
+        (folder / name).write_text(content, encoding="utf-8", newline="")
