@@ -8,40 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from hmm2song.match.places import Alignment
 from hmm2song.melody.advice import Advice
 from hmm2song.melody.melody import Melody
-
-
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """How the hum lies on the song.
-
-    Attributes
-    ----------
-    hum_time_s, song_time_s : np.ndarray, shape (n,)
-        Corresponding instants, both non-decreasing: the warping path.
-    key_shift_st : float
-        Semitones from the song down or up to the hum (hum = song + shift), octave included.
-    tempo_ratio : float
-        Speed of the hum relative to the song: 1.2 is 20 % faster than the catalog's version.
-    """
-
-    hum_time_s: np.ndarray
-    song_time_s: np.ndarray
-    key_shift_st: float
-    tempo_ratio: float
-
-    @property
-    def start_s(self) -> float:
-        """Where in the song the hum begins."""
-        return float(self.song_time_s[0])
-
-    @property
-    def end_s(self) -> float:
-        """Where in the song the hum ends."""
-        return float(self.song_time_s[-1])
 
 
 @dataclass(frozen=True, eq=False)

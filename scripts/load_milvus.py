@@ -46,7 +46,6 @@ from hmm2song.index.milvus import (
     digest_of,
 )
 from hmm2song.machine import n_cores
-from hmm2song.song import SongFilter
 
 BATCH_ROWS = 2000
 MAX_BATCH_ROWS = 20_000
@@ -266,8 +265,8 @@ def recall(catalog: Catalog, index: MilvusIndex) -> float:
     """Return the share of the nearest neighbours of some windows that the index finds."""
     rows = np.linspace(0, len(catalog.embeddings) - 1, RECALL_QUERIES).astype(int)
     queries = catalog.embeddings[rows].astype(np.float32)
-    exact = ExactIndex.of(catalog, n_threads=n_cores()).nearest(queries, SongFilter(), RECALL_AT)
-    found = index.nearest(queries, SongFilter(), RECALL_AT)
+    exact = ExactIndex.of(catalog.embeddings, catalog.n_windows, n_cores()).nearest(queries, RECALL_AT)
+    found = index.nearest(queries, RECALL_AT)
     n_there = np.count_nonzero(exact.song >= 0, axis=1)
     last = exact.similarity[np.arange(len(rows)), n_there - 1]
     n_found = np.count_nonzero(found.similarity >= last[:, None] - SAME_SIMILARITY, axis=1)

@@ -17,8 +17,6 @@ from hmm2song.match.align import (
     MOVE_PENALTY_ST,
     TEMPO_PENALTY_ST,
     WARP_PENALTY_ST,
-    Placements,
-    Stretches,
     describe_path,
     pack_contours,
     place,
@@ -26,6 +24,7 @@ from hmm2song.match.align import (
     sample_contour,
     trace,
 )
+from hmm2song.match.places import Placements, Places
 from hmm2song.match.search import FINE_RATE_HZ, MelodySearch
 from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
@@ -33,6 +32,7 @@ from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 KEYS_ST = np.arange(-DRIFT_REACH_ST, DRIFT_REACH_ST + DRIFT_STEP_ST / 2, DRIFT_STEP_ST)
 WANDERING_KEYS_ST = (-1.5, -0.5, 0.0, 1.0)
 AS_IT_IS = (1.0,)
+WHOLE = Places.whole(np.array([0]))
 FINE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))
 
 
@@ -55,9 +55,13 @@ def place_in_one(
 ) -> Placements:
     """Place a hum in one whole song, trying keys every half semitone."""
     songs = pack_contours([song], rate_hz)
-    lowest, highest = np.float32(keys_st)
-    whole = Stretches(songs.first_frame[:1], songs.first_frame[1:], np.array([lowest]), np.array([highest]))
-    return place(hum, songs, whole, speeds, 0.5, 1)
+    lowest_st, highest_st = np.array(keys_st)[:, None]
+    return place(hum, songs, WHOLE, lowest_st, highest_st, speeds, 0.5, 1)
+
+
+def end_frame(found: Placements, rate_hz: float = FRAME_RATE_HZ) -> int:
+    """Return the frame after the last of the first placement."""
+    return round(float(found.end_s[0]) * rate_hz)
 
 
 def drift(
@@ -66,17 +70,13 @@ def drift(
     """Return cost and end of a hum in one whole song, in keys around ``key_st``."""
     songs = pack_contours([song], rate_hz)
     unused = np.zeros(1, np.float32)
-    whole = Stretches(songs.first_frame[:1], songs.first_frame[1:], unused, unused)
-    found = Placements(unused, unused, np.array([key_st], np.float32), np.array([speed]))
-    cost_st, end = place_drifting(hum, songs, whole, found, 1)
-    return float(cost_st[0]), int(end[0])
+    start = Placements(WHOLE.song, unused, np.array([key_st], np.float32), np.array([speed]), unused)
+    found = place_drifting(hum, songs, WHOLE, start, 1)
+    return float(found.cost_st[0]), end_frame(found, rate_hz)
 
 
 def in_one_key(hum: FilledContour, song: FilledContour, key_st: float = 0.0) -> float:
-    songs = pack_contours([song], FRAME_RATE_HZ)
-    key = np.array([key_st], np.float32)
-    whole = Stretches(songs.first_frame[:1], songs.first_frame[1:], key, key)
-    return float(place(hum, songs, whole, (1.0,), DRIFT_STEP_ST, 1).cost_st[0])
+    return float(place_in_one(hum, song, (key_st, key_st)).cost_st[0])
 
 
 def least_after_moves(total: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def test_kernel_in_one_key_agrees_with_the_reference(seed):
     assert found.cost_st[0] == pytest.approx(min(by_key), abs=1e-4)
     assert found.key_st[0] == keys_st[int(np.argmin(by_key))]
     # the path really ends where it is said to: nothing is lost without the frames after it
-    shortened = reference_cost(hum, song[: found.end[0]], found.key_st[:1])
+    shortened = reference_cost(hum, song[: end_frame(found)], found.key_st[:1])
     assert shortened == pytest.approx(min(by_key), abs=1e-4)
 
 
@@ -184,7 +184,7 @@ def test_a_changing_tempo_is_bridged():
     found = place_in_one(hum, contour(tune), (0.0, 0.0))
     other = place_in_one(hum, contour(random_tune(5)), (0.0, 0.0))
     assert found.cost_st[0] < 0.3 < other.cost_st[0]
-    assert found.end[0] == pytest.approx(time_s[-1] * FRAME_RATE_HZ, abs=3)
+    assert found.end_s[0] == pytest.approx(time_s[-1], abs=0.12)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -196,7 +196,7 @@ def test_place_key_and_tempo_are_recovered(seed, speed, key_st):
     hum = hummed_from(tune.pitch_midi, start_s, 6.0, speed, key_st)
     found = place_in_one(hum, tune, (key_st - 2.0, key_st + 2.0), FINE_SPEEDS, 12.5)
     assert found.key_st[0] == key_st
-    song = pack_contours([tune], 12.5).pitch_midi[: found.end[0]]
+    song = pack_contours([tune], 12.5).pitch_midi[: end_frame(found, 12.5)]
     path = trace(hum, song, float(found.key_st[0]), float(found.speed[0]), 12.5)
     alignment = describe_path(hum, tune, *path)
     assert alignment.start_s == pytest.approx(start_s, abs=0.3)
@@ -216,33 +216,33 @@ def test_offsets_turn_contour_times_into_recording_and_score_times():
     assert (alignment.key_shift_st, alignment.tempo_ratio) == pytest.approx((12.0, 2.0))
 
 
-def test_a_stretch_confines_the_search():
+def test_a_place_confines_the_search():
     tune = random_tune(6)
     songs = pack_contours([contour(random_tune(7)), contour(tune)], FRAME_RATE_HZ)
     hum = contour(tune[200:300])
-    offset = songs.first_frame[1]
-    stretches = Stretches(
-        start=offset + np.array([150, 0, 150]),
-        stop=offset + np.array([350, 250, 290]),
-        lowest_key_st=np.zeros(3, np.float32),
-        highest_key_st=np.zeros(3, np.float32),
-    )
-    found = place(hum, songs, stretches, AS_IT_IS, 0.5, 1)
+    places = Places(np.ones(3, int), np.array([150, 0, 150]) / FRAME_RATE_HZ, np.array([350, 250, 290]) / FRAME_RATE_HZ)
+    found = place(hum, songs, places, np.zeros(3), np.zeros(3), AS_IT_IS, 0.5, 1)
     assert found.cost_st[0] == 0.0
-    assert found.end[0] == offset + 300
+    assert found.end_s[0] == 300 / FRAME_RATE_HZ
     assert (found.cost_st[1:] > 0.0).all()
-    assert found.end[1] <= offset + 250
-    assert found.end[2] <= offset + 290
+    assert (found.end_s <= places.end_s).all()
+
+
+def test_places_become_frames_inside_their_song():
+    songs = pack_contours([contour([60.0] * 50), contour([62.0] * 100)], FRAME_RATE_HZ)
+    song = np.array([1, 1, 1, 1, 0])
+    start_s, end_s = np.array([0.5, -3.0, 9.0, 1.0, -np.inf]), np.array([1.01, 1.0, 12.0, 0.5, np.inf])
+    start, stop = songs.frames(Places(song, start_s, end_s))
+    assert start.tolist() == [50 + 12, 50, 50 + 99, 50 + 25, 0]
+    assert stop.tolist() == [50 + 26, 50 + 25, 150, 50 + 26, 50]  # one frame at least
 
 
 def test_threads_share_the_work_and_change_nothing():
     songs = pack_contours([contour(random_tune(seed)) for seed in range(9)], 12.5)
-    everywhere = Stretches(
-        songs.first_frame[:-1], songs.first_frame[1:], np.full(9, -2.0, np.float32), np.full(9, 2.0, np.float32)
-    )
-    hum = hummed_from(random_tune(4), 3.0, 6.0, 1.1, 1.0)
-    alone, together = (place(hum, songs, everywhere, FINE_SPEEDS, 0.5, n_threads) for n_threads in (1, 4))
-    for name in ("cost_st", "end", "key_st", "speed"):
+    hum, everywhere = hummed_from(random_tune(4), 3.0, 6.0, 1.1, 1.0), Places.whole(np.arange(9))
+    keys_st = np.full(9, -2.0), np.full(9, 2.0)
+    alone, together = (place(hum, songs, everywhere, *keys_st, FINE_SPEEDS, 0.5, n_threads) for n_threads in (1, 4))
+    for name in ("cost_st", "end_s", "key_st", "speed"):
         np.testing.assert_array_equal(getattr(alone, name), getattr(together, name))
     assert np.argmin(alone.cost_st) == 4
 
@@ -325,11 +325,9 @@ def test_songs_too_short_and_no_songs_at_all_in_a_drifting_key():
     song = contour(random_notes(5).pitch_midi[:20])
     assert drift(contour(np.linspace(60, 66, 39)), song)[0] < INFINITE_COST
     assert drift(contour(np.linspace(60, 66, 40)), song)[0] == INFINITE_COST
-    nowhere = np.zeros(0, np.int64)
-    found = Placements(*np.zeros((2, 0), np.float32), *np.zeros((2, 0)))
-    songs = pack_contours([song], FRAME_RATE_HZ)
-    cost_st, end = place_drifting(song, songs, Stretches(nowhere, nowhere, nowhere, nowhere), found, 2)
-    assert len(cost_st) == len(end) == 0
+    songs, nowhere = pack_contours([song], FRAME_RATE_HZ), Places.whole(np.zeros(0, np.int64))
+    found = place(song, songs, nowhere, np.zeros(0), np.zeros(0), AS_IT_IS, 0.5, 2)
+    assert len(found) == len(place_drifting(song, songs, nowhere, found, 2)) == 0
 
 
 def test_a_singer_who_goes_on_in_another_key_is_found_and_followed():

@@ -222,25 +222,25 @@ def test_trackers_agree_frame_by_frame(script):
 
 def test_a_passage_is_found_in_any_key_and_at_another_tempo(script):
     songs = {"a": tune(1), "b": tune(2)}
-    recognizer = SimpleNamespace(
+    ranker = SimpleNamespace(
         catalog=SimpleNamespace(melody=lambda song_id: melody_from_notes(songs[song_id]))  # all that is asked for
     )
     faster = [[onset_s / 1.5, duration_s / 1.5, midi - 17] for onset_s, duration_s, midi in tune(1)[10:30]]
     passage = fill_rests(melody_from_notes(faster))
-    right, wrong = script.force(recognizer, passage, "a"), script.force(recognizer, passage, "b")
+    right, wrong = script.force(ranker, passage, "a"), script.force(ranker, passage, "b")
     assert right.cost_st < 0.25 < 0.5 < wrong.cost_st
     assert right.passage.duration_s == pytest.approx(1.5 * passage.duration_s, rel=0.1)
     assert right.passage.offset_s == pytest.approx(tune(1)[10][0], abs=0.5)
 
 
 def test_a_jump_in_the_middle_costs_the_whole_and_not_the_halves(script, catalog: MiniatureCatalog, folder: Path):
-    recognizer = Recognizer.from_pretrained(catalog.folder)
+    ranker = Recognizer.from_pretrained(catalog.folder).ranker
     steady = np.asarray(melody_from_notes(tune(4)).pitch_midi[50:250])
     jumped = np.concatenate((steady[:100], steady[100:] + 5))
     costs = {}
     for name, pitch_midi in (("steady", steady), ("jumped", jumped)):
-        melody = Melody(pitch_midi)
-        costs[name] = script.side(recognizer, script.ranked(recognizer, melody), fill_rests(melody), "s4")
+        hum = fill_rests(Melody(pitch_midi))
+        costs[name] = script.side(ranker, script.ranked(ranker, hum), hum, "s4")
     assert costs["steady"].forced_st == pytest.approx(costs["steady"].halves_st, abs=0.1)
     assert costs["jumped"].forced_st > 0.8 and costs["jumped"].halves_st < 0.2
 
@@ -248,9 +248,9 @@ def test_a_jump_in_the_middle_costs_the_whole_and_not_the_halves(script, catalog
 def test_the_order_is_that_of_the_page(script, catalog: MiniatureCatalog, folder: Path):
     recognizer = Recognizer.from_pretrained(catalog.folder)
     result = recognizer.recognize(folder / "not five.flac")
-    found = script.ranked(recognizer, result.hum)
+    found = script.ranked(recognizer.ranker, fill_rests(result.hum))
     assert found.ids[:10] == tuple(match.id for match in result.matches)
-    measured = script.measure(recognizer, Query(folder / "not five.flac", "not five.flac", ("s5",)))
+    measured = script.measure(recognizer.ranker, Query(folder / "not five.flac", "not five.flac", ("s5",)))
     assert measured.rank == found.ids.index("s5") + 1 > 1
     assert measured.rival.song_id == found.ids[0] == "s7"
     assert measured.rival.cost_st == pytest.approx(found.cost_st[0])
@@ -262,7 +262,7 @@ def test_a_hum_of_nothing_cannot_be_measured(script, catalog: MiniatureCatalog, 
     soundfile.write(tmp_path / "silence.flac", np.zeros(SAMPLE_RATE_HZ, np.float32), SAMPLE_RATE_HZ)
     with pytest.raises(MelodyError, match="silence.flac: 0 s of melody"):
         recognizer = Recognizer.from_pretrained(catalog.folder)
-        script.measure(recognizer, Query(tmp_path / "silence.flac", "silence.flac", ("s1",)))
+        script.measure(recognizer.ranker, Query(tmp_path / "silence.flac", "silence.flac", ("s1",)))
 
 
 # What is kept -------------------------------------------------------------------------------------------

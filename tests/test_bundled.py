@@ -10,13 +10,14 @@ import pytest
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, BUNDLED_MODEL
 from hmm2song.embeddings.contour import MelodyEncoder
-from hmm2song.index.exact import ExactIndex, WindowRanges
+from hmm2song.index.base import WindowRanges
+from hmm2song.index.exact import ExactIndex
 from hmm2song.match.votes import embed_hum, propose, votes
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.melody.notation import abc
 from hmm2song.melody.notation.lines import melody_line
-from hmm2song.song import Song, SongFilter
+from hmm2song.song import Song
 from hmm2song.training.singer import Singer, hum_contour
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
@@ -38,13 +39,13 @@ def shares_found(encoder: MelodyEncoder) -> tuple[float, float]:
     tunes = [notes_of(path) for path in TUNES]
     songs = [Song(id=path.stem, title=path.stem) for path in TUNES]
     catalog = Catalog.build(songs, [melody_from_notes(notes) for notes in tunes], encoder)
-    index = ExactIndex.of(catalog, n_threads=1)
+    index = ExactIndex.of(catalog.embeddings, catalog.n_windows, n_threads=1)
     by_votes, by_places = [], []
     for number, notes in enumerate(tunes):
         performance = hum_contour(notes, Singer(), np.random.default_rng(number), duration_s=10.0)
         hum = embed_hum(fill_rests(performance.melody), encoder)
         by_votes.append(np.argmax(votes(hum, index, WindowRanges.whole(np.arange(len(tunes))))) == number)
-        by_places.append(number in propose(hum, index, encoder.windows.song_hop_s, SongFilter()).song[:5])
+        by_places.append(number in propose(hum, index, encoder.windows.song_hop_s, catalog.select()).song[:5])
     return float(np.mean(by_votes)), float(np.mean(by_places))
 
 

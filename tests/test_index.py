@@ -5,20 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmm2song.catalog.catalog import Catalog
 from hmm2song.index import exact as index_module
-from hmm2song.index.exact import ExactIndex, WindowRanges
-from hmm2song.melody.melody import Melody
-from hmm2song.song import Song, SongFilter
+from hmm2song.index.base import WindowRanges
+from hmm2song.index.exact import ExactIndex
 
 DIM = 8
 N_SONGS = 40
-FILTERS = {
-    "everything": SongFilter(),
-    "one genre": SongFilter(genres=("Folk",)),
-    "two genres": SongFilter(genres=("Folk", "Dance")),
-    "gender": SongFilter(gender="female"),
-    "only known": SongFilter(("Dance",), "female", only_known=True),
+RNG = np.random.default_rng(0)
+N_WINDOWS = RNG.integers(1, 12, N_SONGS)
+MASKS = {
+    "everything": np.ones(N_SONGS, bool),
+    "no mask": None,
+    "half": RNG.random(N_SONGS) < 0.5,
+    "few": np.isin(np.arange(N_SONGS), (0, 7, 8, 20, 21, 22, N_SONGS - 1)),
 }
 
 
@@ -27,97 +26,76 @@ def unit_rows(n_rows: int, seed: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def make_catalog(embeddings: np.ndarray, n_windows: list[int]) -> Catalog:
-    """Return a catalog with these embeddings; its songs differ in genre and gender, their melodies do not matter."""
-    songs = [
-        Song(id=str(number), title="t", genre=("Folk", "Dance", "", "Folk, Dance")[number % 4],
-             gender=("female", "male", "")[number % 3])
-        for number in range(len(n_windows))
-    ]  # fmt: skip
-    melodies = (Melody([60.0]),) * len(songs)
-    return Catalog(tuple(songs), melodies, embeddings.astype(np.float16), np.int32(n_windows), "none")
+EMBEDDINGS = unit_rows(N_WINDOWS.sum(), seed=1).astype(np.float16)
+PLACES = [(song, window) for song, count in enumerate(N_WINDOWS) for window in range(count)]
+"""(song, window) of every embedding."""
 
 
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    n_windows = np.random.default_rng(0).integers(1, 12, N_SONGS).tolist()
-    return make_catalog(unit_rows(sum(n_windows), seed=1), n_windows)
-
-
-def places_of(catalog: Catalog) -> list[tuple[int, int]]:
-    """Return (song, window) of every embedding."""
-    return [(song, window) for song, count in enumerate(catalog.n_windows) for window in range(count)]
+def passing_rows(mask: np.ndarray | None) -> list[int]:
+    return [row for row, (song, _) in enumerate(PLACES) if mask is None or mask[song]]
 
 
 # Nearest windows ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", FILTERS.values(), ids=FILTERS)
-@pytest.mark.parametrize("k", [1, 7, 40])
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("k", [1, 7, 30])
 @pytest.mark.parametrize(("block", "n_threads"), [(8192, 1), (8192, 2), (5, 1), (5, 3)])
-def test_the_nearest_are_those_of_a_full_comparison(catalog, monkeypatch, wanted, k, block, n_threads):
+def test_the_nearest_are_those_of_a_full_comparison(monkeypatch, mask, k, block, n_threads):
     monkeypatch.setattr(index_module, "BLOCK_WINDOWS", block)
     queries = unit_rows(9, seed=2)
-    found = ExactIndex.of(catalog, n_threads).nearest(queries, wanted, k)
-    passing = [row for row, (song, _) in enumerate(places_of(catalog)) if wanted.passes(catalog.songs[song])]
-    assert k < len(passing) <= len(catalog.embeddings)
-    similarity = queries @ catalog.embeddings[passing].astype(np.float32).T
+    found = ExactIndex.of(EMBEDDINGS, N_WINDOWS, n_threads).nearest(queries, k, mask)
+    passing = passing_rows(mask)
+    assert k < len(passing) <= len(EMBEDDINGS)
+    similarity = queries @ EMBEDDINGS[passing].astype(np.float32).T
     for query in range(len(queries)):
         best = np.argsort(-similarity[query])[:k]
-        expected = [places_of(catalog)[passing[row]] for row in best]
-        assert list(zip(found.song[query], found.window[query], strict=True)) == expected
+        assert list(zip(found.song[query], found.window[query], strict=True)) == [PLACES[passing[row]] for row in best]
         np.testing.assert_allclose(found.similarity[query], similarity[query][best], atol=1e-6)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("wanted", [SongFilter(), SongFilter(gender="female", only_known=True)])
-def test_with_fewer_windows_than_asked_for_the_rest_is_filled_up(catalog, wanted, n_threads):
-    passing = {place for place in places_of(catalog) if wanted.passes(catalog.songs[place[0]])}
-    found = ExactIndex.of(catalog, n_threads).nearest(unit_rows(3, seed=3), wanted, len(passing) + 5)
+@pytest.mark.parametrize("mask", [None, MASKS["few"], np.zeros(N_SONGS, bool)], ids=["all", "few", "none"])
+def test_with_fewer_windows_than_asked_for_the_rest_is_filled_up(mask, n_threads):
+    passing = {PLACES[row] for row in passing_rows(mask)}
+    found = ExactIndex.of(EMBEDDINGS, N_WINDOWS, n_threads).nearest(unit_rows(3, seed=3), len(passing) + 5, mask)
     for song, window, similarity in zip(found.song, found.window, found.similarity, strict=True):
         assert set(zip(song[:-5], window[:-5], strict=True)) == passing
-        assert (np.diff(similarity[:-5]) <= 0).all() and similarity[-6] >= -1.001
+        assert (np.diff(similarity[:-5]) <= 0).all() and (similarity[:-5] >= -1.001).all()
         assert (song[-5:] == -1).all() and (window[-5:] == -1).all() and (similarity[-5:] == -np.inf).all()
 
 
-def test_a_filter_that_leaves_nothing_finds_nothing(catalog):
-    found = ExactIndex.of(catalog, 2).nearest(unit_rows(2, seed=4), SongFilter(gender="mixed", only_known=True), 3)
-    np.testing.assert_array_equal(found.song, np.full((2, 3), -1))
-    np.testing.assert_array_equal(found.window, np.full((2, 3), -1))
-    assert (found.similarity == -np.inf).all()
-
-
-def test_a_catalog_of_one_window_has_a_nearest():
-    one = make_catalog(unit_rows(1, seed=5), [1])
-    found = ExactIndex.of(one, 2).nearest(one.embeddings.astype(np.float32), SongFilter(), 2)
-    np.testing.assert_array_equal(found.song, [[0, -1]])
-    np.testing.assert_array_equal(found.window, [[0, -1]])
+def test_one_window_alone_is_the_nearest():
+    one = unit_rows(1, seed=5)
+    found = ExactIndex.of(one.astype(np.float16), np.array([1]), 2).nearest(one, 2)
+    assert found.song.tolist() == found.window.tolist() == [[0, -1]]
     assert found.similarity[0, 0] == pytest.approx(1.0, abs=2e-3)
 
 
 def test_equal_windows_are_all_found():
     embeddings = unit_rows(12, seed=6)
     embeddings[[2, 5, 9]] = embeddings[0]  # the songs 0, 2 and 4: versions of a tune have the same windows
-    found = ExactIndex.of(make_catalog(embeddings, [2, 3, 2, 1, 4]), 2).nearest(embeddings[:1], SongFilter(), 4)
-    places = set(zip(found.song[0], found.window[0], strict=True))
-    assert places == {(0, 0), (1, 0), (2, 0), (4, 1)}
+    index = ExactIndex.of(embeddings.astype(np.float16), np.array([2, 3, 2, 1, 4]), 2)
+    found = index.nearest(embeddings[:1], 4)
+    assert set(zip(found.song[0], found.window[0], strict=True)) == {(0, 0), (1, 0), (2, 0), (4, 1)}
 
 
-def test_without_queries_there_are_no_neighbours(catalog):
-    found = ExactIndex.of(catalog, 1).nearest(np.zeros((0, DIM), np.float32), SongFilter(), 4)
+def test_without_queries_there_are_no_neighbours():
+    found = ExactIndex.of(EMBEDDINGS, N_WINDOWS, 1).nearest(np.zeros((0, DIM), np.float32), 4)
     assert found.song.shape == found.window.shape == found.similarity.shape == (0, 4)
 
 
 # Windows of songs ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("songs", [[0], [N_SONGS - 1], [5, 2, 30], [7, 7], list(range(N_SONGS))], ids=str)
-def test_windows_come_in_the_order_asked_for(catalog, songs):
-    windows, counts = ExactIndex.of(catalog, 1).windows_of(WindowRanges.whole(np.array(songs)))
-    assert windows.dtype == np.float32
-    np.testing.assert_array_equal(counts, catalog.n_windows[songs])
-    expected = [row for song in songs for row, place in enumerate(places_of(catalog)) if place[0] == song]
-    np.testing.assert_array_equal(windows, catalog.embeddings[expected].astype(np.float32))
+@pytest.mark.parametrize("songs", [[], [0], [N_SONGS - 1], [5, 2, 30], [7, 7], list(range(N_SONGS))], ids=str)
+def test_windows_come_in_the_order_asked_for(songs):
+    songs = np.array(songs, dtype=np.int64)
+    windows, counts = ExactIndex.of(EMBEDDINGS, N_WINDOWS, 1).windows_of(WindowRanges.whole(songs))
+    assert windows.dtype == np.float32 and windows.shape[1] == DIM
+    np.testing.assert_array_equal(counts, N_WINDOWS[songs])
+    expected = [row for song in songs for row, place in enumerate(PLACES) if place[0] == song]
+    np.testing.assert_array_equal(windows, EMBEDDINGS[expected].astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -137,9 +115,3 @@ def test_ranges_are_cut_to_the_song_and_never_empty(first, after, expected):
     rows, counts = ranges.rows(first_window)
     assert rows.tolist() == [2 + window for window in expected] + [0]
     assert counts.tolist() == [len(expected), 1]
-
-
-def test_no_songs_have_no_windows(catalog):
-    windows, counts = ExactIndex.of(catalog, 1).windows_of(WindowRanges.whole(np.array([], dtype=np.int64)))
-    assert windows.shape == (0, DIM)
-    assert counts.shape == (0,)

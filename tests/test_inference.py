@@ -409,7 +409,7 @@ def test_another_index_may_be_asked(knowing, is_large):
             asked.append("windows_of")
             return super().windows_of(ranges)
 
-    index = Counting.of(knowing.catalog, 1)
+    index = Counting.of(knowing.catalog.embeddings, knowing.catalog.n_windows, 1)
     other = Recognizer(knowing.catalog, IntervalEncoder(), index=index)
     assert ids(other.recognize_melody(hummed_melody("aloha-oe")))[0] == "aloha-oe"
     assert asked == ["nearest", "windows_of"]

@@ -19,7 +19,8 @@ from encoders import tiny_encoder
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import CatalogError, IndexUnavailableError, QueryError
 from hmm2song.index import milvus
-from hmm2song.index.exact import ExactIndex, WindowRanges
+from hmm2song.index.base import WindowRanges
+from hmm2song.index.exact import ExactIndex
 from hmm2song.index.milvus import MilvusAddress, MilvusCollection, MilvusIndex, digest_of, filter_expression
 from hmm2song.melody.melody import Melody
 from hmm2song.song import Song, SongFilter
@@ -74,7 +75,7 @@ def make_catalog(n_songs: int = 60, seed: int = 0) -> Catalog:
 
 CATALOG = make_catalog()
 N_ROWS = len(CATALOG.embeddings)
-EXACT = ExactIndex.of(CATALOG, n_threads=1)
+EXACT = ExactIndex.of(CATALOG.embeddings, CATALOG.n_windows, n_threads=1)
 QUERIES = np.random.default_rng(9).normal(size=(7, DIM)).astype(np.float32) / 6
 
 
@@ -111,7 +112,8 @@ def index(loaded) -> MilvusIndex:
 
 
 def assert_equal_answers(index: MilvusIndex, wanted: SongFilter = EVERYTHING, k: int = 50) -> None:
-    found, expected = index.nearest(QUERIES, wanted, k), EXACT.nearest(QUERIES, wanted, k)
+    found = index.nearest(QUERIES, k, wanted=wanted)
+    expected = EXACT.nearest(QUERIES, k, CATALOG.selection(wanted).mask)
     np.testing.assert_array_equal(found.song, expected.song)
     np.testing.assert_array_equal(found.window, expected.window)
     np.testing.assert_allclose(found.similarity, expected.similarity, atol=1e-6)
@@ -136,7 +138,7 @@ def test_filtered_neighbours_are_those_of_the_exact_index(index, genres, gender,
 
 
 def test_a_filter_that_nothing_passes_finds_nothing(index):
-    found = index.nearest(QUERIES, SongFilter(("no such genre",), only_known=True), 3)
+    found = index.nearest(QUERIES, 3, wanted=SongFilter(("no such genre",), only_known=True))
     assert (found.song == -1).all() and (found.window == -1).all() and np.isneginf(found.similarity).all()
     assert found.song.shape == found.window.shape == found.similarity.shape == (len(QUERIES), 3)
 
@@ -144,7 +146,7 @@ def test_a_filter_that_nothing_passes_finds_nothing(index):
 def test_many_queries_go_in_several_calls(index, monkeypatch):
     monkeypatch.setattr(milvus, "HITS_PER_CALL", 150)
     assert_equal_answers(index, k=50)
-    assert index.nearest(QUERIES[:0], EVERYTHING, 5).song.shape == (0, 5)
+    assert index.nearest(QUERIES[:0], 5).song.shape == (0, 5)
 
 
 @pytest.mark.parametrize("songs", [[0], [5, 3, 59, 0], [4, 9, 4], range(60), []], ids=str)
@@ -160,7 +162,7 @@ def test_windows_are_those_of_the_catalog(index, songs, monkeypatch):
 @pytest.mark.parametrize("k", [0, -1, 16_385])
 def test_an_impossible_number_of_neighbours_is_refused(index, k):
     with pytest.raises(QueryError, match=f"1 to 16384 neighbours, not {k}"):
-        index.nearest(QUERIES, EVERYTHING, k)
+        index.nearest(QUERIES, k)
 
 
 def test_recall_is_measured(script, index):
@@ -344,12 +346,12 @@ def test_a_collection_that_disappears_is_missed_and_found_again(script, path):
     script["load"](collection, CATALOG, "FLAT")
     index = MilvusIndex.connect(str(path), CATALOG)
     collection.call("drop_collection")
-    for ask in (lambda: index.nearest(QUERIES, EVERYTHING, 5), lambda: index.windows_of(WindowRanges.whole([1]))):
+    for ask in (lambda: index.nearest(QUERIES, 5), lambda: index.windows_of(WindowRanges.whole([1]))):
         with pytest.raises(IndexUnavailableError, match="there is no collection 'hmm2song_windows'"):
             ask()
     script["load"](collection, make_catalog(seed=1), "FLAT")
     with pytest.raises(IndexUnavailableError, match="does not belong to this catalog"):
-        index.nearest(QUERIES, EVERYTHING, 5)
+        index.nearest(QUERIES, 5)
     script["load"](collection, CATALOG, "FLAT", replace=True)
     collection.call("load_collection")
     assert_equal_answers(index)

@@ -9,7 +9,8 @@ import pytest
 from contours import contour, hummed
 
 from hmm2song.match import search
-from hmm2song.match.search import MelodySearch, Proposals, Ranking
+from hmm2song.match.places import Placements, Places
+from hmm2song.match.search import MelodySearch
 from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_notes
 from hmm2song.melody.scores import read_scores
@@ -127,18 +128,18 @@ def test_the_fine_pass_is_for_the_best(searcher, melodies, monkeypatch):
 # Near proposed places -----------------------------------------------------------------------------------
 
 
-def propose(*places: tuple[int, float] | tuple[int, float, float]) -> Proposals:
+def propose(*places: tuple[int, float] | tuple[int, float, float], hum_s: float = HUM_S) -> Places:
     """Propose (song, start_s) or (song, start_s, speed)."""
-    song, start_s, speed = zip(*((*place, 1.0)[:3] for place in places), strict=True)
-    return Proposals(np.array(song), np.array(start_s), np.array(speed))
+    song, start_s, speed = map(np.array, zip(*((*place, 1.0)[:3] for place in places), strict=True))
+    return Places(song, start_s, start_s + speed * hum_s)
 
 
-def near(searcher: MelodySearch, hum: FilledContour, *places: tuple) -> Ranking:
+def near(searcher: MelodySearch, hum: FilledContour, *places: tuple) -> Placements:
     """Rank by the places proposed alone."""
-    return searcher.rank(hum, np.zeros(searcher.n_songs, dtype=bool), propose(*places))
+    return searcher.rank(hum, np.zeros(searcher.n_songs, dtype=bool), propose(*places, hum_s=hum.duration_s))
 
 
-def assert_same_best(found: Ranking, expected: Ranking) -> None:
+def assert_same_best(found: Placements, expected: Placements) -> None:
     assert (found.song[0], found.cost_st[0]) == (expected.song[0], expected.cost_st[0])
 
 
@@ -167,7 +168,7 @@ def test_a_song_may_be_placed_repeatedly_and_each_score_chooses_its_best_places(
     assert_same_best(found, searcher.rank(hum, everything()))
     by_cost = found.take(found.best_of_songs(-found.cost_st))
     assert by_cost.song.tolist() == [12, 4]
-    assert by_cost.end[0] == found.end[0]
+    assert by_cost.end_s[0] == found.end_s[0]
     worst = found.take(found.best_of_songs(found.cost_st))
     assert sorted(worst.song) == [4, 12]
     assert worst.cost_st.max() == found.cost_st.max()
@@ -177,7 +178,8 @@ def test_a_song_may_be_placed_repeatedly_and_each_score_chooses_its_best_places(
 def test_the_stretches_of_placements_hold_the_hum(searcher):
     hum = hummed(searcher.contour(12), 9.0, speed=1.1)
     found = near(searcher, hum, (12, 9.5))
-    (start_s,), (end_s,) = searcher.stretches_s(hum, found)
+    stretches = found.stretches(hum.duration_s)
+    (start_s,), (end_s,) = stretches.start_s, stretches.end_s
     traced = searcher.align(hum, found, 0)
     assert end_s == pytest.approx(traced.end_s, abs=0.1)
     assert start_s <= traced.start_s <= start_s + (search.LONGEST_STRETCH - 0.7) * hum.duration_s
@@ -209,10 +211,8 @@ def test_places_outside_a_song_do_no_harm(searcher):
 
 
 def test_without_proposals_nothing_is_ranked(searcher):
-    nothing = np.array([], dtype=np.int64)
-    hum = hummed(searcher.contour(5))
-    found = searcher.rank(hum, ~everything(), Proposals(nothing, nothing.astype(float), nothing.astype(float)))
-    assert [len(getattr(found, name)) for name in ("song", "cost_st", "end", "key_st", "speed")] == [0] * 5
+    nothing = Places.whole(np.array([], dtype=np.int64))
+    assert len(searcher.rank(hummed(searcher.contour(5)), ~everything(), nothing)) == 0
 
 
 def test_the_first_places_are_looked_at_as_long_as_the_budget_lasts(searcher, monkeypatch):

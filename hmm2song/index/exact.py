@@ -1,21 +1,15 @@
-"""Vector search: which windows of the catalog are most like a hum's windows.
-
-:class:`WindowIndex` is all that the search needs; :class:`ExactIndex` holds the catalog's embeddings in memory, filters
-first and then scans, :class:`hmm2song.index.milvus.MilvusIndex` asks a Milvus server. Similarity is the inner product
-of unit embeddings.
-"""
+"""The index in memory: filters first, then compares every window that is left, exactly."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numba
 import numpy as np
 import torch
 
-from hmm2song.catalog.catalog import Catalog
+from hmm2song.index.base import Neighbours, WindowRanges, first_windows
 from hmm2song.song import SongFilter
 
 BLOCK_WINDOWS = 8192
@@ -23,89 +17,37 @@ BLOCK_WINDOWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Neighbours:
-    """The windows most like each query, best first; all arrays have shape (n_queries, k).
-
-    ``song`` is a position in the catalog, ``window`` a number within that song, ``similarity`` the inner product. Rows
-    with fewer than k windows to find are filled up with song -1, window -1, similarity -inf.
-    """
-
-    song: np.ndarray
-    window: np.ndarray
-    similarity: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class WindowRanges:
-    """Stretches of songs, counted in windows; all arrays have shape (n,), int64.
-
-    Each goes from the window ``first`` of ``song`` to before ``after``, as far as the song has them, and has at least
-    one window. A song may occur several times.
-    """
-
-    song: np.ndarray
-    first: np.ndarray
-    after: np.ndarray
-
-    @classmethod
-    def whole(cls, songs: np.ndarray) -> WindowRanges:
-        """Return the ranges that are ``songs`` (n,) from beginning to end."""
-        songs = np.asarray(songs, np.int64)
-        return cls(songs, np.zeros_like(songs), np.full_like(songs, np.iinfo(np.int32).max))
-
-    def rows(self, first_window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of all windows, one range after the other, and how many each range has.
-
-        Song ``i`` owns the rows ``first_window[i]`` to ``first_window[i + 1]``.
-        """
-        start, stop = first_window[self.song], first_window[self.song + 1]
-        begin = np.clip(start + self.first, start, stop - 1)
-        counts = np.clip(start + self.after, begin + 1, stop) - begin
-        before = np.cumsum(counts) - counts
-        return np.repeat(begin - before, counts) + np.arange(counts.sum()), counts
-
-
-class WindowIndex(Protocol):
-    """What a search asks of an index."""
-
-    def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
-        """Return the ``k`` windows most like each of ``queries`` (n, dim) float32, of songs that pass ``wanted``."""
-        ...
-
-    def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
-        """Return the embeddings (m, dim) float32 of ranges, one after the other, and how many each has (n,)."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
 class ExactIndex:
-    """The whole catalog in memory, compared exactly.
+    """Windows of songs, compared exactly.
 
     Attributes
     ----------
-    catalog : Catalog
+    embeddings : np.ndarray, shape (n_windows, dim), float16
+        The windows of one song after the other.
     first_window : np.ndarray, shape (n_songs + 1,), int64
         Song ``i`` owns the windows ``first_window[i]`` to ``first_window[i + 1]``.
     n_threads : int
     """
 
-    catalog: Catalog
+    embeddings: np.ndarray
     first_window: np.ndarray
     n_threads: int
 
     @classmethod
-    def of(cls, catalog: Catalog, n_threads: int) -> ExactIndex:
-        """Index a catalog."""
-        return cls(catalog, np.concatenate(([0], np.cumsum(catalog.n_windows, dtype=np.int64))), n_threads)
+    def of(cls, embeddings: np.ndarray, n_windows: np.ndarray, n_threads: int) -> ExactIndex:
+        """Index embeddings of which ``n_windows[i]`` belong to song ``i``."""
+        return cls(embeddings, first_windows(n_windows), n_threads)
 
     def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
-        """See :class:`WindowIndex`."""
+        """See :class:`hmm2song.index.base.WindowIndex`."""
         rows, counts = ranges.rows(self.first_window)
-        return _single(self.catalog.embeddings[rows]), counts
+        return _single(self.embeddings[rows]), counts
 
-    def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
-        """See :class:`WindowIndex`."""
-        songs = np.flatnonzero(self.catalog.selection(wanted).mask)
+    def nearest(
+        self, queries: np.ndarray, k: int, mask: np.ndarray | None = None, wanted: SongFilter | None = None
+    ) -> Neighbours:
+        """See :class:`hmm2song.index.base.WindowIndex`; without a mask all songs are searched."""
+        songs = np.arange(len(self.first_window) - 1) if mask is None else np.flatnonzero(mask)
         rows, _ = WindowRanges.whole(songs).rows(self.first_window)
         blocks = [rows[at : at + BLOCK_WINDOWS] for at in range(0, len(rows), BLOCK_WINDOWS)]
         shares = [blocks[first :: self.n_threads] for first in range(self.n_threads)]
@@ -123,9 +65,9 @@ class ExactIndex:
         best_row = np.full((len(queries), k), -1, np.int64)
         best = np.full((len(queries), k), -np.inf, np.float32)
         for rows in blocks:
-            windows = self.catalog.embeddings[rows[0] : rows[-1] + 1]
+            windows = self.embeddings[rows[0] : rows[-1] + 1]
             if len(windows) != len(rows):  # a filter left gaps
-                windows = self.catalog.embeddings[rows]
+                windows = self.embeddings[rows]
             _sift(queries @ _single(windows).T, rows, best, best_row)
         return best_row, best
 

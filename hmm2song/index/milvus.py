@@ -25,18 +25,18 @@ import json
 import logging
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import IndexUnavailableError, QueryError
-from hmm2song.index.exact import Neighbours, WindowRanges
-from hmm2song.song import ANY_GENDER, SongFilter
+from hmm2song.index.base import Neighbours, WindowRanges, first_windows
+from hmm2song.song import ANY_GENDER, Song, SongFilter
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -190,6 +190,15 @@ class MilvusCollection:
         return int(rows[0]["count(*)"])
 
 
+class EmbeddedSongs(Protocol):
+    """What a collection is made of; a catalog has it."""
+
+    songs: Sequence[Song]
+    embeddings: np.ndarray
+    n_windows: np.ndarray
+    encoder_fingerprint: str
+
+
 @dataclass(frozen=True, eq=False)
 class MilvusIndex:
     """The windows of a catalog in Milvus: the index for catalogs that outgrow a machine.
@@ -210,14 +219,16 @@ class MilvusIndex:
     dim: int
 
     @classmethod
-    def connect(cls, uri: str, catalog: Catalog, token: str = "", collection: str = DEFAULT_COLLECTION) -> MilvusIndex:
+    def connect(
+        cls, uri: str, catalog: EmbeddedSongs, token: str = "", collection: str = DEFAULT_COLLECTION
+    ) -> MilvusIndex:
         """Open a collection that ``scripts/load_milvus.py`` has loaded.
 
         Parameters
         ----------
         uri : str
             A file ending in ``.db``, or ``http(s)://host:port``, with ``user:password@`` and ``/database`` if need be.
-        catalog : Catalog
+        catalog : EmbeddedSongs
             The one that was loaded.
         token : str
             Access token; empty: what the address holds, or none.
@@ -232,7 +243,7 @@ class MilvusIndex:
         if address.is_file and not Path(address.uri).exists():
             raise IndexUnavailableError(f"there is no search index {address.uri!r}; {_how_to_load(address)}")
         opened = MilvusCollection.open(uri, token, collection)
-        first_window = np.concatenate(([0], np.cumsum(catalog.n_windows, dtype=np.int64)))
+        first_window = first_windows(catalog.n_windows)
         index = cls(opened, digest_of(catalog), first_window, catalog.embeddings.shape[1])
         index._own_properties()
         opened.call("load_collection", LOAD_TIMEOUT_S)
@@ -244,8 +255,10 @@ class MilvusIndex:
             )
         return index
 
-    def nearest(self, queries: np.ndarray, wanted: SongFilter, k: int) -> Neighbours:
-        """See :class:`hmm2song.index.exact.WindowIndex`.
+    def nearest(
+        self, queries: np.ndarray, k: int, mask: np.ndarray | None = None, wanted: SongFilter | None = None
+    ) -> Neighbours:
+        """See :class:`hmm2song.index.base.WindowIndex`; ``mask`` is not used.
 
         Raises
         ------
@@ -259,7 +272,7 @@ class MilvusIndex:
         kind = self._own_properties()[INDEX_PROPERTY]
         search = {
             "anns_field": "embedding",
-            "filter": filter_expression(wanted),
+            "filter": filter_expression(wanted or SongFilter()),
             "limit": k,
             "output_fields": ["song", "window"],
             "search_params": {"metric_type": METRIC, "params": _search_params(kind, k)},
@@ -278,7 +291,7 @@ class MilvusIndex:
         return Neighbours(song, window, similarity)
 
     def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
-        """See :class:`hmm2song.index.exact.WindowIndex`; raises IndexUnavailableError as :meth:`nearest` does."""
+        """See :class:`hmm2song.index.base.WindowIndex`; raises IndexUnavailableError as :meth:`nearest` does."""
         self._own_properties()
         wanted_rows, counts = ranges.rows(self.first_window)
         rows, places = np.unique(wanted_rows, return_inverse=True)  # ranges may share windows
@@ -316,7 +329,7 @@ class MilvusIndex:
         raise IndexUnavailableError(f"{problem}; {_how_to_load(self.collection.address)}")
 
 
-def index_from_setting(setting: str, catalog: Catalog) -> MilvusIndex:
+def index_from_setting(setting: str, catalog: EmbeddedSongs) -> MilvusIndex:
     """Open the index that a setting names: ``milvus+<uri>``, and ``?collection=<name>`` behind it if need be.
 
     The access token, if one is needed, is in the environment variable ``HMM2SONG_MILVUS_TOKEN``.
@@ -334,7 +347,7 @@ def index_from_setting(setting: str, catalog: Catalog) -> MilvusIndex:
     return MilvusIndex.connect(uri, catalog, os.environ.get(TOKEN_VARIABLE, ""), name or DEFAULT_COLLECTION)
 
 
-def digest_of(catalog: Catalog) -> str:
+def digest_of(catalog: EmbeddedSongs) -> str:
     """Digest everything of a catalog that its rows in Milvus depend on: the same digest, the same rows."""
     facts = {
         "version": DIGEST_VERSION,

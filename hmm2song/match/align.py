@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hmm2song.match import kernels
 from hmm2song.match.kernels import INFINITE_COST
+from hmm2song.match.places import Alignment, Placements, Places
 from hmm2song.melody.contour import FilledContour
-from hmm2song.results import Alignment
 
 COST_CAP_ST = 2.5
 """Largest cost of a frame, in semitones."""
@@ -56,6 +56,13 @@ class PackedContours:
     first_frame: np.ndarray
     rate_hz: float
 
+    def frames(self, places: Places) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first frame of each place and the one after its last, (n,) int64; a place keeps one at least."""
+        first, n_frames = self.first_frame[places.song], np.diff(self.first_frame)[places.song]
+        start = np.clip(np.floor(places.start_s * self.rate_hz), 0, n_frames - 1).astype(np.int64)
+        stop = np.clip(np.ceil(places.end_s * self.rate_hz), start + 1, n_frames).astype(np.int64)
+        return first + start, first + stop
+
 
 def pack_contours(contours: list[FilledContour], rate_hz: float) -> PackedContours:
     """Sample contours at ``rate_hz`` and pack them."""
@@ -73,73 +80,55 @@ def sample_contour(contour: FilledContour, rate_hz: float, speed: float = 1.0) -
     return contour.sample((np.arange(n_frames) + 0.5) / rate_hz / speed).astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Stretches:
-    """Where to look: song stretches, each with the keys to try.
-
-    All arrays have shape (n_stretches,). ``start`` and ``stop`` are frames of a :class:`PackedContours`;
-    ``lowest_key_st`` to ``highest_key_st`` are the offsets hum minus song to try.
-    """
-
-    start: np.ndarray
-    stop: np.ndarray
-    lowest_key_st: np.ndarray
-    highest_key_st: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Placements:
-    """The best placement of a hum on each stretch; all arrays have shape (n_stretches,).
-
-    ``cost_st`` is the mean cost per hum frame (:data:`INFINITE_COST` where the stretch is too short), ``end`` the
-    packed frame after the placement's last, ``key_st`` the offset hum minus song, ``speed`` the tempo hypothesis.
-    """
-
-    cost_st: np.ndarray
-    end: np.ndarray
-    key_st: np.ndarray
-    speed: np.ndarray
-
-
 def place(
     hum: FilledContour,
     songs: PackedContours,
-    stretches: Stretches,
+    places: Places,
+    lowest_key_st: np.ndarray,
+    highest_key_st: np.ndarray,
     speeds: tuple[float, ...],
     key_step_st: float,
     n_threads: int,
 ) -> Placements:
-    """Find the best placement of the hum on every stretch.
+    """Find the best placement of the hum on every place, in one key.
 
     Parameters
     ----------
     hum : FilledContour
         Not empty.
     songs : PackedContours
-    stretches : Stretches
+    places : Places
+    lowest_key_st, highest_key_st : np.ndarray, shape (n_places,)
+        Offsets hum minus song between which to try keys, for every place.
     speeds : tuple of float
         Tempo hypotheses: how much longer than the hum its stretch of song is.
     key_step_st : float
         Distance of the keys tried, in semitones.
     n_threads : int
-        Threads to share the stretches among (the kernel releases the interpreter lock).
+        Threads to share the places among (the kernel releases the interpreter lock).
+
+    Returns
+    -------
+    Placements
+        One for each place; the cost is :data:`INFINITE_COST` where the place is too short for the hum.
     """
     tempi = np.asarray(speeds)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
+    start, stop = songs.frames(places)
+    lowest, highest = lowest_key_st.astype(np.float32), highest_key_st.astype(np.float32)
     costs = _costs_st()
-    n_stretches = len(stretches.start)
-    cost, key = np.full(n_stretches, INFINITE_COST), np.zeros(n_stretches, np.float32)
-    end, version = np.zeros(n_stretches, np.int64), np.zeros(n_stretches, np.int64)
+    cost, key = np.full(len(places), INFINITE_COST), np.zeros(len(places), np.float32)
+    end, version = start.copy(), np.zeros(len(places), np.int64)
 
     def work(order: np.ndarray) -> None:
         kernels.place_in_one_key(
-            hums.pitch_midi, hums.first_frame, tempo_st, songs.pitch_midi, stretches.start, stretches.stop,
-            stretches.lowest_key_st, stretches.highest_key_st, np.float32(key_step_st), costs, order,
-            cost, end, key, version,
+            hums.pitch_midi, hums.first_frame, tempo_st, songs.pitch_midi, start, stop, lowest, highest,
+            np.float32(key_step_st), costs, order, cost, end, key, version,
         )  # fmt: skip
 
-    _share(work, n_stretches, n_threads)
-    return Placements(cost, end, key, tempi[version])
+    _share(work, len(places), n_threads)
+    end_s = (end - songs.first_frame[places.song]) / songs.rate_hz
+    return Placements(places.song, end_s, key, tempi[version], cost)
 
 
 def _hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
@@ -169,20 +158,19 @@ def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> 
 def place_drifting(
     hum: FilledContour,
     songs: PackedContours,
-    stretches: Stretches,
+    places: Places,
     found: Placements,
     n_threads: int,
     reach_st: float = DRIFT_REACH_ST,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Place the hum anew on every stretch, in a key that may drift away from the one found there.
+) -> Placements:
+    """Place the hum anew on every place, in a key that may drift away from the one found there.
 
     Parameters
     ----------
     hum : FilledContour
         Not empty.
     songs : PackedContours
-    stretches : Stretches
-        Of shape (n,); its keys are not used.
+    places : Places
     found : Placements
         What :func:`place` has found on them: the keys and speeds to begin with.
     n_threads : int
@@ -191,29 +179,26 @@ def place_drifting(
 
     Returns
     -------
-    cost_st : np.ndarray, shape (n,), float32
-        Never more than in one key, but for rounding; :data:`INFINITE_COST` where the stretch is too short.
-    end : np.ndarray, shape (n,)
-        The packed frame after the placement's last.
+    Placements
+        As found, with another end and a cost that is never higher, but for rounding.
     """
+    if len(places) == 0:
+        return found
     speeds, version = np.unique(found.speed, return_inverse=True)
-    n_stretches = len(stretches.start)
-    cost, end = np.full(n_stretches, INFINITE_COST), np.zeros(n_stretches, np.int64)
-    if n_stretches == 0:
-        return cost, end
     hums = _hum_at(hum, songs.rate_hz, speeds)
-    keys_st = _keys_st(found.key_st, reach_st)
-    tempo_st = _tempo_cost_st(found.speed)
-    costs = _costs_st()
+    keys_st, costs = _keys_st(found.key_st, reach_st), _costs_st()
+    start, stop = songs.frames(places)
+    cost, end = np.full(len(places), INFINITE_COST), start.copy()
 
     def work(order: np.ndarray) -> None:
         kernels.place_in_moving_key(
-            hums.pitch_midi, hums.first_frame, version, songs.pitch_midi, stretches.start, stretches.stop,
-            keys_st, costs, order, cost, end,
-        )  # fmt: skip
+            hums.pitch_midi, hums.first_frame, version, songs.pitch_midi, start, stop, keys_st, costs, order, cost, end
+        )
 
-    _share(work, n_stretches, n_threads)
-    return np.where(cost < INFINITE_COST, cost + tempo_st, INFINITE_COST), end
+    _share(work, len(places), n_threads)
+    cost = np.where(cost < INFINITE_COST, cost + _tempo_cost_st(found.speed), INFINITE_COST)
+    end_s = (end - songs.first_frame[places.song]) / songs.rate_hz
+    return replace(found, end_s=end_s, cost_st=cost)
 
 
 def _keys_st(key_st: np.ndarray | float, reach_st: float) -> np.ndarray:

@@ -4,8 +4,8 @@ Passes of the same alignment (:mod:`hmm2song.match.align`) over the songs' conto
 in semitone key steps: around the places that the window votes propose, and, where that is affordable, over *every*
 position of every song. The fine pass looks again at the most promising proposals and at the songs that the coarse pass
 found best, at 12.5 Hz, half-semitone keys and more tempi: a hum full of wrong notes is often recognised by its windows
-only, one of another rhythm by its alignment only. At these places the key may also drift (:mod:`hmm2song.match.align`);
-everywhere, that would take a dozen times as long.
+only, one of another rhythm by its alignment only. At these places the key may also drift; everywhere, that would take a
+dozen times as long.
 
 Keys: hum and song are compared at the offsets that bring the hum's median pitch near the median of some few seconds of
 the song. An octave between a low voice and a high melody, or a song that modulates, is thereby searched as well.
@@ -14,7 +14,6 @@ the song. An octave between a low voice and a high melody, or a song that modula
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numba
 import numpy as np
@@ -24,17 +23,15 @@ from hmm2song.match.align import (
     DRIFT_REACH_ST,
     INFINITE_COST,
     PackedContours,
-    Placements,
-    Stretches,
     describe_path,
     pack_contours,
     place,
     place_drifting,
     trace,
 )
+from hmm2song.match.places import LONGEST_STRETCH, Alignment, Placements, Places, first_of_each
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody
-from hmm2song.results import Alignment
 
 COARSE_BUDGET_S = 30_000.0
 """Seconds of song that get the coarse pass: an eighth of a second on two cores, for a hum of eight seconds."""
@@ -62,46 +59,6 @@ REGION_SLACK_S = 1.5
 """Added around a coarse placement before it is refined."""
 PLACE_SLACK_S = 3.0
 """Added around a proposed place: proposals are that rough."""
-LONGEST_STRETCH = 1.3
-"""How much longer than at its tempo hypothesis a hum's stretch of song is assumed to be."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """Placements of a hum in order of alignment cost; all arrays have shape (n_ranked,).
-
-    ``song`` is the position in the catalog; a song may be there with several places. ``cost_st`` is the mean cost per
-    hum frame in semitones, ``end``, ``key_st`` (about which it drifts) and ``speed`` describe the placement on the fine
-    grid.
-    """
-
-    song: np.ndarray
-    cost_st: np.ndarray
-    end: np.ndarray
-    key_st: np.ndarray
-    speed: np.ndarray
-
-    def best_of_songs(self, score: np.ndarray) -> np.ndarray:
-        """Return which placements are their song's best by ``score`` (n_ranked,), in the order of the ranking."""
-        best_first = np.argsort(-score, kind="stable")
-        return np.sort(best_first[first_of_each(self.song[best_first])])
-
-    def take(self, chosen: np.ndarray) -> Ranking:
-        """Return the placements ``chosen``."""
-        return Ranking(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-
-@dataclass(frozen=True, eq=False)
-class Proposals:
-    """Places in songs where the hum could begin, most promising first; all arrays have shape (n,).
-
-    ``song`` is a position in the catalog and may repeat, ``start_s`` a song time from the song's first voiced frame (it
-    may be a little negative), ``speed`` how many seconds of song a second of the hum would last.
-    """
-
-    song: np.ndarray
-    start_s: np.ndarray
-    speed: np.ndarray
 
 
 class MelodySearch:
@@ -137,7 +94,7 @@ class MelodySearch:
         """Return the filled contour of a song."""
         return self._contours[song]
 
-    def rank(self, hum: FilledContour, mask: np.ndarray, proposed: Proposals | None = None) -> Ranking:
+    def rank(self, hum: FilledContour, mask: np.ndarray, proposed: Places | None = None) -> Placements:
         """Place a hum that is not empty in songs; best first, songs too short for it are left out.
 
         What is proposed adds places to those of the song that aligned best at first.
@@ -147,113 +104,78 @@ class MelodySearch:
         hum : FilledContour
         mask : np.ndarray, shape (n_songs,), bool
             The songs to search: everywhere, if they are short enough together or nothing is proposed.
-        proposed : Proposals, optional
-            Where to look in any case, as far as :data:`COARSE_BUDGET_S` reaches; songs under ``mask``.
+        proposed : Places, optional
+            Where to look in any case, most promising first, as far as :data:`COARSE_BUDGET_S` reaches; in songs under
+            ``mask``. From start to end the hum would last at its tempo hypothesis.
         """
         everywhere = np.flatnonzero(mask)
-        if proposed is not None and self._length_s[everywhere].sum() > COARSE_BUDGET_S:
+        if proposed is None:
+            return self._rank_places(hum, Places.whole(everywhere), n_promising=0)
+        if self._length_s[everywhere].sum() > COARSE_BUDGET_S:
             everywhere = everywhere[:0]
-        song, start, stop = self._proposed_stretches(hum, proposed) if proposed is not None else (everywhere[:0],) * 3
-        first_frame = self._coarse.first_frame
-        return self._rank_stretches(
-            hum,
-            songs=np.concatenate((song, everywhere)),
-            start=np.concatenate((start, first_frame[everywhere])),
-            stop=np.concatenate((stop, first_frame[everywhere + 1])),
-            n_promising=min(N_PROMISING, len(song)),
-        )
+        around = _affordable(proposed)
+        return self._rank_places(hum, around.followed_by(Places.whole(everywhere)), min(N_PROMISING, len(around)))
 
-    def _proposed_stretches(self, hum: FilledContour, proposed: Proposals) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return songs, first and last frames on the coarse grid of the proposals that the budget allows."""
-        before_s = proposed.start_s - PLACE_SLACK_S
-        after_s = proposed.start_s + LONGEST_STRETCH * hum.duration_s * proposed.speed + PLACE_SLACK_S
-        n_places = min(MAX_PLACES, int(np.searchsorted(np.cumsum(after_s - before_s), COARSE_BUDGET_S)))
-        song, before_s, after_s = proposed.song[:n_places], before_s[:n_places], after_s[:n_places]
-        first, end = self._coarse.first_frame[song], self._coarse.first_frame[song + 1]
-        start = np.clip(first + np.floor(before_s * COARSE_RATE_HZ).astype(np.int64), first, end - 1)
-        stop = np.clip(first + np.ceil(after_s * COARSE_RATE_HZ).astype(np.int64), start + 1, end)
-        return song, start, stop
-
-    def _rank_stretches(
-        self, hum: FilledContour, songs: np.ndarray, start: np.ndarray, stop: np.ndarray, n_promising: int
-    ) -> Ranking:
-        """Align with stretches ``start`` to ``stop`` of the coarse grid, then more finely with some of them.
+    def _rank_places(self, hum: FilledContour, places: Places, n_promising: int) -> Placements:
+        """Align coarsely with all places, then more finely with some of them.
 
         These are the first ``n_promising`` and the best ones of the other songs.
         """
-        if len(songs) == 0:
-            return Ranking(songs, *np.zeros((4, 0)))
-        coarse = self._place_coarsely(hum, songs, start, stop)
+        coarse = self._place_coarsely(hum, places)
         order = np.argsort(coarse.cost_st, kind="stable")
         order = order[coarse.cost_st[order] < INFINITE_COST]
-        best_of_song = order[first_of_each(songs[order])]
+        best_of_song = order[first_of_each(coarse.song[order])]
         promising = order[order < n_promising]
         kept = np.concatenate((promising, best_of_song[~np.isin(best_of_song, promising)]))[:N_REFINED]
-        regions = self._regions(hum, songs[kept], coarse, kept)
-        fine = place(hum, self._fine, regions, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
-        cost_st, end = place_drifting(hum, self._fine, regions, fine, self.n_threads, self.key_reach_st)
-        best = np.argsort(cost_st, kind="stable")
-        best = best[cost_st[best] < INFINITE_COST]
-        return Ranking(songs[kept][best], cost_st[best], end[best], fine.key_st[best], fine.speed[best])
+        return self._place_finely(hum, coarse.take(kept))
 
-    def _place_coarsely(self, hum: FilledContour, songs: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Placements:
+    def _place_coarsely(self, hum: FilledContour, places: Places) -> Placements:
         hum_median = float(np.median(hum.pitch_midi))
-        lowest, highest = self._median_range_st(songs, start, stop)
+        lowest, highest = self._median_range_st(places)
         margin_st = KEY_MARGIN_ST + max(0.0, LOCAL_MEDIAN_S - hum.duration_s)
-        stretches = Stretches(
-            start=start,
-            stop=stop,
-            lowest_key_st=(hum_median - highest - margin_st).astype(np.float32),
-            highest_key_st=(hum_median - lowest + margin_st).astype(np.float32),
-        )
-        return place(hum, self._coarse, stretches, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads)
+        keys_st = hum_median - highest - margin_st, hum_median - lowest + margin_st
+        return place(hum, self._coarse, places, *keys_st, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads)
 
-    def _median_range_st(self, songs: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lowest and highest local median of stretches of the coarse grid, each of shape (n_stretches,)."""
-        first_frame, first_median = self._coarse.first_frame[songs], self._medians.first_frame[songs]
-        last_median = self._medians.first_frame[songs + 1] - 1
+    def _place_finely(self, hum: FilledContour, coarse: Placements) -> Placements:
+        """Place the hum anew around coarse placements, in a key that may drift; best first."""
+        reach_s = 1.5 * hum.duration_s * coarse.speed + REGION_SLACK_S
+        around = Places(coarse.song, coarse.end_s - reach_s, coarse.end_s + REGION_SLACK_S)
+        keys_st = coarse.key_st - FINE_KEY_REACH_ST, coarse.key_st + FINE_KEY_REACH_ST
+        fine = place(hum, self._fine, around, *keys_st, FINE_SPEEDS, FINE_KEY_STEP_ST, self.n_threads)
+        drifting = place_drifting(hum, self._fine, around, fine, self.n_threads, self.key_reach_st)
+        best = np.argsort(drifting.cost_st, kind="stable")
+        return drifting.take(best[drifting.cost_st[best] < INFINITE_COST])
+
+    def _median_range_st(self, places: Places) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest local median of places, each of shape (n_places,)."""
+        start, stop = self._coarse.frames(places)
+        first_frame, first_median = self._coarse.first_frame[places.song], self._medians.first_frame[places.song]
+        last_median = self._medians.first_frame[places.song + 1] - 1
         per_frame = LOCAL_MEDIAN_RATE_HZ / COARSE_RATE_HZ
         begin = np.minimum(first_median + ((start - first_frame) * per_frame).astype(np.int64), last_median)
-        # a median covers what follows it: those that reach beyond the stretch say nothing about it
+        # a median covers what follows it: those that reach beyond the place say nothing about it
         reach = np.maximum(stop - first_frame - int(LOCAL_MEDIAN_S * COARSE_RATE_HZ), start - first_frame)
         after = np.clip(first_median + (reach * per_frame).astype(np.int64) + 1, begin + 1, last_median + 1)
         return _range_of(self._medians.pitch_midi, begin, after)
 
-    def stretches_s(self, hum: FilledContour, ranking: Ranking) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the placements begin at the earliest and end, in s from their song's first voiced frame."""
-        end_s = (ranking.end - self._fine.first_frame[ranking.song]) / FINE_RATE_HZ
-        return end_s - LONGEST_STRETCH * hum.duration_s * ranking.speed, end_s
-
-    def align(self, hum: FilledContour, ranking: Ranking, place_index: int) -> Alignment:
-        """Trace the placement of one ranked song."""
-        song = int(ranking.song[place_index])
-        speed = float(ranking.speed[place_index])
-        first, end = int(self._fine.first_frame[song]), int(ranking.end[place_index])
+    def align(self, hum: FilledContour, placements: Placements, index: int) -> Alignment:
+        """Trace one placement."""
+        song, speed = int(placements.song[index]), float(placements.speed[index])
+        first = int(self._fine.first_frame[song])
+        end = first + round(float(placements.end_s[index]) * FINE_RATE_HZ)
         start = max(first, end - _reach_frames(hum, speed, FINE_RATE_HZ))
-        stretch, key_st = self._fine.pitch_midi[start:end], float(ranking.key_st[place_index])
+        stretch, key_st = self._fine.pitch_midi[start:end], float(placements.key_st[index])
         hum_time_s, song_time_s = trace(hum, stretch, key_st, speed, FINE_RATE_HZ, self.key_reach_st)
         song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
         return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
 
-    def _regions(self, hum: FilledContour, songs: np.ndarray, coarse: Placements, kept: np.ndarray) -> Stretches:
-        """Surround the coarse placements on the fine grid."""
-        first, after = self._fine.first_frame[songs], self._fine.first_frame[songs + 1]
-        end_s = (coarse.end[kept] - self._coarse.first_frame[songs]) / COARSE_RATE_HZ
-        reach_s = 1.5 * hum.duration_s * coarse.speed[kept] + REGION_SLACK_S
-        start = first + np.floor(np.maximum(0.0, end_s - reach_s) * FINE_RATE_HZ).astype(np.int64)
-        stop = first + np.ceil((end_s + REGION_SLACK_S) * FINE_RATE_HZ).astype(np.int64)
-        key_st = coarse.key_st[kept]
-        return Stretches(
-            start=np.minimum(start, after - 1),
-            stop=np.minimum(stop, after),
-            lowest_key_st=key_st - np.float32(FINE_KEY_REACH_ST),
-            highest_key_st=key_st + np.float32(FINE_KEY_REACH_ST),
-        )
 
-
-def first_of_each(keys: np.ndarray) -> np.ndarray:
-    """Return where each key stands first, in that order; ``keys`` has shape (n,), or (k, n) if a column is a key."""
-    return np.sort(np.unique(keys, axis=-1, return_index=True)[1])
+def _affordable(proposed: Places) -> Places:
+    """Return the surroundings of the proposals that the budget allows."""
+    longest_s = LONGEST_STRETCH * (proposed.end_s - proposed.start_s)
+    around = Places(proposed.song, proposed.start_s - PLACE_SLACK_S, proposed.start_s + longest_s + PLACE_SLACK_S)
+    total_s = np.cumsum(around.end_s - around.start_s)
+    return around.first(min(MAX_PLACES, int(np.searchsorted(total_s, COARSE_BUDGET_S))))
 
 
 def _reach_frames(hum: FilledContour, speed: float, rate_hz: float) -> int:

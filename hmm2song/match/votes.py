@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from hmm2song.catalog.catalog import Selection
 from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
-from hmm2song.index.exact import WindowIndex, WindowRanges
-from hmm2song.match.search import Proposals, first_of_each
+from hmm2song.index.base import WindowIndex, WindowRanges
+from hmm2song.match.places import Places, first_of_each
 from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import FRAME_RATE_HZ
-from hmm2song.song import SongFilter
 
 VOTE_SPEEDS = tuple(2.0 ** (step / 4) for step in range(-3, 4))
 """Tempo hypotheses; the encoder is trained to bear what lies between."""
@@ -49,12 +49,15 @@ class HumWindows:
         Windows of one tempo and phase follow each other and share a number.
     speed : np.ndarray, shape (n,)
         The tempo hypothesis: seconds of song per second of hum.
+    duration_s : float
+        Length of the hum.
     """
 
     embeddings: np.ndarray
     start_s: np.ndarray
     series: np.ndarray
     speed: np.ndarray
+    duration_s: float
 
 
 def embed_hum(hum: FilledContour, encoder: MelodyEncoder) -> HumWindows:
@@ -72,11 +75,13 @@ def embed_hum(hum: FilledContour, encoder: MelodyEncoder) -> HumWindows:
         series.append(np.full(len(windows.start_s), number))
         speeds.append(np.full(len(windows.start_s), speed))
     embeddings = encoder.embed(np.concatenate(pitch_st), np.concatenate(voiced))
-    return HumWindows(embeddings, np.concatenate(start_s), np.concatenate(series), np.concatenate(speeds))
+    return HumWindows(
+        embeddings, np.concatenate(start_s), np.concatenate(series), np.concatenate(speeds), hum.duration_s
+    )
 
 
-def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, wanted: SongFilter) -> Proposals:
-    """Return the places on which nearest neighbours agree.
+def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, selection: Selection) -> Places:
+    """Return the places where the hum could be because nearest neighbours agree on them, most promising first.
 
     Each neighbour of a window says where the hum would have begun. Within a tempo and a place each window of the hum
     counts once, with the excess of its best similarity over that of its last neighbour: what every song offers is no
@@ -84,7 +89,7 @@ def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, wanted: Song
     the more windows it has.
     """
     asked = np.flatnonzero(hum.series % len(PHASES) == 0)  # the other phases find the same places
-    found = index.nearest(hum.embeddings[asked], wanted, N_NEIGHBOURS)
+    found = index.nearest(hum.embeddings[asked], N_NEIGHBOURS, selection.mask, selection.wanted)
     row, rank = np.nonzero(found.song >= 0)
     song, window = found.song[row, rank], found.window[row, rank]
     worst = np.where(np.isfinite(found.similarity), found.similarity, np.inf).min(axis=1, initial=1.0)
@@ -98,15 +103,17 @@ def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, wanted: Song
     # a place and the one before it share the evidence that falls on their border
     twice = np.tile(np.arange(len(song)), 2)
     place = np.concatenate((place, place - 1))
-    return _collect(song[twice], place, speed[twice], query[twice], excess[twice], start_s[twice])
+    chosen = _strongest_first(song[twice], place, speed[twice], query[twice], excess[twice], start_s[twice])
+    song, start_s, speed = song[twice][chosen], start_s[twice][chosen], np.asarray(VOTE_SPEEDS)[speed[twice][chosen]]
+    return Places(song, start_s, start_s + hum.duration_s * speed)
 
 
-def _collect(
+def _strongest_first(
     song: np.ndarray, place: np.ndarray, speed: np.ndarray, query: np.ndarray, excess: np.ndarray, start_s: np.ndarray
-) -> Proposals:
-    """Add up the evidence for each (song, place, tempo), each query once."""
+) -> np.ndarray:
+    """Add up the evidence for each (song, place, tempo), each query once; return where it says best that it begins."""
     if len(song) == 0:
-        return Proposals(song, start_s, start_s)
+        return np.zeros(0, np.int64)
     order = np.lexsort((-excess, query, speed, place, song))
     keys = np.stack((song, place, speed), axis=1)[order]
     new_place = np.append(True, (np.diff(keys, axis=0) != 0).any(axis=1))
@@ -118,16 +125,15 @@ def _collect(
     chosen = strongest[np.argsort(-evidence, kind="stable")]
     # of two places that share their evidence the better one remains: as many others can be looked at
     exact = np.stack((song[chosen], start_s[chosen], speed[chosen]))
-    chosen = chosen[first_of_each(exact)]
-    return Proposals(song[chosen], start_s[chosen], np.asarray(VOTE_SPEEDS)[speed[chosen]])
+    return chosen[first_of_each(exact)]
 
 
-def ranges_of(songs: np.ndarray, start_s: np.ndarray, end_s: np.ndarray, config: WindowConfig) -> WindowRanges:
-    """Return the windows that speak for stretches of ``songs`` (n,), in s from each song's first voiced frame."""
-    last_s = end_s - MIN_HUM_FILL * config.window_s  # a hum's last window starts there
-    first = np.floor((start_s - STRETCH_SLACK_S) / config.song_hop_s).astype(np.int64)
+def ranges_of(places: Places, config: WindowConfig) -> WindowRanges:
+    """Return the windows that speak for places."""
+    last_s = places.end_s - MIN_HUM_FILL * config.window_s  # a hum's last window starts there
+    first = np.floor((places.start_s - STRETCH_SLACK_S) / config.song_hop_s).astype(np.int64)
     after = np.floor((last_s + STRETCH_SLACK_S) / config.song_hop_s).astype(np.int64) + 1
-    return WindowRanges(songs, first, after)
+    return WindowRanges(places.song, first, after)
 
 
 def votes(hum: HumWindows, index: WindowIndex, ranges: WindowRanges) -> np.ndarray:

@@ -36,15 +36,17 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.evaluation import rank_of, retrieval_scores
-from hmm2song.index.exact import ExactIndex, WindowRanges
-from hmm2song.match.search import MelodySearch, Ranking
+from hmm2song.index.base import WindowRanges
+from hmm2song.index.exact import ExactIndex
+from hmm2song.match.places import Placements
+from hmm2song.match.ranking import Evidence
+from hmm2song.match.search import MelodySearch
 from hmm2song.match.votes import HumWindows, embed_hum, ranges_of, votes
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
 from hmm2song.queries import read_queries
-from hmm2song.recognizer import VOTE_WEIGHT_ST
 from hmm2song.song import Song
 
 
@@ -54,15 +56,6 @@ class Hum:
 
     contour: FilledContour
     acceptable: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Aligned:
-    """Where the alignment places a hum: ranked songs, and what stretch of each, in seconds; arrays of shape (n,)."""
-
-    ranking: Ranking
-    start_s: np.ndarray
-    end_s: np.ndarray
 
 
 def main() -> int:
@@ -116,12 +109,11 @@ def measure(hums: list[Hum], melodies: dict[str, Melody], models: list[str]) -> 
     ids = np.array(list(melodies))
     search = MelodySearch(list(melodies.values()))
     everything = np.ones(len(ids), dtype=bool)
-    aligned: dict[int, Aligned] = {}
+    aligned: dict[int, Placements] = {}
 
     def align(hum: FilledContour, number: int) -> np.ndarray:
-        ranking = search.rank(hum, everything)
-        aligned[number] = Aligned(ranking, *search.stretches_s(hum, ranking))
-        return ranking.song
+        aligned[number] = search.rank(hum, everything)
+        return aligned[number].song
 
     rows = [line_of("", "alignment", ids, hums, align)]
     for model in models:
@@ -136,7 +128,7 @@ def measure_encoder(
     hums: list[Hum],
     ids: np.ndarray,
     melodies: dict[str, Melody],
-    aligned: dict[int, Aligned],
+    aligned: dict[int, Placements],
 ) -> list[dict]:
     """Search with one encoder, alone and joined with the alignment."""
     encoder = MelodyEncoder.load(folder)
@@ -145,7 +137,7 @@ def measure_encoder(
         catalog = Catalog.build(
             songs, list(melodies.values()), encoder, progress=lambda done, _: bar.update(done - bar.n)
         )
-    index = ExactIndex.of(catalog, n_threads=1)
+    index = ExactIndex.of(catalog.embeddings, catalog.n_windows, n_threads=1)
     everything = WindowRanges.whole(np.arange(len(ids)))
     windows, counts = index.windows_of(everything)
     first = np.cumsum(counts) - counts
@@ -165,11 +157,10 @@ def measure_encoder(
     def path_alone(_: FilledContour, number: int) -> np.ndarray:
         return np.argsort(-votes(embedded[number], index, everything), kind="stable")
 
-    def fusion(_: FilledContour, number: int) -> np.ndarray:
+    def fusion(hum: FilledContour, number: int) -> np.ndarray:
         placed = aligned[number]
-        ranges = ranges_of(placed.ranking.song, placed.start_s, placed.end_s, encoder.windows)
-        scores = VOTE_WEIGHT_ST * votes(embedded[number], index, ranges) - placed.ranking.cost_st
-        return placed.ranking.song[np.argsort(-scores, kind="stable")]
+        ranges = ranges_of(placed.stretches(hum.duration_s), encoder.windows)
+        return Evidence(placed, votes(embedded[number], index, ranges)).best_first().placements.song
 
     parts = {"encoder": encoder_alone, "votes": votes_alone, "path": path_alone, "fusion": fusion}
     return [line_of(label, part, ids, hums, search) for part, search in parts.items()]

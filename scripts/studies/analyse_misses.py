@@ -39,7 +39,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +54,13 @@ from hmm2song.evaluation import rank_of
 from hmm2song.match.align import (
     INFINITE_COST,
     PackedContours,
-    Placements,
-    Stretches,
     pack_contours,
     place,
     place_drifting,
     trace,
 )
+from hmm2song.match.places import Placements, Places
+from hmm2song.match.ranking import MIN_VOICED_S, VOTE_WEIGHT_ST, Ranker
 from hmm2song.match.search import FINE_RATE_HZ
 from hmm2song.match.versions import SAME_TUNE_COST_ST
 from hmm2song.melody.contour import MAX_PIECE_S, FilledContour, fill_rests
@@ -68,7 +68,7 @@ from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows
 from hmm2song.queries import Query, read_queries
-from hmm2song.recognizer import MIN_VOICED_S, VOTE_WEIGHT_ST, Evidence, Recognizer
+from hmm2song.recognizer import Recognizer
 
 FORCED_SPEEDS = tuple(2.0 ** (step / 8) for step in range(-9, 10))
 FORCED_KEY_STEP_ST = 0.25
@@ -124,6 +124,15 @@ class Measurement:
     second: SecondHearing
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The songs that the search ranks for a hum, best first; costs and votes have shape (n,)."""
+
+    ids: tuple[str, ...]
+    cost_st: np.ndarray
+    vote: np.ndarray
+
+
 @dataclass(frozen=True)
 class Placed:
     """The best placement of a hum on one song: its cost, and the song's passage there."""
@@ -155,15 +164,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         queries = read_queries(options.queries)
         titles = read_titles(options.titles) if options.titles else {}
-        recognizer = Recognizer.from_pretrained(options.catalog)
-        require_songs(queries, recognizer)
+        ranker = Recognizer.from_pretrained(options.catalog).ranker
+        require_songs(queries, ranker)
         random.Random(options.seed).shuffle(queries)
         missed = {query.name for query in read_queries(options.missed)}
         done = WorkFile(options.work)
         with tqdm(total=options.misses + options.hits, unit=" hums") as bar:
-            of_misses = measure_some(recognizer, [each for each in queries if each.name in missed], done)
+            of_misses = measure_some(ranker, [each for each in queries if each.name in missed], done)
             misses = take(of_misses, options.misses, bar, is_hit=False)
-            of_others = measure_some(recognizer, [each for each in queries if each.name not in missed], done)
+            of_others = measure_some(ranker, [each for each in queries if each.name not in missed], done)
             hits = take(of_others, options.hits, bar, is_hit=True)
     except Hmm2SongError as error:
         print(f"analyse_misses.py: {error}", file=sys.stderr)
@@ -205,9 +214,9 @@ def read_titles(path: Path) -> dict[str, str]:
     return {str(row["id"]): str(row["title"]) for _, row in read_rows(path, "id", "title")}
 
 
-def require_songs(queries: list[Query], recognizer: Recognizer) -> None:
+def require_songs(queries: list[Query], ranker: Ranker) -> None:
     """Refuse hums whose song is not in the catalog: there is nothing to compare."""
-    songs = {song.id for song in recognizer.catalog.songs}
+    songs = {song.id for song in ranker.catalog.songs}
     lost = [query for query in queries if query.acceptable[0] not in songs]
     if lost:
         raise Hmm2SongError(
@@ -249,13 +258,13 @@ class WorkFile:
             file.write(json.dumps(asdict(measured)) + "\n")
 
 
-def measure_some(recognizer: Recognizer, queries: list[Query], done: WorkFile) -> Iterator[Measurement]:
+def measure_some(ranker: Ranker, queries: list[Query], done: WorkFile) -> Iterator[Measurement]:
     """Yield a measurement of one hum after the other, as far as they can be heard."""
     for query in queries:
         measured = done.get(query.name)
         if measured is None:
             try:
-                measured = measure(recognizer, query)
+                measured = measure(ranker, query)
             except Hmm2SongError as error:
                 print(f"analyse_misses.py: left out: {error}", file=sys.stderr)
                 continue
@@ -281,7 +290,7 @@ def as_measurement(row: dict) -> Measurement:
     return Measurement(second=SecondHearing(**row.pop("second")), **sides, **row)
 
 
-def measure(recognizer: Recognizer, query: Query) -> Measurement:
+def measure(ranker: Ranker, query: Query) -> Measurement:
     """Search one hum and measure it; of several acceptable songs the first is the right one.
 
     Raises
@@ -294,31 +303,31 @@ def measure(recognizer: Recognizer, query: Query) -> Measurement:
     contour = fill_rests(hum)
     if hum.voiced_s < MIN_VOICED_S or contour.duration_s > MAX_PIECE_S:
         raise MelodyError(f"{query.name}: {hum.voiced_s:.0f} s of melody in {contour.duration_s:.0f} s, not one piece")
-    found = ranked(recognizer, hum)
+    found = ranked(ranker, contour)
     song_id = query.acceptable[0]
     rival = next((each for each in found.ids if each not in query.acceptable), None)
     if rival is None:
         raise MelodyError(f"{query.name}: no other song is long enough for it")
-    own = force(recognizer, contour, song_id)
+    own = force(ranker, contour, song_id)
     return Measurement(
         file=query.name,
         rank=rank_of(found.ids, query.acceptable),
         voiced_share=hum.voiced_s / contour.duration_s,
-        truth=side(recognizer, found, contour, song_id),
-        rival=side(recognizer, found, contour, rival),
-        likeness_st=likeness_of(recognizer, own.passage, rival),
-        second=hear_again(recognizer, samples, hum, song_id),
+        truth=side(ranker, found, contour, song_id),
+        rival=side(ranker, found, contour, rival),
+        likeness_st=likeness_of(ranker, own.passage, rival),
+        second=hear_again(ranker, samples, hum, song_id),
     )
 
 
-def ranked(recognizer: Recognizer, hum: Melody) -> Evidence:
-    """Return the evidence for a hum in the order of the recogniser's ranking."""
-    found = recognizer.evidence(hum)
-    order = np.argsort(found.cost_st - VOTE_WEIGHT_ST * found.vote, kind="stable")
-    return Evidence(tuple(found.ids[index] for index in order), found.cost_st[order], found.vote[order])
+def ranked(ranker: Ranker, hum: FilledContour) -> Answer:
+    """Return what the search answers to a hum."""
+    evidence = ranker.evidence(hum).best_first()
+    ids = tuple(ranker.catalog.songs[song].id for song in evidence.placements.song)
+    return Answer(ids, evidence.placements.cost_st, evidence.vote)
 
 
-def side(recognizer: Recognizer, found: Evidence, contour: FilledContour, song_id: str) -> Side:
+def side(ranker: Ranker, found: Answer, contour: FilledContour, song_id: str) -> Side:
     """Measure one song as an answer."""
     rank = rank_of(found.ids, (song_id,))
     middle = len(contour.pitch_midi) // 2
@@ -327,50 +336,46 @@ def side(recognizer: Recognizer, found: Evidence, contour: FilledContour, song_i
         song_id=song_id,
         cost_st=float(found.cost_st[rank - 1]) if rank else None,
         vote=float(found.vote[rank - 1]) if rank else None,
-        forced_st=force(recognizer, contour, song_id).cost_st,
-        halves_st=float(np.mean([force(recognizer, half, song_id).cost_st for half in halves])),
+        forced_st=force(ranker, contour, song_id).cost_st,
+        halves_st=float(np.mean([force(ranker, half, song_id).cost_st for half in halves])),
     )
 
 
-def force(recognizer: Recognizer, hum: FilledContour, song_id: str) -> Placed:
+def force(ranker: Ranker, hum: FilledContour, song_id: str) -> Placed:
     """Place a hum on one song wherever it costs least: every position, every key, finer than the search does.
 
     From there, as in the search, the key may drift.
     """
-    song = fill_rests(recognizer.catalog.melody(song_id))
+    song = fill_rests(ranker.catalog.melody(song_id))
     packed = pack_contours([song], FINE_RATE_HZ)
-    everywhere, best = place_in_one_key(hum, packed)
+    best = place_in_one_key(hum, packed)
     if best.cost_st[0] >= INFINITE_COST:  # a song shorter than half the hum
         return Placed(float(INFINITE_COST), song)
     speed = float(best.speed[0])
-    start = max(0, int(best.end[0]) - 2 * int(hum.duration_s * speed * FINE_RATE_HZ) - 2)
-    around = replace(everywhere, start=np.array([start]))
-    drifting_st, ends = place_drifting(hum, packed, around, best, n_threads=1)
-    cost_st, end = float(drifting_st[0]), int(ends[0])
+    end = round(float(best.end_s[0]) * FINE_RATE_HZ)
+    start = max(0, end - 2 * int(hum.duration_s * speed * FINE_RATE_HZ) - 2)
+    after_start = Places(best.song, np.array([start / FINE_RATE_HZ]), np.array([np.inf]))
+    drifting = place_drifting(hum, packed, after_start, best, n_threads=1)
+    end = round(float(drifting.end_s[0]) * FINE_RATE_HZ)
     _, song_time_s = trace(hum, packed.pitch_midi[start:end], float(best.key_st[0]), speed, FINE_RATE_HZ)
     first, last = (start / FINE_RATE_HZ + song_time_s[[0, -1]]) * FRAME_RATE_HZ
-    return Placed(cost_st, song.part(int(first), int(last) + 1))
+    return Placed(float(drifting.cost_st[0]), song.part(int(first), int(last) + 1))
 
 
-def likeness_of(recognizer: Recognizer, passage: FilledContour, song_id: str) -> float:
+def likeness_of(ranker: Ranker, passage: FilledContour, song_id: str) -> float:
     """Return what a passage of one song costs on another, in semitones; scores do not drift (match/versions.py)."""
-    packed = pack_contours([fill_rests(recognizer.catalog.melody(song_id))], FINE_RATE_HZ)
-    return float(place_in_one_key(passage, packed)[1].cost_st[0])
+    packed = pack_contours([fill_rests(ranker.catalog.melody(song_id))], FINE_RATE_HZ)
+    return float(place_in_one_key(passage, packed).cost_st[0])
 
 
-def place_in_one_key(hum: FilledContour, song: PackedContours) -> tuple[Stretches, Placements]:
-    """Return the whole of one song as a stretch, and the best place on it in every key."""
-    middle = np.median(hum.pitch_midi)
-    everywhere = Stretches(
-        start=np.array([0]),
-        stop=np.array([len(song.pitch_midi)]),
-        lowest_key_st=np.array([middle - song.pitch_midi.max()], np.float32),
-        highest_key_st=np.array([middle - song.pitch_midi.min()], np.float32),
-    )
-    return everywhere, place(hum, song, everywhere, FORCED_SPEEDS, FORCED_KEY_STEP_ST, n_threads=1)
+def place_in_one_key(hum: FilledContour, song: PackedContours) -> Placements:
+    """Return the best place on the whole of one song in every key."""
+    keys_st = np.median(hum.pitch_midi) - np.array([[song.pitch_midi.max()], [song.pitch_midi.min()]])
+    everywhere = Places.whole(np.array([0]))
+    return place(hum, song, everywhere, *keys_st, FORCED_SPEEDS, FORCED_KEY_STEP_ST, n_threads=1)
 
 
-def hear_again(recognizer: Recognizer, samples: np.ndarray, hum: Melody, song_id: str) -> SecondHearing:
+def hear_again(ranker: Ranker, samples: np.ndarray, hum: Melody, song_id: str) -> SecondHearing:
     """Track the recording with pYIN (Mauch and Dixon 2014), compare, and search what it heard."""
     librosa = load_librosa()
     f0_hz, voiced, _ = librosa.pyin(
@@ -386,8 +391,9 @@ def hear_again(recognizer: Recognizer, samples: np.ndarray, hum: Melody, song_id
     pitch_agreement, voicing_agreement = agreement(hum, heard)
     if heard.voiced_s < MIN_VOICED_S:
         return SecondHearing(pitch_agreement, voicing_agreement, 0, float(INFINITE_COST))
-    rank = rank_of(ranked(recognizer, heard).ids, (song_id,))
-    forced_st = force(recognizer, fill_rests(heard), song_id).cost_st
+    contour = fill_rests(heard)
+    rank = rank_of(ranked(ranker, contour).ids, (song_id,))
+    forced_st = force(ranker, contour, song_id).cost_st
     return SecondHearing(pitch_agreement, voicing_agreement, rank, forced_st)
 
 

@@ -24,13 +24,16 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.match.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
+from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
+from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
 from hmm2song.queries import read_queries
-from hmm2song.recognizer import MIN_VOICED_S, Evidence, Recognizer
 
 CATALOG_SHARES = (1.0, 0.4, 0.15)
 """Sizes of the catalogs asked, as shares of the songs given; of the 100 ranked, 15 must remain to have a crowd."""
@@ -98,8 +101,10 @@ def main() -> int:
 def collect_trials(options: argparse.Namespace) -> list[Trial]:
     """Ask every hum and cut the answers into trials."""
     queries = read_queries(options.queries)  # before the songs are embedded, which takes a minute
-    scores = (scored for path in options.songs for scored in read_scores(path).melodies)
-    recognizer = Recognizer.from_melodies({scored.song.id: scored.melody for scored in scores})
+    scored = {each.song.id: each for path in options.songs for each in read_scores(path).melodies}
+    songs, melodies = [each.song for each in scored.values()], [each.melody for each in scored.values()]
+    encoder = default_encoder()
+    ranker = Ranker(Catalog.build(songs, melodies, encoder), encoder)
     rng = random.Random(options.seed)
     trials = []
     for query in tqdm(rng.sample(queries, min(options.limit, len(queries))), unit=" hums"):
@@ -114,23 +119,27 @@ def collect_trials(options: argparse.Namespace) -> list[Trial]:
             hum = track_pitch(rest).melody if len(rest) else Melody(rest)
             if hum.voiced_s < MIN_VOICED_S:
                 continue  # nothing is searched then
-            evidence = recognizer.evidence(hum)
+            evidence = ranker.evidence(fill_rests(hum))
+            is_right = [ranker.catalog.songs[song].id in query.acceptable for song in evidence.placements.song]
             for share in CATALOG_SHARES:
-                trials += cut_trials(evidence, hum.voiced_s, query.acceptable, singer, share, rng)
+                trials += cut_trials(evidence, is_right, hum.voiced_s, singer, share, rng)
     return trials
 
 
 def cut_trials(
-    evidence: Evidence, voiced_s: float, acceptable: tuple[str, ...], singer: str, share: float, rng: random.Random
+    evidence: Evidence, is_right: list[bool], voiced_s: float, singer: str, share: float, rng: random.Random
 ) -> list[Trial]:
     """Ask a random part of the catalog, with and without the right song.
 
     A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score.
     """
-    others = [i for i, song_id in enumerate(evidence.ids) if song_id not in acceptable and rng.random() < share]
-    right = [i for i, song_id in enumerate(evidence.ids) if song_id in acceptable][:1]
+    others = [i for i, right in enumerate(is_right) if not right and rng.random() < share]
+    right = [i for i, right in enumerate(is_right) if right][:1]
     questions = ([(others, -1)] if others else []) + ([(right + others, 0)] if right else [])
-    return [Trial(singer, evidence.cost_st[kept], evidence.vote[kept], voiced_s, truth) for kept, truth in questions]
+    return [
+        Trial(singer, evidence.placements.cost_st[kept], evidence.vote[kept], voiced_s, truth)
+        for kept, truth in questions
+    ]
 
 
 def answer(trial: Trial, fitted: Fit) -> Answer:

@@ -1,0 +1,194 @@
+"""The judgement: which songs of a catalog a hum could be, and how sure that is.
+
+contours -> window embeddings -> places that the index proposes -> alignment -> window votes -> scores -> probabilities.
+
+A hum is judged as a whole. If that finds nothing and the hum pauses, its phrases are judged, each for itself. Long hums
+are cut into pieces. The scores of all pieces of all hums of one tune are averaged, and versions of a tune share its
+probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmm2song.catalog.catalog import Catalog, Selection
+from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.errors import CatalogError
+from hmm2song.index.base import WindowIndex
+from hmm2song.index.exact import ExactIndex
+from hmm2song.match.confidence import probabilities
+from hmm2song.match.places import Alignment, Placements
+from hmm2song.match.search import MelodySearch
+from hmm2song.match.votes import embed_hum, propose, ranges_of, votes
+from hmm2song.melody.contour import FilledContour, cut_at_pauses, cut_evenly, fill_rests
+from hmm2song.melody.melody import Melody
+
+MIN_VOICED_S = 1.0
+"""With less melody than this every song fits somewhere: nothing is searched."""
+VOTE_WEIGHT_ST = 0.629
+"""What a full window vote is worth against alignment cost, in semitones."""
+VERSION_STEP_ST = 0.1
+"""Versions of a tune this close in score are equally good: they stand in the catalog's order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The songs that fit a piece of a hum best, each once: where it lies on them, and their window votes (n,)."""
+
+    placements: Placements
+    vote: np.ndarray
+
+    @property
+    def scores_st(self) -> np.ndarray:
+        """The score of each song in semitones, higher is better, shape (n,)."""
+        return VOTE_WEIGHT_ST * self.vote - self.placements.cost_st
+
+    def best_first(self) -> Evidence:
+        """Return the same in order of score."""
+        order = np.argsort(-self.scores_st, kind="stable")
+        return Evidence(self.placements.take(order), self.vote[order])
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One piece of a hum with its evidence; ``number`` is that of the hum, 0 the latest."""
+
+    hum: FilledContour
+    number: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Songs best first: positions in the catalog, scores in semitones and probabilities, all of shape (n,)."""
+
+    pieces: tuple[Piece, ...]
+    songs: np.ndarray
+    scores_st: np.ndarray
+    probability: np.ndarray
+    none_probability: float
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    @property
+    def is_match(self) -> bool:
+        """Whether it is likelier that the song is among these than that it is none of them."""
+        return len(self) > 0 and self.none_probability <= 0.5
+
+
+class Ranker:
+    """Ranks the songs of a catalog by hums.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    encoder : MelodyEncoder
+        The one the catalog was made with.
+    index : WindowIndex, optional
+        Where the catalog's embeddings are searched; default: in memory.
+    n_threads : int, optional
+        Threads per search; default: the cores this process may use.
+
+    Raises
+    ------
+    CatalogError
+        The catalog was made with another encoder.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        encoder: MelodyEncoder,
+        index: WindowIndex | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        if catalog.encoder_fingerprint != encoder.fingerprint:
+            raise CatalogError(
+                f"the catalog was made with encoder {catalog.encoder_fingerprint!r}, not {encoder.fingerprint!r}"
+            )
+        self.catalog = catalog
+        self._encoder = encoder
+        self._search = MelodySearch(catalog.melodies, n_threads)
+        self._index = index or ExactIndex.of(catalog.embeddings, catalog.n_windows, self._search.n_threads)
+
+    def rank(self, hums: Sequence[Melody], selection: Selection) -> Ranking:
+        """Rank selected songs by hums of one tune, the latest first, each with :data:`MIN_VOICED_S` at least."""
+        whole = [[fill_rests(hum)] for hum in hums]
+        ranking = self._rank_parts(whole, selection)
+        phrases = [cut_at_pauses(hum) for (hum,) in whole]
+        if ranking.is_match or phrases == whole:
+            return ranking
+        by_phrases = self._rank_parts(phrases, selection)
+        return by_phrases if by_phrases.is_match else ranking
+
+    def evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
+        """Return the evidence for selected songs, by default all, in order of alignment cost; a hum of 1 to 15 s."""
+        selection = selection or self.catalog.select()
+        windows = embed_hum(hum, self._encoder)
+        proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection)
+        placed = self._search.rank(hum, selection.mask, proposed)
+        # A vote counts where the hum was placed: a long track has a window for everything somewhere.
+        ranges = ranges_of(placed.stretches(hum.duration_s), self._encoder.windows)
+        found = Evidence(placed, votes(windows, self._index, ranges))
+        best = placed.best_of_songs(found.scores_st)
+        return Evidence(placed.take(best), found.vote[best])
+
+    def align(self, ranking: Ranking, position: int) -> Alignment:
+        """Trace, on one song of a ranking, the piece of the latest hum that fits it best."""
+        song = int(ranking.songs[position])
+        latest = [piece for piece in ranking.pieces if piece.number == 0]
+        found = [
+            (piece.evidence.scores_st[index], number, index)
+            for number, piece in enumerate(latest)
+            for index in np.flatnonzero(piece.evidence.placements.song == song)
+        ]
+        if found:
+            _, number, index = max(found)
+            return self._search.align(latest[number].hum, latest[number].evidence.placements, int(index))
+        alone = np.arange(len(self.catalog)) == song  # only an earlier hum brought this song up
+        hum = latest[0].hum
+        while len(placements := self._search.rank(hum, alone)) == 0:  # a song shorter than this hum
+            hum = hum.part(0, len(hum.pitch_midi) // 2)
+        return self._search.align(hum, placements, 0)
+
+    def _rank_parts(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> Ranking:
+        """Join the evidence of the parts of every hum, each placed for itself."""
+        pieces = tuple(
+            Piece(piece, number, self.evidence(piece, selection))
+            for number, parts in enumerate(hums)
+            for part in parts
+            for piece in cut_evenly(part)
+        )
+        voiced_s = sum(part.voiced_s for parts in hums for part in parts)
+        songs, scores_st = _join_pieces(pieces)
+        confidence = probabilities(scores_st, voiced_s)
+        tune = self._tune_numbers(songs)
+        probability = np.bincount(tune, weights=confidence.song)[tune]  # of the tune, whichever version was meant
+        best_st = np.full(tune.max(initial=-1) + 1, -np.inf)
+        np.maximum.at(best_st, tune, scores_st)
+        steps_behind = np.floor((best_st[tune] - scores_st) / VERSION_STEP_ST)
+        order = np.lexsort((songs, steps_behind, tune, -probability))
+        return Ranking(pieces, songs[order], scores_st[order], probability[order], confidence.none)
+
+    def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
+        """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""
+        numbers: dict[str, int] = {}
+        tunes = (self.catalog.songs[song].tune or self.catalog.songs[song].id for song in songs)
+        return np.array([numbers.setdefault(tune, len(numbers)) for tune in tunes], dtype=np.int64)
+
+
+def _join_pieces(pieces: tuple[Piece, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the songs, best first, and their mean scores; a piece that missed a song gives it its worst score."""
+    songs = np.unique(np.concatenate([piece.evidence.placements.song for piece in pieces]))
+    total_st = np.zeros(len(songs))
+    for piece in pieces:
+        found_st = piece.evidence.scores_st
+        piece_st = np.full(len(songs), found_st.min(initial=0.0))
+        piece_st[np.searchsorted(songs, piece.evidence.placements.song)] = found_st
+        total_st += piece_st
+    order = np.argsort(-total_st, kind="stable")
+    return songs[order], total_st[order] / len(pieces)
