@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hmm2song.indexing.build import IndexOptions, Warned
     from hmm2song.indexing.edit import EditReport
     from hmm2song.indexing.sources import Skipped
-    from hmm2song.results import Match
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -125,6 +124,7 @@ def _add_recognize(commands: argparse._SubParsersAction) -> None:
 
 def _recognize(options: argparse.Namespace) -> None:
     from hmm2song.recognizer import Recognizer
+    from hmm2song.results import HEADINGS
 
     recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
     shown, *others = options.files
@@ -148,32 +148,11 @@ def _recognize(options: argparse.Namespace) -> None:
     if result.matches:
         joined = f", {1 + len(result.earlier)} hums joined" if result.earlier else ""
         print(("The closest" if result.no_match else f"Best of {result.n_searched} songs") + joined + ":")
-        _print_table(
-            ("", "sure", "title", "artist", "genre", "at", "key", "tempo"),
-            [_match_row(match) for match in result.matches],
-        )
+        _print_table(HEADINGS, [match.row() for match in result.matches])
     if result.n_unknown:
         print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")
     if result.elsewhere is not None:
-        print(f"Outside the filter: {_shown(_title(result.elsewhere))} ({result.elsewhere.probability:.0%})")
-
-
-def _match_row(match: Match) -> tuple[str, ...]:
-    at_s = int(match.alignment.start_s)
-    return (
-        str(match.rank),
-        f"{match.probability:.0%}",
-        _title(match),
-        match.artist,
-        match.genre,
-        f"{at_s // 60}:{at_s % 60:02d}",
-        f"{match.alignment.key_shift_st:+.0f} st",
-        f"{match.alignment.tempo_ratio:.0%}",
-    )
-
-
-def _title(song: Match) -> str:
-    return f"{song.title} ({song.title_ko})" if song.title_ko and song.title_ko != song.title else song.title
+        print(f"Outside the filter: {_shown(result.elsewhere.full_title)} ({result.elsewhere.probability:.0%})")
 
 
 # index ------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ MAX_EARLIER = 4
 GOOD_PROBABILITY = 0.5
 """A match this sure outside the filter is worth offering when the filter's own best is not."""
 
-AudioSource = str | os.PathLike | tuple[int, np.ndarray]
+AudioSource = str | os.PathLike | tuple[int, np.ndarray] | tuple[np.ndarray, int]
 
 
 class Recognizer:
@@ -69,6 +69,9 @@ class Recognizer:
         self.catalog = catalog
         self.notices = notices
         self.ranker = Ranker(catalog, encoder or default_encoder(), index, n_threads)
+
+    def __repr__(self) -> str:
+        return f"Recognizer({self.catalog!r})"
 
     @classmethod
     def from_pretrained(
@@ -136,7 +139,7 @@ class Recognizer:
 
         Parameters
         ----------
-        audio : path or (sample_rate_hz, samples)
+        audio : path, (sample_rate_hz, samples) or (samples, sample_rate_hz)
             A recording of one voice; at most a minute.
 
         Raises
@@ -159,7 +162,7 @@ class Recognizer:
 
         Parameters
         ----------
-        audio : path or (sample_rate_hz, samples)
+        audio : path, (sample_rate_hz, samples) or (samples, sample_rate_hz)
             A recording of one voice humming, singing or whistling; at most a minute.
         genres : iterable of str, optional
             Search songs of any of these genres; all if empty.
@@ -259,6 +262,7 @@ class Recognizer:
             probability=float(ranking.probability[position]),
             score=float(ranking.scores_st[position]),
             alignment=self.ranker.align(ranking, position),
+            melody=self.catalog.melody(song.id),
         )
 
     def _elsewhere(self, hums: Sequence[Melody], selection: Selection, matches: tuple[Match, ...]) -> Match | None:

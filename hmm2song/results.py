@@ -1,16 +1,27 @@
 """What a search answers: frozen dataclasses with ``to_dict()`` giving plain JSON types.
 
 The field names of ``to_dict()`` are the public API of the package, the command line (``--json``) and the web
-endpoints alike, and do not change between minor versions.
+endpoints alike, and do not change between minor versions. In a notebook a result is shown as a table.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
 
+from hmm2song.errors import QueryError
+from hmm2song.match.overlay import clock, overlay_figure
 from hmm2song.match.places import Alignment
 from hmm2song.melody.advice import Advice
 from hmm2song.melody.melody import Melody
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+HEADINGS = ("", "sure", "title", "artist", "genre", "at", "key", "tempo")
+"""What the cells of :meth:`Match.row` are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +29,7 @@ class Match:
     """One song of the ranking.
 
     ``probability`` is that of the *tune*: entries with the same non-empty ``tune`` are versions of one melody and share
-    it. ``score`` is the uncalibrated match score in semitones, higher is better.
+    it. ``score`` is the uncalibrated match score in semitones, higher is better. ``melody`` is the song's whole melody.
     """
 
     rank: int
@@ -34,6 +45,21 @@ class Match:
     probability: float
     score: float
     alignment: Alignment
+    melody: Melody
+
+    def __repr__(self) -> str:
+        return f"Match({self.rank}: {self.full_title!r}, {self.probability:.0%}, from {clock(self.alignment.start_s)})"
+
+    @property
+    def full_title(self) -> str:
+        """The title, with the Korean one in brackets if there is another."""
+        return f"{self.title} ({self.title_ko})" if self.title_ko not in ("", self.title) else self.title
+
+    def row(self) -> tuple[str, ...]:
+        """Return the match as the cells of a table, in the order of :data:`HEADINGS`."""
+        place = self.alignment
+        sung = (clock(place.start_s), f"{place.key_shift_st:+.0f} st", f"{place.tempo_ratio:.0%}")
+        return (str(self.rank), f"{self.probability:.0%}", self.full_title, self.artist, self.genre, *sung)
 
     def to_dict(self) -> dict:
         """Return plain JSON types; ``genre`` is comma-separated as in the catalog, ``gender`` empty when unknown."""
@@ -93,6 +119,43 @@ class SearchResult:
     earlier: tuple[Melody, ...] = ()
     notices: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        best = f": {self.matches[0]!r}" if self.matches else ""
+        return f"SearchResult({self._summary()}{best})"
+
+    def _summary(self) -> str:
+        if self.no_match:
+            return f"no match among {self.n_searched} songs" + (", the closest" if self.matches else "")
+        return f"best {len(self.matches)} of {self.n_searched} songs"
+
+    def _repr_html_(self) -> str:
+        rows = [HEADINGS, *(match.row() for match in self.matches)] if self.matches else []
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+        table = "".join(f"<tr>{row}</tr>" for row in cells)
+        advice = "".join(f"<p>{escape(advice.message)}</p>" for advice in self.advice)
+        return f"<p>{self._summary().capitalize()}</p><table>{table}</table>{advice}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the matches as a table of pandas, with the columns of :meth:`Match.to_dict`."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError('the table is made by pandas, which is missing: pip install "pandas>=3.1,<4"') from error
+        return pd.DataFrame([match.to_dict() for match in self.matches])
+
+    def plot(self, rank: int = 1) -> go.Figure:
+        """Draw the hum over the melody of the match with this rank.
+
+        Raises
+        ------
+        QueryError
+            No match has this rank.
+        """
+        if not 1 <= rank <= len(self.matches):
+            raise QueryError(f"no match has rank {rank}; {len(self.matches)} were found")
+        match = self.matches[rank - 1]
+        return overlay_figure(self.hum, match.melody, match.alignment, match.full_title)
 
     def to_dict(self) -> dict:
         """Return plain JSON types."""

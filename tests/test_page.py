@@ -11,48 +11,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 import pytest
+from matches import HOSTILE, SONG, hum, make_match, make_result
 
-from hmm2song.melody.melody import HOP_S, Melody, melody_from_notes
-from hmm2song.page import plot as overlay
+from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.page import results as cards
 from hmm2song.page import texts
 from hmm2song.page import tone as playback
-from hmm2song.results import Advice, Alignment, Match, SearchResult
+from hmm2song.results import Advice
 
-HOSTILE = "<script>alert('x')</script> ${alert(1)} {{7*7}} \" onload=x"
-SONG = melody_from_notes([(second, 1.0, 60 + 2 * (second % 4)) for second in range(30)])
 LANGUAGES = pytest.mark.parametrize("language", texts.LANGUAGES)
-
-
-def make_match(**changes: object) -> Match:
-    """Build a match whose hum is the song's seconds 10-18, an octave and 2 st lower, at twice the speed."""
-    hum_time_s = np.arange(0, 4.0, 0.04)
-    alignment = Alignment(hum_time_s, 10 + 2 * hum_time_s, key_shift_st=-14.0, tempo_ratio=2.0)
-    match = Match(
-        rank=1,
-        id="s1",
-        title="Arirang",
-        title_ko="아리랑",
-        artist="Trad. & Co",
-        genre="Folk",
-        gender="female",
-        year="1926",
-        lyric="",
-        tune="",
-        probability=0.934,
-        score=2.5,
-        alignment=alignment,
-    )
-    return replace(match, **changes)
-
-
-def make_result(*matches: Match, **changes: object) -> SearchResult:
-    result = SearchResult(matches, no_match=False, advice=(), hum=hum(), n_searched=12, n_unknown=0, seconds=0.21)
-    return replace(result, **changes)
-
-
-def hum() -> Melody:
-    return Melody(SONG.pitch_midi[250:450:2] - 14)
 
 
 class Tags(HTMLParser):
@@ -242,43 +209,14 @@ def test_an_empty_search_says_that_the_filter_left_nothing_and_offers_the_match_
     assert "<details" not in cards.ranking_html(result, "en")
 
 
-def test_the_hum_is_drawn_where_it_lies_on_the_song() -> None:
-    match = make_match()
-    contour = overlay.hum_contour(hum(), match.alignment)
-    assert contour.time_s[0] == pytest.approx(10.0)
-    assert contour.time_s[-1] == pytest.approx(match.alignment.end_s)
-    frames = np.round(contour.time_s / HOP_S).astype(int)
-    np.testing.assert_allclose(contour.pitch_midi, SONG.pitch_midi[frames])
-    assert overlay.distance_st(hum(), SONG, match.alignment) == pytest.approx(0.0)
-
-
-def test_the_song_is_drawn_with_context() -> None:
-    contour = overlay.song_contour(SONG, make_match().alignment)
-    assert contour.time_s[0] == pytest.approx(10 - overlay.CONTEXT_S)
-    assert contour.time_s[-1] == pytest.approx(17.92 + overlay.CONTEXT_S, abs=2 * HOP_S)
-
-
-def test_the_figure_holds_both_lines_and_is_json() -> None:
-    figure = overlay.overlay_figure(make_match(), hum(), SONG, "ko")
-    song, drawn_hum = figure.data
-    assert (song.name, drawn_hum.name) == ("노래", "나의 허밍")
-    assert None in song.y  # notes stand apart
-    assert list(figure.layout.xaxis.range) == [pytest.approx(7.0), pytest.approx(20.88, abs=0.1)]
-    assert "0:10" in figure.layout.xaxis.ticktext
-    low, high = figure.layout.yaxis.range
-    assert low < 60 and high > 66
-    assert "NaN" not in figure.to_json()
-
-
-def test_a_hum_without_pitch_is_drawn_and_described() -> None:
+def test_a_hum_without_pitch_is_described() -> None:
     silent = Melody(np.full(100, np.nan))
-    assert overlay.overlay_figure(make_match(), silent, SONG, "en").data[0].y
-    assert "no pitch" in overlay.overlay_words(make_match(), silent, SONG, "en")
+    assert "no pitch" in texts.overlay_words(make_match(), silent, "en")
 
 
 @LANGUAGES
 def test_the_plot_is_described_in_words(language: str) -> None:
-    words = overlay.overlay_words(make_match(), Melody(hum().pitch_midi + 0.5), SONG, language)
+    words = texts.overlay_words(make_match(), Melody(hum().pitch_midi + 0.5), language)
     for part in ("Arirang", "0:10", "0:17", "0.5"):
         assert part in words
 

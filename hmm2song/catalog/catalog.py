@@ -161,6 +161,10 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.songs)
 
+    def __repr__(self) -> str:
+        hours = sum(melody.duration_s for melody in self.melodies) / 3600
+        return f"Catalog({len(self)} songs, {hours:.1f} h of melody, encoder {self.encoder_fingerprint})"
+
     @cached_property
     def _position(self) -> dict[str, int]:
         return {song.id: position for position, song in enumerate(self.songs)}

@@ -75,6 +75,11 @@ class Melody:
         pitch_midi.setflags(write=False)
         object.__setattr__(self, "pitch_midi", pitch_midi)
 
+    def __repr__(self) -> str:
+        heard = self.pitch_midi[self.voiced]
+        pitches = f", MIDI {heard.min():.1f} to {heard.max():.1f}" if len(heard) else ""
+        return f"Melody({self.duration_s:.1f} s, {self.voiced_s:.1f} s of it voiced{pitches})"
+
     @property
     def voiced(self) -> np.ndarray:
         """Frames that have a pitch, shape (n_frames,), bool."""

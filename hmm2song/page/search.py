@@ -19,11 +19,11 @@ from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG
 from hmm2song.errors import Hmm2SongError
+from hmm2song.match.overlay import overlay_figure
 from hmm2song.melody.melody import Melody
 from hmm2song.page import SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
-from hmm2song.page.plot import overlay_figure, overlay_words
-from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, preferred_language, text
+from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, overlay_words, preferred_language, text
 from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.recognizer import DEFAULT_TOP_K, MAX_EARLIER, MIN_VOICED_S, Recognizer
 from hmm2song.results import Match, SearchResult
@@ -248,11 +248,10 @@ class Page:
         }
 
     def _show(self, result: SearchResult, match: Match, language: str) -> dict:
-        melody = self.catalog.melody(match.id)
-        words = overlay_words(match, result.hum, melody, language)
+        names = [text(language, f"overlay_{line}") for line in ("song", "hum", "time")]
         return {
-            self.plot_words: cards.description_html(words, language),
-            self.plot: overlay_figure(match, result.hum, melody, language),
+            self.plot_words: cards.description_html(overlay_words(match, result.hum, language), language),
+            self.plot: overlay_figure(result.hum, match.melody, match.alignment, *names),
             self.player: self._sound(match, language),
         }
 

@@ -9,6 +9,10 @@ Conventions
 
 from __future__ import annotations
 
+import math
+
+from hmm2song.match.overlay import clock, distance_st
+from hmm2song.melody.melody import Melody
 from hmm2song.results import Advice, Match, SearchResult
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
@@ -241,12 +245,6 @@ def _weight(parameter: str) -> float:
         return 0.0
 
 
-def clock(seconds: float) -> str:
-    """Write a time as m:ss, as players do."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}"
-
-
 def position_words(match: Match, language: str) -> str:
     """Say where in the song the hum lies."""
     return text(language, "position", start=clock(match.alignment.start_s), end=clock(match.alignment.end_s))
@@ -298,3 +296,18 @@ def full_title(match: Match, language: str) -> str:
     """Return the title, with the one in the other language in brackets."""
     first, *others = titles(match.title, match.title_ko, language) or (match.id,)
     return f"{first} ({others[0]})" if others else first
+
+
+def overlay_words(match: Match, hum: Melody, language: str) -> str:
+    """Describe the plot for those who cannot see it."""
+    apart_st = distance_st(hum, match.melody, match.alignment)
+    return text(
+        language,
+        "overlay_no_voice" if math.isnan(apart_st) else "overlay_words",
+        title=full_title(match, language),
+        start=clock(match.alignment.start_s),
+        end=clock(match.alignment.end_s),
+        key=key_words(match.alignment.key_shift_st, language),
+        tempo=tempo_words(match.alignment.tempo_ratio, language),
+        distance=apart_st,
+    )

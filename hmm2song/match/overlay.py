@@ -1,22 +1,25 @@
-"""The hum laid over the song: a plot, and the same in words.
+"""The hum laid over the song: its contour in the song's time and key, and the plot of both.
 
 Conventions
 -----------
 * x is the time in the *song* in seconds, y the pitch as MIDI note number. The hum's frames are moved to the
   song's time through the alignment's warping path, and to its key by subtracting ``key_shift_st``.
-* Colours are readable on light and dark; the page's CSS colours the text.
+* Colours are readable on light and dark.
+* plotly is imported only when something is drawn.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
 
+from hmm2song.match.places import Alignment
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
-from hmm2song.page.texts import clock, full_title, key_words, tempo_words, text
-from hmm2song.results import Alignment, Match
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 CONTEXT_S = 3.0
 """Seconds of the song shown before and after the matched stretch."""
@@ -65,41 +68,25 @@ def distance_st(hum: Melody, song: Melody, alignment: Alignment) -> float:
     return float(gaps_st.mean()) if len(gaps_st) else float("nan")
 
 
-def overlay_words(match: Match, hum: Melody, song: Melody, language: str) -> str:
-    """Describe the plot for those who cannot see it."""
-    apart_st = distance_st(hum, song, match.alignment)
-    return text(
-        language,
-        "overlay_no_voice" if np.isnan(apart_st) else "overlay_words",
-        title=full_title(match, language),
-        start=clock(match.alignment.start_s),
-        end=clock(match.alignment.end_s),
-        key=key_words(match.alignment.key_shift_st, language),
-        tempo=tempo_words(match.alignment.tempo_ratio, language),
-        distance=apart_st,
-    )
+def overlay_figure(
+    hum: Melody,
+    song: Melody,
+    alignment: Alignment,
+    song_name: str = "song",
+    hum_name: str = "hum",
+    time_name: str = "time in the song",
+) -> go.Figure:
+    """Draw the hum on the matched stretch of the song; the names are the words on the plot."""
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise ImportError('the plot is drawn by plotly, which is missing: pip install "plotly>=7.1,<8"') from error
 
-
-def overlay_figure(match: Match, hum: Melody, song: Melody, language: str) -> go.Figure:
-    """Draw the hum on the matched stretch of the song.
-
-    Parameters
-    ----------
-    match : Match
-        The chosen song and how the hum lies on it.
-    hum, song : Melody
-        The melody heard, and the song's whole melody.
-    language : str
-        A key of :data:`hmm2song.page.texts.LANGUAGES`.
-    """
-    in_song, in_hum = song_contour(song, match.alignment), hum_contour(hum, match.alignment)
-    figure = go.Figure(
-        [
-            _line(_notes_apart(in_song), text(language, "overlay_song"), SONG_COLOUR, width_px=7),
-            _line(in_hum, text(language, "overlay_hum"), HUM_COLOUR, width_px=2.5),
-        ]
-    )
-    figure.add_vrect(match.alignment.start_s, match.alignment.end_s, fillcolor=SPAN_COLOUR, line_width=0, layer="below")
+    in_song, in_hum = song_contour(song, alignment), hum_contour(hum, alignment)
+    figure = go.Figure()
+    figure.add_scatter(**_line(_notes_apart(in_song), song_name, SONG_COLOUR, width_px=7))
+    figure.add_scatter(**_line(in_hum, hum_name, HUM_COLOUR, width_px=2.5))
+    figure.add_vrect(alignment.start_s, alignment.end_s, fillcolor=SPAN_COLOUR, line_width=0, layer="below")
     figure.update_layout(
         template="none",
         height=HEIGHT_PX,
@@ -112,7 +99,7 @@ def overlay_figure(match: Match, hum: Melody, song: Melody, language: str) -> go
         modebar={"remove": ["zoom", "pan", "select", "lasso", "zoomin", "zoomout", "autoscale", "reset", "toimage"]},
     )
     # Fixed ranges: on a phone a finger on the plot scrolls the page.
-    time_title = {"text": text(language, "overlay_time"), "standoff": 6}
+    time_title = {"text": time_name, "standoff": 6}
     figure.update_xaxes(**_time_axis(in_song, in_hum), title=time_title, fixedrange=True)
     figure.update_yaxes(**_pitch_axis(in_song, in_hum), fixedrange=True, gridcolor=GRID_COLOUR, zeroline=False)
     return figure
@@ -126,16 +113,11 @@ def _notes_apart(contour: Contour) -> Contour:
     )
 
 
-def _line(contour: Contour, name: str, colour: str, width_px: float) -> go.Scatter:
+def _line(contour: Contour, name: str, colour: str, width_px: float) -> dict:
     pitch_midi = [None if np.isnan(pitch) else round(float(pitch), 2) for pitch in contour.pitch_midi]
-    return go.Scatter(
-        x=np.round(contour.time_s, 3).tolist(),
-        y=pitch_midi,
-        name=name,
-        mode="lines",
-        connectgaps=False,
-        line={"color": colour, "width": width_px},
-    )
+    line = {"color": colour, "width": width_px}
+    time_s = np.round(contour.time_s, 3).tolist()
+    return {"x": time_s, "y": pitch_midi, "name": name, "mode": "lines", "connectgaps": False, "line": line}
 
 
 def _time_axis(*contours: Contour) -> dict:
@@ -165,3 +147,9 @@ def _pitch_axis(*contours: Contour) -> dict:
 
 def _note_name(midi: int) -> str:
     return f"{NOTE_NAMES[midi % 12]}{midi // 12 - 1}"
+
+
+def clock(seconds: float) -> str:
+    """Write a time as m:ss, as players do."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"
