@@ -90,9 +90,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/tree/" in path:
             self._answer(200, json.dumps([_tree_entry(*item) for item in self.server.files.items()]).encode())
         else:
-            self._answer(200, json.dumps({"id": REPOSITORY, "sha": self.server.commit}).encode())
+            self._answer(200, json.dumps(self._info()).encode())
 
     do_HEAD = do_GET  # noqa: N815 - the name http.server calls
+
+    def _info(self) -> dict:
+        siblings = [{"rfilename": name} for name in self.server.files]
+        return {"id": REPOSITORY, "sha": self.server.commit, "siblings": siblings}
 
     def log_message(self, *args: object) -> None:
         """Keep the test's output clean."""

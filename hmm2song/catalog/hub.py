@@ -2,16 +2,17 @@
 
 Conventions
 -----------
-* Only :data:`CATALOG_FILES` or :data:`MODEL_FILES` are downloaded: JSON, safetensors and text, never code or
-  pickles. What they hold is checked by ``Catalog.load`` and ``MelodyEncoder.load``, not here.
+* Only the files of a catalog or a model are downloaded: JSON, safetensors, ONNX and text, never code or pickles. What
+  they hold is checked by those who load them, not here.
 * A branch or tag is resolved to a commit, which a notice reports so that it can be pinned. A pinned commit
   that was downloaded before is used without asking the Hub.
-* A Hub that does not answer is nobody's mistake: the copy downloaded earlier is used, else the bundled
-  catalog or model, always with a notice. A Hub that answers "no" (wrong name, no access) is an error.
+* If the Hub does not answer, the copy downloaded earlier is used, or else the bundled catalog or model, always with a
+  notice. If it answers "no" (wrong name, no access), that is an error.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -58,6 +59,7 @@ MODEL_VARIABLE = "HMM2SONG_MODEL"
 """Environment variable naming the model (a folder or a repository) where the caller names none."""
 BUNDLED_MODEL = assets_folder() / "model"
 MODEL_FILES = ("config.json", "model.safetensors", "README.md")
+ONNX_FILES = ("*.onnx",)
 HUB_CONNECT_TIMEOUT_S = 2.0
 """Wait for a connection, per network address of the Hub: with four of them a dead network costs 8 s."""
 HUB_TIMEOUT_S = 5.0
@@ -67,7 +69,7 @@ REASON_LENGTH = 120
 
 _REPOSITORY = re.compile(r"(datasets/)?([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(\S+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_FILE_SUFFIXES = {".json", ".safetensors", ".md", ".zip", ".gz", ".parquet"}  # "owner/v1.5" is a repository
+_FILE_SUFFIXES = {".json", ".safetensors", ".md", ".zip", ".gz", ".parquet", ".onnx"}  # "owner/v1.5" is a repository
 _BUSY_STATUS = {408, 429}  # the client-side status codes that mean "try later", not "your mistake"
 
 
@@ -92,13 +94,16 @@ class Resolved:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is looked for: its name, where it is if nobody says, its files (the telling one first), what to raise."""
+    """What is looked for: what people call it, its files, what to raise, and where it is if nobody says.
+
+    The first of ``files``, a name or a pattern, is the one that tells it from other things: there must be exactly one.
+    """
 
     word: str
-    variable: str
-    bundled: Path
     files: tuple[str, ...]
     error: type[Hmm2SongError]
+    variable: str = ""
+    bundled: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def resolve_catalog(
     HubError
         The repository or revision does not exist, access is refused, it is no catalog, or cannot be stored.
     """
-    wanted = _Wanted("catalog", CATALOG_VARIABLE, BUNDLED_CATALOG, CATALOG_FILES, CatalogError)
+    wanted = _Wanted("catalog", CATALOG_FILES, CatalogError, CATALOG_VARIABLE, BUNDLED_CATALOG)
     return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
 
 
@@ -165,17 +170,32 @@ def resolve_model(
     Parameters and errors are those of :func:`resolve_catalog`, with ModelError for CatalogError; the environment
     variable is ``HMM2SONG_MODEL``.
     """
-    wanted = _Wanted("model", MODEL_VARIABLE, BUNDLED_MODEL, MODEL_FILES, ModelError)
+    wanted = _Wanted("model", MODEL_FILES, ModelError, MODEL_VARIABLE, BUNDLED_MODEL)
     return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
+
+
+def resolve_onnx_file(source: str) -> Path:
+    """Return the one ``.onnx`` file of a repository (``owner/name`` or ``owner/name@revision``) or a folder.
+
+    Raises
+    ------
+    HubError
+        As for :func:`resolve_catalog`, and if there are no or several such files.
+    """
+    folder = _resolve(_Wanted("model", ONNX_FILES, HubError), source).folder
+    files = [file for pattern in ONNX_FILES for file in folder.rglob(pattern)]
+    if len(files) != 1:
+        raise HubError(f"{source} holds {len(files)} files {ONNX_FILES[0]} instead of one: give the path of one")
+    return files[0]
 
 
 def _resolve(
     wanted: _Wanted,
     source: str | os.PathLike[str] | None,
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
 ) -> Resolved:
     source = source or os.environ.get(wanted.variable)
     if not source:
@@ -200,9 +220,9 @@ def _resolve(
 
 
 def _bundled(wanted: _Wanted, *notices: str) -> Resolved:
-    if not wanted.bundled.is_dir():
+    if wanted.bundled is None or not wanted.bundled.is_dir():
         word = wanted.word
-        missing = f"There is no bundled {word} at {wanted.bundled}: name a {word} folder or repository."
+        missing = f"There is no bundled {word} here: name a {word} folder or repository."
         raise wanted.error(" ".join([*notices, missing]))
     return Resolved(wanted.bundled, "bundled", notices)
 
@@ -222,9 +242,6 @@ def _from_hub(repository: _Repository, local_files_only: bool) -> Resolved:
         bundled = f"{name} is not complete on this machine, so the bundled {word} is in use instead."
         return _bundled(repository.wanted, f"The Hub was not reached ({reason}) and {bundled}")
     commit = folder.name
-    telling = repository.wanted.files[0]
-    if not (folder / telling).is_file():
-        raise HubError(f"{name} holds no {repository.wanted.word}: it has no {telling} at commit {commit}")
     notice = f"Using {name} at commit {commit}; pin it with revision={commit!r}."
     if reason:
         notice = f"The Hub was not reached ({reason}): using {name} as downloaded before, commit {commit}."
@@ -260,13 +277,24 @@ def _download(repository: _Repository) -> Path:
         timeout = httpx2.Timeout(HUB_TIMEOUT_S, connect=HUB_CONNECT_TIMEOUT_S)
         get_session().head(constants.ENDPOINT, timeout=timeout, follow_redirects=False)
         api = HfApi(token=repository.token)
-        api.repo_info(repository.id, repo_type=kind, revision=revision, timeout=HUB_TIMEOUT_S)
+        info = api.repo_info(repository.id, repo_type=kind, revision=revision, timeout=HUB_TIMEOUT_S)
+        _require_one(repository, [file.rfilename for file in info.siblings or ()], info.sha)
         return _snapshot(repository, local_files_only=False)
     except LocalTokenNotFoundError as error:
         raise HubError("token=True, but no token is saved: run 'hf auth login' or pass the token") from error
     # RuntimeError is what the Xet transfer library raises; JSONDecodeError a login page in place of the Hub.
     except (httpx2.HTTPError, OSError, RuntimeError, json.JSONDecodeError) as error:
         raise _explained(repository, error) from error
+
+
+def _require_one(repository: _Repository, names: list[str], commit: str) -> None:
+    """Refuse a repository that does not hold what is wanted, before anything of it is downloaded."""
+    word, telling = repository.wanted.word, repository.wanted.files[0]
+    n_found = len(fnmatch.filter(names, telling))
+    if n_found == 0:
+        raise HubError(f"{repository.name} holds no {word}: it has no {telling} at commit {commit}")
+    if n_found > 1:
+        raise HubError(f"{repository.name} holds {n_found} files {telling}: download the right one, and give its path")
 
 
 def _explained(repository: _Repository, error: Exception) -> HubError | _UnreachableError:

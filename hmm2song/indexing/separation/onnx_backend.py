@@ -17,20 +17,15 @@ Conventions
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import onnxruntime
 import scipy.fft
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
-from hmm2song.catalog.hub import HUB_TIMEOUT_S
-from hmm2song.errors import SeparationError, SeparatorUnavailableError
+from hmm2song.catalog.hub import resolve_onnx_file
+from hmm2song.errors import HubError, SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation.segmentwise import separate_in_segments
 from hmm2song.indexing.separation.separation import Progress, Stems, weights_digest
 
@@ -45,8 +40,6 @@ EDGE = 3 * HOP // 2
 VOCALS_SOURCE = 3
 OVERLAP = 0.25
 """Share of a segment that it has in common with the next, as in Demucs."""
-REPOSITORY_FORM = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(\S+))?", re.ASCII)
-MODEL_SUFFIX = ".onnx"
 
 _RUNTIME_ERRORS = (
     onnxruntime_errors.EPFail,
@@ -235,65 +228,7 @@ def _model_file(source: str) -> Path:
     file = Path(source).expanduser()
     if file.is_file():
         return file
-    match = REPOSITORY_FORM.fullmatch(source)
-    if match is None or file.suffix == MODEL_SUFFIX:
-        raise SeparatorUnavailableError(
-            f"there is no model file {source!r}; give an {MODEL_SUFFIX} file, or a Hub repository as 'owner/name'"
-        )
-    return fetch_model(match[1], match[2])
-
-
-def fetch_model(repository: str, revision: str | None) -> Path:
-    """Download the one ``.onnx`` file of a Hub repository, or find it as downloaded before.
-
-    Parameters
-    ----------
-    repository : str
-        As ``owner/name``.
-    revision : str or None
-        A commit, tag or branch; None is the main branch. A commit always gives the same weights; what a branch gave
-        shows in the separator's name.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        The Hub cannot be reached and there is no earlier download, or the repository holds no such model.
-    """
     try:
-        # the first request has a time limit; the others would wait for a dead network without end
-        HfApi().model_info(repository, revision=revision, timeout=HUB_TIMEOUT_S)
-        names = [name for name in HfApi().list_repo_files(repository, revision=revision) if name.endswith(MODEL_SUFFIX)]
-        # by the branch's name, not its commit: so the cache can tell later, offline, what the branch stood for
-        return Path(hf_hub_download(repository, _only(names, repository), revision=revision))
-    except HFValidationError as error:
-        raise SeparatorUnavailableError(f"{repository!r} is not a valid repository name: {error}") from error
-    # as in hmm2song.catalog.hub: RuntimeError is what the Xet transfer raises, JSONDecodeError a login page's doing
-    except (httpx2.HTTPError, OSError, RuntimeError, json.JSONDecodeError) as error:
-        earlier = _downloaded_before(repository, revision)
-        if earlier is None:
-            reason = " ".join(str(error).split())[:200]
-            raise SeparatorUnavailableError(
-                f"the model {repository} cannot be downloaded ({type(error).__name__}: {reason}); check the name and "
-                "the network, or give the path of an .onnx file"
-            ) from error
-        return earlier
-
-
-def _downloaded_before(repository: str, revision: str | None) -> Path | None:
-    try:
-        folder = snapshot_download(
-            repository, revision=revision, local_files_only=True, allow_patterns=[f"*{MODEL_SUFFIX}"]
-        )
-    except LocalEntryNotFoundError:
-        return None
-    files = sorted(Path(folder).rglob(f"*{MODEL_SUFFIX}"))
-    return files[0] if len(files) == 1 else None
-
-
-def _only(names: list[str], repository: str) -> str:
-    if len(names) != 1:
-        raise SeparatorUnavailableError(
-            f"{repository} holds {len(names)} {MODEL_SUFFIX} files instead of one: "
-            "download the right one yourself and give its path"
-        )
-    return names[0]
+        return resolve_onnx_file(source)
+    except HubError as error:
+        raise SeparatorUnavailableError(f"there is no model file {source!r}. As a repository: {error}") from error
