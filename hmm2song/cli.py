@@ -196,13 +196,19 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
         help="let songs refer to their recordings, so that `python app.py --previews FOLDER` plays them at the match",
     )
     command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
+    command.add_argument(
+        "--runner",
+        default="local",
+        metavar="RUNNER",
+        help="where files are read: local (default: processes here), ray (started here), or ray:ADDRESS (a cluster)",
+    )
     command.set_defaults(after_interrupt="; run the same command again to go on where it stopped")
 
 
 def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
     from hmm2song.indexing.build import IndexOptions
 
-    return IndexOptions(options.separator, options.stems_cache, options.previews, update)
+    return IndexOptions(options.separator, options.stems_cache, options.previews, update, options.runner)
 
 
 def _index(options: argparse.Namespace) -> None:

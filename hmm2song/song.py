@@ -201,6 +201,16 @@ def listed_genres(text: str) -> str:
     return ", ".join(dict.fromkeys(genre for genre in map(str.strip, text.split(",")) if genre))
 
 
+def table_text(content: bytes) -> str:
+    """Decode a table in UTF-8 or, as a Korean Excel writes it, in CP949; ValueError if it is in neither."""
+    for encoding in ("utf-8-sig", "cp949"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError("is not text in UTF-8 (or CP949)")
+
+
 def from_cp949(text: str) -> str:
     """Repair Korean text whose CP949 bytes a program read as Latin-1; return any other text unchanged."""
     try:

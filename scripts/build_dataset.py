@@ -36,7 +36,7 @@ from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Skipped
-from hmm2song.indexing.workers import map_files
+from hmm2song.indexing.workers import runner_of as runner_of_spec
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -120,15 +120,7 @@ def other_sound(out: Path, work: Path, separator: str) -> list[Path]:
 
 def runner_of(options: argparse.Namespace) -> Runner:
     """Return what calls the function for every song."""
-    if options.runner != RAY:
-        return map_files
-    try:
-        from hmm2song.indexing.build import ray_runner  # imported here: it takes seconds, and few have it
-    except ImportError as error:
-        raise Hmm2SongError(
-            f"Ray is not installed ({error}); pip install -r requirements-dataset.txt, or leave --runner ray out"
-        ) from error
-    return partial(ray_runner.map_files, address=options.ray_address)
+    return runner_of_spec(f"{RAY}:{options.ray_address or ''}" if options.runner == RAY else "local")
 
 
 def make_all(

@@ -261,7 +261,7 @@ def test_several_processes_make_the_same(music, built, main, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray reads its own deprecated settings
 def test_ray_makes_the_same(music, tmp_path, monkeypatch):
-    pytest.importorskip("ray.data", reason="pip install -r requirements-dataset.txt")
+    pytest.importorskip("ray", reason="pip install -r requirements-dataset.txt")
     from hmm2song.indexing import ray_runner
 
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default, whatever else runs here comes first

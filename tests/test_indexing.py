@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from test_audio import encode
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
-from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
+from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import Skipped, index
-from hmm2song.indexing.extract import Plan, extract_file
+from hmm2song.indexing.extract import IndexOptions, extract_file
 from hmm2song.indexing.sources import Item
 from hmm2song.indexing.workers import map_files
 
@@ -97,6 +99,36 @@ def test_broken_files_are_listed(music, tmp_path):
         rows = list(csv.reader(file))
     assert rows == [["path", "reason"], *([entry.path, entry.reason] for entry in report.skipped)]
     assert report.to_dict()["skipped"][0] == {"path": "bad.mid", "reason": report.skipped[0].reason}
+
+
+def test_every_kind_of_music_is_indexed_or_listed(tmp_path):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    melody = sung([60, 62, 64, 65, 67, 69])
+    soundfile.write(folder / "sound.aiff", melody, 16000)
+    encode(str(folder / "video.MP4"), melody, 16000, "aac", "mp4")
+    encode(str(folder / "sound.wv"), melody, 16000, "wavpack", "wv")
+    notes = b"".join(bytes([0, 0x90, pitch, 64, 96, 0x80, pitch, 0]) for pitch in (60, 62, 64, 65, 67, 69))
+    track = notes + b"\0\xff\x2f\0"
+    midi = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 96) + b"MTrk" + struct.pack(">I", len(track)) + track
+    (folder / "song.kar").write_bytes(midi)
+    (folder / "song.rmi").write_bytes(
+        b"RIFF" + struct.pack("<I", len(midi) + 12) + b"RMIDdata" + struct.pack("<I", len(midi)) + midi
+    )
+    for name in ("band.dsf", "score.mscz", "cover.jpg", "notes.txt", "list.m3u"):
+        (folder / name).write_bytes(b"something")
+    report = index(folder, tmp_path / "out", default_encoder())
+    assert [song.id for song in report.catalog.songs] == ["song", "song-2", "sound", "sound-2", "video"]
+    assert list(report.catalog.tracked) == [False, False, True, True, True]
+    assert [entry.path for entry in report.skipped] == ["band.dsf", "score.mscz"]
+    assert "FLAC" in report.skipped[0].reason and "MusicXML" in report.skipped[1].reason
+
+    (folder / "table.csv").write_text("path\nsound.aiff\nvideo.MP4\nsong.kar\nband.dsf\n")
+    report = index(folder / "table.csv", tmp_path / "of table", default_encoder())
+    assert (report.indexed, [entry.path for entry in report.skipped]) == (3, ["band.dsf"])
+    assert index(folder / "sound.wv", tmp_path / "alone", default_encoder()).indexed == 1
+    with pytest.raises(CatalogError, match="save it as FLAC"):
+        index(folder / "band.dsf", tmp_path / "none", default_encoder())
 
 
 def test_broken_row_does_not_hide_the_others(tmp_path):
@@ -196,6 +228,7 @@ def test_ids_that_clash(tmp_path):
         (folder / name).write_text(text)
     report = index(folder, tmp_path / "out", default_encoder())
     assert [song.id for song in report.catalog.songs] == ["a-b", "a-b-2", "a-b-3", "a-b-4", "a_b"]
+    assert list(report.catalog.tracked) == [False, False, False, True, False]  # of f0, not of notes
 
 
 @pytest.mark.parametrize(
@@ -260,7 +293,7 @@ def test_torn_partial_result_is_made_again(music, tmp_path):
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     partial.mkdir()
     for file in (music / "b.abc", music / "hum.wav"):
-        key = extract_file(Item(file, file.name), Plan(partial))
+        key = extract_file(Item(file, file.name), partial, IndexOptions())
         (partial / f"{key}.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     assert index(music, out, default_encoder()).indexed == 4
 
@@ -282,6 +315,8 @@ def shout(word):
         raise ScoreError("bad word")
     if word == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
+    if word == "unavailable":
+        raise SeparatorUnavailableError("no weights")
     return word.upper()
 
 
@@ -309,6 +344,56 @@ def test_worker_crash_costs_one_file_only():
 def test_workers_that_cannot_run_at_all_are_an_error():
     with pytest.raises(Hmm2SongError, match="workers=1"):
         map_files(shout, [("crash",)] * 40, workers=2)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """Start Ray here, with processes that know this file."""
+    pytest.importorskip("ray", reason="pip install -r requirements-dataset.txt")
+    import ray
+
+    from hmm2song.indexing import ray_runner
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_worker_niceness", "0")  # by default, whatever else runs here comes first
+        patched.setenv("PYTHONPATH", str(Path(__file__).parent))
+        ray_runner._start(2, None)
+        yield ray_runner
+        ray.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray reads its own deprecated settings
+def test_ray_makes_the_same_catalog_and_goes_on_where_a_run_stopped(music, tmp_path, ray_cluster, monkeypatch):
+    (music / "broken.mid").write_bytes(b"nonsense")
+    index(music, tmp_path / "here", default_encoder(), 1)
+    partial, options = tmp_path / "there.partial", IndexOptions(runner="ray")
+    partial.mkdir()
+    stored = [
+        partial / f"{extract_file(Item(music / name, name), partial, options)}.safetensors"
+        for name in ("b.abc", "hum.wav")
+    ]
+    times = [file.stat().st_mtime_ns for file in stored]
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            index(music, tmp_path / "there", default_encoder(), 2, options=options)
+    assert [file.stat().st_mtime_ns for file in stored] == times
+    assert len(list(partial.glob("*.safetensors"))) == 5
+    index(music, tmp_path / "there", default_encoder(), 2, options=options)
+    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_crash_costs_one_file_only_on_ray_too(ray_cluster):
+    results = ray_cluster.map_files(shout, [("word",), ("crash",), ("bad",)])
+    assert (results[0], str(results[1]), str(results[2])) == ("WORD", "reading it crashed the process", "bad word")
+    with pytest.raises(SeparatorUnavailableError, match="no weights"):
+        ray_cluster.map_files(shout, [("unavailable",)])
+
+
+def test_unknown_runners_are_refused(music, tmp_path):
+    with pytest.raises(Hmm2SongError, match="'local', 'ray' or 'ray:ADDRESS'"):
+        index(music, tmp_path / "out", default_encoder(), options=IndexOptions(runner="slurm"))
 
 
 # Being killed -----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.sources import MAX_TABLE_BYTES
-from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path
+from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path, table_text
 
 COLUMNS = ("id", "Title", "Singer", "Lyric", "genre", "path", "gender")
 OWN_ID_PREFIX = "own-"
@@ -206,12 +206,10 @@ def _decoded(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise TableError(f"{str(file)!r} cannot be read ({error.strerror or error})") from error
-    for encoding in ("utf-8-sig", "cp949"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise TableError(f"{file.name} is not text in UTF-8 (or CP949)")
+    try:
+        return table_text(content)
+    except ValueError as error:
+        raise TableError(f"{file.name} {error}") from error
 
 
 def _checked(row: Row, where: str) -> Row:

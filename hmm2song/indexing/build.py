@@ -22,7 +22,7 @@ import dataclasses
 import io
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,10 @@ from hmm2song.catalog.edit import Entry, assemble, credits_of, with_unique_ids
 from hmm2song.catalog.storage import MANIFEST_FILE, REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
-from hmm2song.indexing.extract import Plan
-from hmm2song.indexing.gathering import Before, Findings, Found, read_items
+from hmm2song.indexing.extract import IndexOptions
+from hmm2song.indexing.gathering import Findings, IndexedSong, PreviousCatalog, Progress, read_items
 from hmm2song.indexing.sources import Skipped, first_reasons, list_source
 from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
-from hmm2song.melody.melody import Melody
 from hmm2song.song import Song
 
 SKIPPED_COLUMNS = ("path", "reason")
@@ -45,31 +44,6 @@ MIX_NOTE = (
     "recordings read as they are: {n}; where a band plays along, separate the voice first (--separator), "
     "or the melody will mostly be wrong"
 )
-
-Progress = Callable[[str, int, int], None]
-"""Called with the step (``"read"`` or ``"embed"``), how many are done, and how many there are."""
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """How recordings are read and what becomes of an existing catalog.
-
-    Attributes
-    ----------
-    separator : str
-        What separates voice and band, see :func:`hmm2song.indexing.separation.separation.open_separator`.
-    stems_cache : Path or None
-        Where separated parts are kept; None: deleted as soon as the melody is stored.
-    previews : bool
-        Let songs refer to their recordings (``Song.path``, relative to the source), so that the page can play them.
-    update : bool
-        Take what is in an existing catalog already instead of reading it again, and keep songs added by hand.
-    """
-
-    separator: str = "none"
-    stems_cache: Path | None = None
-    previews: bool = False
-    update: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +105,7 @@ def index(
         Processes that read files at the same time; one per core by default. More than one need the caller's
         main module to be importable (``if __name__ == "__main__":``), as always with :mod:`multiprocessing`.
     progress : callable, optional
-        See :data:`Progress`.
+        See :data:`hmm2song.indexing.gathering.Progress`.
     options : IndexOptions, optional
         By default recordings are not separated, and an existing catalog is made anew.
 
@@ -146,25 +120,26 @@ def index(
     partial = storage.partial_of(folder)
     storage.recover(folder)
     storage.CATALOG.check_replaceable(folder, with_others=options.update)
-    before = _load_before(folder, encoder) if options.update else Before()
+    previous = _previous_catalog(folder, encoder) if options.update else PreviousCatalog()
     listing = list_source(source, own_folders(folder, options))
-    plan = Plan(partial, options.separator, options.stems_cache)
-    findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)), before)
+    findings = read_items(listing, partial, options, workers, progress, previous)
     if not findings.songs:
         reasons = first_reasons(findings.skipped)
         raise CatalogError(f"no melody found in {source.name or source} ({reasons or 'no score or recording in it'})")
-    catalog = _put_together(findings.songs, encoder, before, progress)
+    catalog = _assembled(findings.songs, encoder, previous, progress)
     beside = _files_beside(findings, catalog.songs)
     catalog.save(folder, beside, keep_others=options.update)
     shutil.rmtree(partial, ignore_errors=True)
     catalog = Catalog.load(folder, encoder)
-    return report_on(findings, catalog, catalog.songs, before)
+    kept = {song.id for song in catalog.songs}
+    removed = sum(song.id not in kept for song in previous.catalog.songs) if previous.catalog else 0
+    report = report_on(findings, catalog, catalog.songs)
+    return dataclasses.replace(report, unchanged=findings.n_unchanged, removed=removed)
 
 
-def report_on(findings: Findings, catalog: Catalog, songs: Sequence[Song], before: Before | None = None) -> IndexReport:
+def report_on(findings: Findings, catalog: Catalog, songs: Sequence[Song]) -> IndexReport:
     """Return what a person should know of a catalog; ``songs`` are those of it that start with the findings'."""
     n_mixes = sum(found.quality is not None and found.quality.is_mix for found in findings.songs)
-    kept = {song.id for song in catalog.songs}
     return IndexReport(
         catalog=catalog,
         indexed=len(catalog),
@@ -175,22 +150,15 @@ def report_on(findings: Findings, catalog: Catalog, songs: Sequence[Song], befor
             if found.quality is not None and found.quality.warnings
         ),
         notes=(MIX_NOTE.format(n=n_mixes),) if n_mixes else (),
-        unchanged=findings.n_unchanged,
-        removed=sum(song.id not in kept for song in before.catalog.songs) if before and before.catalog else 0,
     )
-
-
-def reading(progress: Progress | None, n_files: int) -> Callable[[int], None] | None:
-    """Return what shows the step of reading ``n_files``."""
-    return None if progress is None else lambda done: progress("read", done, n_files)
 
 
 # What is there already --------------------------------------------------------------------------------------
 
 
-def _load_before(folder: Path, encoder: MelodyEncoder) -> Before:
+def _previous_catalog(folder: Path, encoder: MelodyEncoder) -> PreviousCatalog:
     if not (folder / MANIFEST_FILE).is_file():
-        return Before()
+        return PreviousCatalog()
     catalog = Catalog.load(folder, encoder)
     files = read_state(folder)
     if files is None:
@@ -199,7 +167,7 @@ def _load_before(folder: Path, encoder: MelodyEncoder) -> Before:
             "index again without --update, or add to it"
         )
     ids = {song.id for song in catalog.songs}
-    return Before(catalog, {file.path: _usable(file, ids) for file in files})
+    return PreviousCatalog(catalog, {file.path: _usable(file, ids) for file in files})
 
 
 def _usable(file: RememberedFile, ids: set[str]) -> RememberedFile:
@@ -219,25 +187,28 @@ def own_folders(catalog: Path, options: IndexOptions) -> list[Path]:
 # Putting it together ----------------------------------------------------------------------------------------
 
 
-def _put_together(found: Sequence[Found], encoder: MelodyEncoder, before: Before, progress: Progress | None) -> Catalog:
+def _assembled(
+    found: Sequence[IndexedSong], encoder: MelodyEncoder, previous: PreviousCatalog, progress: Progress | None
+) -> Catalog:
     """Embed what is new, and join it in the right order with what was there."""
-    by_hand = before.by_hand()
-    songs = with_unique_ids([*(entry.song for entry in found), *(before.catalog.songs[place] for place in by_hand)])
-    new = [(song, entry.melody) for song, entry in zip(songs, found, strict=False) if entry.old is None]
+    by_hand = previous.by_hand()
+    songs = with_unique_ids([*(entry.song for entry in found), *(previous.catalog.songs[place] for place in by_hand)])
+    new = [(song, entry) for song, entry in zip(songs, found, strict=False) if entry.old is None]
     embedded = embed(*zip(*new, strict=True), encoder, progress) if new else None
     entries, n_new = [], 0
     for song, old in zip(songs, [*(entry.old for entry in found), *by_hand], strict=True):
-        entries.append(Entry(embedded, n_new, song) if old is None else Entry(before.catalog, old, song))
+        entries.append(Entry(embedded, n_new, song) if old is None else Entry(previous.catalog, old, song))
         n_new += old is None
     return assemble(entries, credits_of(songs))
 
 
 def embed(
-    songs: Sequence[Song], melodies: Sequence[Melody], encoder: MelodyEncoder, progress: Progress | None
+    songs: Sequence[Song], found: Sequence[IndexedSong], encoder: MelodyEncoder, progress: Progress | None
 ) -> Catalog:
-    """Make a catalog of songs with ids of their own."""
+    """Make a catalog of ``songs``, which have ids of their own, with the melodies that were found."""
     show = None if progress is None else lambda done, total: progress("embed", done, total)
-    return Catalog.build(songs, melodies, encoder, credits_of(songs), show)
+    melodies, tracked = [entry.melody for entry in found], [entry.item.is_tracked for entry in found]
+    return Catalog.build(songs, melodies, encoder, credits_of(songs), show, tracked)
 
 
 # Beside the catalog -----------------------------------------------------------------------------------------
@@ -254,13 +225,18 @@ def _files_beside(findings: Findings, songs: Sequence[Song]) -> dict[str, str]:
         for name, remembered in of_file.items()
     ]
     return {
-        SKIPPED_NAME: csv_text(SKIPPED_COLUMNS, [(entry.path, entry.reason) for entry in findings.skipped]),
-        REPORT_NAME: csv_text(REPORT_COLUMNS, heard_rows(findings, songs)),
+        SKIPPED_NAME: csv_text([SKIPPED_COLUMNS, *skipped_rows(findings)]),
+        REPORT_NAME: csv_text([REPORT_COLUMNS, *report_rows(findings, songs)]),
         SOURCES_NAME: state_text(files),
     }
 
 
-def heard_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ...]]:
+def skipped_rows(findings: Findings) -> list[tuple[str, str]]:
+    """Return what was left out, under :data:`SKIPPED_COLUMNS`."""
+    return [(entry.path, entry.reason) for entry in findings.skipped]
+
+
+def report_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ...]]:
     """Return what is known of each recording, under :data:`REPORT_COLUMNS`; ``songs`` starts with the findings'."""
     return [
         (
@@ -275,9 +251,8 @@ def heard_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ...
     ]
 
 
-def csv_text(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, or with no header the rows to go on with."""
+def csv_text(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as the text of a table."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(([header] if header else []) + [*rows])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -32,12 +32,11 @@ from hmm2song.indexing.build import (
     Progress,
     csv_text,
     embed,
-    heard_rows,
     own_folders,
-    reading,
     report_on,
+    report_rows,
+    skipped_rows,
 )
-from hmm2song.indexing.extract import Plan
 from hmm2song.indexing.gathering import read_items
 from hmm2song.indexing.sources import Listing, first_reasons, list_source
 from hmm2song.indexing.state import forget_songs, read_state, state_text
@@ -104,13 +103,12 @@ def add(
         tuple(skipped for listing in listings for skipped in listing.skipped),
     )
     partial = storage.partial_of(folder)
-    plan = Plan(partial, options.separator, options.stems_cache)
-    findings = read_items(listing, plan, options.previews, workers, reading(progress, len(listing.items)))
+    findings = read_items(listing, partial, options, workers, progress)
     if not findings.songs:
         reasons = first_reasons(findings.skipped)
         raise CatalogError(f"no melody to add ({reasons or 'no score or recording there'})")
     songs = with_unique_ids([found.song for found in findings.songs])
-    coming = embed(songs, [found.melody for found in findings.songs], encoder, progress)
+    coming = embed(songs, findings.songs, encoder, progress)
     joined = join(catalog, coming, replace)
     new_ids = {renamed.id: renamed.new_id for renamed in joined.renamed}
     songs = [dataclasses.replace(song, id=new_ids.get(song.id, song.id)) for song in songs]
@@ -118,10 +116,9 @@ def add(
     if n_new:
         here = {song.id for song in songs} - set(joined.repeated)
         beside = _kept_files(folder, here)
-        rows = [row for row in heard_rows(findings, songs) if row[REPORT_COLUMNS.index("id")] in here]
-        left_out = [(entry.path, entry.reason) for entry in findings.skipped]
-        beside[SKIPPED_NAME] = beside.get(SKIPPED_NAME, csv_text(SKIPPED_COLUMNS, [])) + csv_text(None, left_out)
-        beside[REPORT_NAME] = beside.get(REPORT_NAME, csv_text(REPORT_COLUMNS, [])) + csv_text(None, rows)
+        rows = [row for row in report_rows(findings, songs) if row[REPORT_COLUMNS.index("id")] in here]
+        beside[SKIPPED_NAME] = beside.get(SKIPPED_NAME, csv_text([SKIPPED_COLUMNS])) + csv_text(skipped_rows(findings))
+        beside[REPORT_NAME] = beside.get(REPORT_NAME, csv_text([REPORT_COLUMNS])) + csv_text(rows)
         joined.catalog.save(folder, beside)
     shutil.rmtree(partial, ignore_errors=True)
     report = report_on(findings, joined.catalog, songs)
@@ -182,9 +179,6 @@ def _kept_files(folder: Path, gone: set[str]) -> dict[str, str]:
 
 
 def _without_rows(table: str, gone: set[str]) -> str:
-    rows = csv.DictReader(io.StringIO(table, newline=""))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, rows.fieldnames or (), lineterminator="\n", extrasaction="ignore", restval="")
-    writer.writeheader()
-    writer.writerows(row for row in rows if row.get("id") not in gone)
-    return text.getvalue()
+    header, *rows = list(csv.reader(io.StringIO(table, newline=""))) or [[]]
+    place = header.index("id") if "id" in header else len(header)
+    return csv_text([header, *(row for row in rows if place >= len(row) or row[place] not in gone)])

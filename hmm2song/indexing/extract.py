@@ -4,7 +4,7 @@ Conventions
 -----------
 * A result is a safetensors file ``<key>.safetensors`` in the folder of partial results. The key digests everything the
   result depends on: the extractor, the file's name and content and, for recordings, what separates them.
-* That a file is unusable is a result too: nobody wants to separate a broken recording again after every interruption.
+* That a file is unusable is a result too: a broken recording is not separated again after every interruption.
 * A result appears under its name only when complete, so a killed run leaves good ones only.
 * A recording is separated (:mod:`hmm2song.indexing.separation.separation`), then its vocal melody is taken
   (:mod:`hmm2song.indexing.vocal_melody`). The separated parts are deleted as soon as the melody is stored, unless there
@@ -36,10 +36,35 @@ from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody, read_scores
 from hmm2song.song import Song, song_of
 
-EXTRACTOR_VERSION = "3"
+EXTRACTOR_VERSION = "4"
 """Part of every key: change it when extraction changes, so that older results are not used."""
 STEMS_FOLDER = "stems"
 SHARE_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How files are read and what becomes of an existing catalog.
+
+    Attributes
+    ----------
+    separator : str
+        What separates voice and band, see :func:`hmm2song.indexing.separation.separation.open_separator`.
+    stems_cache : Path or None
+        Where separated parts are kept; None: deleted as soon as the melody is stored.
+    previews : bool
+        Let songs refer to their recordings (``Song.path``, relative to the source), so that the page can play them.
+    update : bool
+        Take what is in an existing catalog already instead of reading it again, and keep songs added by hand.
+    runner : str
+        What reads many files at a time, see :func:`hmm2song.indexing.workers.runner_of`.
+    """
+
+    separator: str = "none"
+    stems_cache: Path | None = None
+    previews: bool = False
+    update: bool = False
+    runner: str = "local"
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,11 @@ class RecordingQuality:
     voiced_share: float
     is_mix: bool
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, row: dict) -> RecordingQuality:
+        """Return the quality that :func:`dataclasses.asdict` made a row of."""
+        return cls(float(row["voiced_share"]), bool(row["is_mix"]), tuple(map(str, row["warnings"])))
 
 
 @dataclass(frozen=True)
@@ -60,27 +90,8 @@ class Extracted:
     quality: RecordingQuality | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How the files of a run are read.
-
-    Attributes
-    ----------
-    partial : Path
-        Folder of partial results; exists.
-    separator : str
-        What separates recordings, see :func:`hmm2song.indexing.separation.separation.open_separator`.
-    stems_cache : Path or None
-        Where separated parts are kept for later runs; None: they are deleted after use.
-    """
-
-    partial: Path
-    separator: str = "none"
-    stems_cache: Path | None = None
-
-
-def extract_file(item: Item, plan: Plan, known_key: str = "") -> str:
-    """Extract the melodies of a file and store them; return their key.
+def extract_file(item: Item, partial: Path, options: IndexOptions, known_key: str = "") -> str:
+    """Extract the melodies of a file and store them in the folder ``partial``; return their key.
 
     Nothing is done where the key is ``known_key`` (the caller has the result), or where a former run stored it.
 
@@ -94,33 +105,31 @@ def extract_file(item: Item, plan: Plan, known_key: str = "") -> str:
         No recording can be separated.
     """
     content = _content_digest(item.file)
-    separator = process_separator(plan.separator) if item.is_recording else None
+    separator = process_separator(options.separator) if item.is_recording else None
     key = _digest(EXTRACTOR_VERSION, item.name, content, separator.name if separator else "")
-    if key == known_key or load_result(plan.partial, key) is not None:
+    if key == known_key or load_result(partial, key) is not None:
         return key
-    # In a cache it is found again under another name; else no two workers may share, as one would delete it too early.
-    stems = plan.stems_cache / _digest(content, separator.name) if separator and plan.stems_cache else None
-    own_stems = plan.partial / STEMS_FOLDER / key
-    _save_result(_read(item, separator, stems or own_stems), plan.partial, key)
+    own_stems = stems = partial / STEMS_FOLDER / key  # no two workers may share it: one would delete it too early
+    if separator and options.stems_cache:
+        stems = options.stems_cache / _digest(content, separator.name)  # found again under another name
+    _save_result(_read(item, separator, stems), partial, key)
     shutil.rmtree(own_stems, ignore_errors=True)
     return key
 
 
 def load_result(partial: Path, key: str) -> Extracted | None:
-    """Load a stored result; None where there is none, or only the torso that a power cut leaves."""
+    """Load a stored result. Returns None if the result is missing or truncated."""
     file = partial / f"{key}.safetensors"
     if not file.is_file():
         return None
     try:
         with safe_open(file, framework="numpy") as tensors:
-            about = tensors.metadata() or {}
-            songs = json.loads(about["songs"])
-            melodies = [Melody(tensors.get_tensor(str(number))) for number in range(len(songs))]
-        quality = json.loads(about["quality"])
+            about = json.loads((tensors.metadata() or {})["about"])
+            melodies = [Melody(tensors.get_tensor(str(number))) for number in range(len(about["songs"]))]
         return Extracted(
-            tuple(ScoredMelody(Song(**song), melody) for song, melody in zip(songs, melodies, strict=True)),
-            tuple(json.loads(about["broken"])),
-            quality and RecordingQuality(quality["voiced_share"], quality["is_mix"], tuple(quality["warnings"])),
+            tuple(ScoredMelody(Song(**song), melody) for song, melody in zip(about["songs"], melodies, strict=True)),
+            tuple(about["broken"]),
+            about["quality"] and RecordingQuality.of(about["quality"]),
         )
     except (SafetensorError, ValueError, KeyError, TypeError):
         return None
@@ -153,22 +162,21 @@ def _read(item: Item, separator: Separator | None, stems: Path) -> Extracted:
 def _read_recording(item: Item, separator: Separator, stems: Path) -> Extracted:
     found = vocal_melody(separator.separate(item.file, stems), item.file)
     song = song_of(song_fields(item.file, item.name), item.name)
-    is_mix = separator.name == "none"
-    quality = RecordingQuality(round(found.voiced_share, SHARE_DIGITS), is_mix, found.warnings)
+    quality = RecordingQuality(round(found.voiced_share, SHARE_DIGITS), separator.name == "none", found.warnings)
     return Extracted((ScoredMelody(song, found.melody),), quality=quality)
 
 
 def _save_result(found: Extracted, partial: Path, key: str) -> None:
     about = {
-        "songs": json.dumps([dataclasses.asdict(melody.song) for melody in found.melodies]),
-        "broken": json.dumps(found.broken),
-        "quality": json.dumps(found.quality and dataclasses.asdict(found.quality)),
+        "songs": [dataclasses.asdict(melody.song) for melody in found.melodies],
+        "broken": found.broken,
+        "quality": found.quality and dataclasses.asdict(found.quality),
     }
     tensors = {str(number): melody.melody.pitch_midi for number, melody in enumerate(found.melodies)}
     try:
         descriptor, temporary = tempfile.mkstemp(dir=partial, suffix=".tmp")
         os.close(descriptor)
-        save_file(tensors, temporary, metadata=about)
+        save_file(tensors, temporary, metadata={"about": json.dumps(about)})
         os.replace(temporary, partial / f"{key}.safetensors")
     except (OSError, SafetensorError) as error:  # the disk is full: no fault of the file that was read
         raise CatalogError(f"cannot write to {str(partial)!r} ({error})") from error

@@ -12,14 +12,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
-from hmm2song.indexing.extract import Extracted, Plan, RecordingQuality, extract_file, load_result
+from hmm2song.indexing.extract import Extracted, IndexOptions, RecordingQuality, extract_file, load_result
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Item, Listing, Skipped
 from hmm2song.indexing.state import RememberedFile
-from hmm2song.indexing.workers import map_files
+from hmm2song.indexing.workers import runner_of
 from hmm2song.machine import n_cores
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody
@@ -30,14 +31,17 @@ MIN_VOICED_S = 1.0
 SCORES_PER_WORKER = 16
 """A process takes about as long to start as it takes to read this many scores."""
 RECORDING_BYTES_PER_WORKER = 2 * 2**20
-"""And about as long as it takes to hear this much compressed sound, two minutes. Separating any takes longer."""
+"""It also takes about as long as tracking this much compressed sound, two minutes. Separating any takes longer."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step (``"read"`` or ``"embed"``), how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """A song that was found: what its file says, what the catalog will say, and its melody.
+class IndexedSong:
+    """A song that a file holds: what the file says, what the catalog will say, and its melody.
 
-    ``old`` is its position in the catalog that is brought up to date, None if it is not from there.
+    ``old`` is its position in the previous catalog, None if it is not from there.
     """
 
     item: Item
@@ -52,7 +56,7 @@ class Found:
 class Findings:
     """What the files of a source hold: songs, what was left out, and for each file its key and problems to remember."""
 
-    songs: list[Found] = field(default_factory=list)
+    songs: list[IndexedSong] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -61,7 +65,7 @@ class Findings:
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
+class PreviousCatalog:
     """The catalog that is brought up to date, and what it remembers, by name of file."""
 
     catalog: Catalog | None = None
@@ -92,26 +96,24 @@ class Before:
 
 def read_items(
     listing: Listing,
-    plan: Plan,
-    previews: bool = False,
+    partial: Path,
+    options: IndexOptions,
     workers: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    before: Before | None = None,
+    progress: Progress | None = None,
+    previous: PreviousCatalog | None = None,
 ) -> Findings:
     """Read the files of a listing, or find what a former run stored of them.
 
     Parameters
     ----------
     listing : Listing
-    plan : Plan
-        How they are read; its folder of partial results is made if it is missing.
-    previews : bool
-        Whether songs refer to their recordings.
+    partial : Path
+        Folder of partial results; it is made if it is missing.
+    options : IndexOptions
     workers : int, optional
-        Processes; by default one per core, fewer for little work.
+        Files read at a time; by default one per core, fewer for little work.
     progress : callable, optional
-        Called with the number of files that are done.
-    before : Before, optional
+    previous : PreviousCatalog, optional
         The catalog that is brought up to date.
 
     Raises
@@ -121,42 +123,40 @@ def read_items(
     SeparatorUnavailableError
         What is to separate the recordings is missing or broken.
     """
-    before = before or Before()
+    previous = previous or PreviousCatalog()
     if workers is not None and workers < 1:
         raise CatalogError(f"workers must be at least 1, got {workers}")
-    items = listing.items
+    run, items = runner_of(options.runner), listing.items
     if any(item.is_recording for item in items):
-        open_separator(plan.separator)  # what is missing is said now, not after hours
-    plan.partial.mkdir(parents=True, exist_ok=True)
-    results = map_files(
-        extract_file,
-        [(item, plan, before.known_key(item)) for item in items],
-        _n_workers(items, workers, plan.separator != "none"),
-        progress,
-    )
+        open_separator(options.separator)  # what is missing is said now, not after hours
+    partial.mkdir(parents=True, exist_ok=True)
+    if options.runner == "local":
+        workers = min(workers or n_cores(), _worthwhile_workers(items, options))
+    calls = [(item, partial, options, previous.known_key(item)) for item in items]
+    show = None if progress is None else lambda done: progress("read", done, len(items))
     findings = Findings(skipped=list(listing.skipped))
-    for item, result in zip(items, results, strict=True):
+    for item, result in zip(items, run(extract_file, calls, workers, show), strict=True):
         if isinstance(result, Hmm2SongError):
             findings.skipped.append(Skipped(item.name, str(result)))
-        elif result == before.known_key(item):
+        elif result == previous.known_key(item):
             findings.n_unchanged += 1
-            _add(findings, item, result, before.extracted(item), previews, before.positions(item))
+            _add(findings, item, result, previous.extracted(item), options, previous.positions(item))
         else:
-            _add(findings, item, result, load_result(plan.partial, result), previews)
+            _add(findings, item, result, load_result(partial, result), options)
     return findings
 
 
-def _n_workers(items: Sequence[Item], workers: int | None, separating: bool) -> int:
-    """Return how many processes are worth starting."""
-    worth = 0.0
+def _worthwhile_workers(items: Sequence[Item], options: IndexOptions) -> int:
+    """Return how many processes do enough work to be worth starting."""
+    work = 0.0
     for item in items:
         if not item.is_recording:
-            worth += 1 / SCORES_PER_WORKER
-        elif separating:
-            worth += 1
+            work += 1 / SCORES_PER_WORKER
+        elif options.separator != "none":
+            work += 1
         else:
-            worth += (item.file.stat().st_size if item.file.is_file() else 0) / RECORDING_BYTES_PER_WORKER
-    return min(workers or n_cores(), int(worth) + 1)
+            work += (item.file.stat().st_size if item.file.is_file() else 0) / RECORDING_BYTES_PER_WORKER
+    return int(work) + 1
 
 
 def _add(
@@ -164,7 +164,7 @@ def _add(
     item: Item,
     key: str,
     found: Extracted,
-    previews: bool,
+    options: IndexOptions,
     old: Sequence[int] | None = None,
 ) -> None:
     """Complete the metadata of a file's melodies and add them; list what is wrong with the others."""
@@ -173,7 +173,7 @@ def _add(
     if item.row is not None and len(usable) > 1:
         findings.skipped.append(Skipped(item.name, f"holds {len(usable)} melodies, so one row cannot describe it"))
         return
-    path = item.name if previews and item.is_recording else ""
+    path = item.name if options.previews and item.is_recording else ""
     for number, melody in enumerate(usable):
         try:
             song = dataclasses.replace(with_row(melody.song, item.row or {}), path=path)
@@ -181,7 +181,7 @@ def _add(
             findings.skipped.append(Skipped(item.name, str(error)))
             return
         position = old[number] if old is not None else None
-        findings.songs.append(Found(item, melody.song, song, melody.melody, found.quality, position))
+        findings.songs.append(IndexedSong(item, melody.song, song, melody.melody, found.quality, position))
     # Two rows may name one file; then it cannot be told whose song is whose, so it is read anew each time.
     findings.keys[item.name] = "" if item.name in findings.keys else key
     findings.problems[item.name], findings.qualities[item.name] = problems, found.quality

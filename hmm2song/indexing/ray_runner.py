@@ -1,11 +1,11 @@
-"""The same as :func:`hmm2song.indexing.workers.map_files`, on a cluster: Ray Data hands the calls to its nodes.
+"""The same as :func:`hmm2song.indexing.workers.map_files`, on a Ray cluster.
 
 Conventions
 -----------
 * Function and arguments must be importable and plain (text, numbers, paths, dataclasses of them). Every node needs this
   package, its requirements, the recordings and the work folder under the same paths: a shared file system.
-* One call is one task on one core. Ray repeats a task whose node was lost. A recording that crashes its process every
-  time ends the run, while ``hmm2song.indexing.workers.map_files`` leaves it out: give it to that one, or take it away.
+* One call is one task on one core. Ray repeats a task whose node was lost; a file that crashes its process each time
+  is left out.
 * Nothing is sent to Ray's makers, and no dashboard is started.
 """
 
@@ -13,15 +13,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, WorkerCrashedError
 
-from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.errors import Hmm2SongError, ScoreError
+from hmm2song.indexing.workers import CRASHED, guarded
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 QUIET = {"log_to_driver": False, "logging_level": "error"}
+N_REPEATS = 2
+"""How often Ray repeats a call whose process or node was lost."""
+WAITING_PER_CORE = 4
+"""Calls handed to the cluster ahead of time, so that no core waits for the next one."""
 
 
 def map_files(
@@ -36,17 +42,12 @@ def map_files(
     Parameters
     ----------
     function, arguments, progress
-        As for :func:`hmm2song.indexing.workers.map_files`.
+        As for :func:`hmm2song.indexing.workers.map_files`, which says what is returned.
     workers : int, optional
         Calls at the same time; by default, all cores of the cluster.
     address : str, optional
-        A running cluster (``"auto"``, ``"ray://host:10001"``); by default, one is started on this machine and ended
-        afterwards.
-
-    Returns
-    -------
-    list
-        In the order of ``arguments``: what the call returned, or the AudioError it raised.
+        A running cluster (``"auto"``, ``"ray://host:10001"``); by default that of ``RAY_ADDRESS``, or else one is
+        started on this machine and ended afterwards.
 
     Raises
     ------
@@ -57,9 +58,12 @@ def map_files(
     started_here = not ray.is_initialized()
     try:
         if started_here:
-            _start(workers if address is None else None, address)
+            _start(workers, address or os.environ.get("RAY_ADDRESS"))
         return _map(function, arguments, workers, progress)
     except (RayError, ConnectionError) as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, Hmm2SongError):  # raised by a call; the message has Ray's traceback around it
+            raise cause from None
         reason = str(error).strip().splitlines()
         raise Hmm2SongError(
             f"Ray broke off: {reason[-1] if reason else error!r}; the same command goes on where it stopped"
@@ -92,28 +96,20 @@ def _map(
     workers: int | None,
     progress: Callable[[int], None] | None,
 ) -> list[str | Hmm2SongError]:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-
-    def call(row: dict) -> dict:
-        """Turn one row, the number of a call, into its result."""
-        index = row["id"]
-        try:
-            return {"index": index, "kind": "result", "text": function(*arguments[index])}
-        except AudioError as error:
-            return {"index": index, "kind": "unusable", "text": str(error)}
-        except Hmm2SongError as error:  # passed on as text: it ends the run, and says why without Ray's traceback
-            return {"index": index, "kind": "fatal", "text": str(error)}
-
-    # A block for each call: whatever is done stays done when the run breaks off in the next.
-    items = ray.data.from_items([{"id": index} for index in range(len(arguments))], override_num_blocks=len(arguments))
-    pool = ray.data.TaskPoolStrategy(workers) if workers else None
-    rows = items.map(call, num_cpus=1, compute=pool)
+    call = ray.remote(num_cpus=1, max_retries=N_REPEATS)(guarded)
+    n_waiting = workers or WAITING_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    todo = iter(enumerate(arguments))
+    waiting: dict[ray.ObjectRef, int] = {}
     results: dict[int, str | Hmm2SongError] = {}
-    for row in rows.iter_rows():
-        if row["kind"] == "fatal":
-            raise Hmm2SongError(row["text"])
-        results[row["index"]] = AudioError(row["text"]) if row["kind"] == "unusable" else row["text"]
+    while len(results) < len(arguments):
+        for index, values in islice(todo, n_waiting - len(waiting)):
+            waiting[call.remote(function, values)] = index
+        (done,), _ = ray.wait(list(waiting))
+        try:
+            result = ray.get(done)
+        except WorkerCrashedError:
+            result = ScoreError(CRASHED)
+        results[waiting.pop(done)] = result
         if progress is not None:
             progress(len(results))
     return [results[index] for index in range(len(arguments))]

@@ -6,7 +6,8 @@ Conventions
   ``info.csv`` in it supplies metadata for its files. Hidden files and folders are left out.
 * A **table** (CSV) has the columns ``id, Title, Singer, Lyric, genre, path, gender`` and any of ``author, title_ko,
   year, source, licence, credit``; ``path`` names a score or recording in the table's folder. Only ``path`` is required.
-* Nothing outside the folder is read, whatever links or paths say. What cannot be read is listed with the reason.
+* Nothing outside the folder is read, whatever links or paths say. Music that cannot be read is listed with the reason;
+  files that are no music, such as pictures and texts, are left out silently.
 * Names are those that people see, relative to the folder, with ``/``.
 """
 
@@ -17,16 +18,25 @@ import io
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.errors import CatalogError
 from hmm2song.melody.scores import is_score
-from hmm2song.song import safe_relative_path
+from hmm2song.song import safe_relative_path, table_text
 
 INFO_NAME = "info.csv"
 MAX_TABLE_BYTES = 256 * 2**20
+UNREADABLE_SOUND = (
+    ".au", ".snd", ".spx", ".dsf", ".dff", ".mpc", ".ra", ".rm", ".shn", ".dts", ".voc", ".gsm", ".wmv", ".ogv",
+    ".mod", ".xm", ".s3m", ".it", ".aup3",
+)  # fmt: skip
+UNREADABLE_NOTES = (
+    ".mscz", ".mscx", ".gp", ".gp3", ".gp4", ".gp5", ".gpx", ".ptb", ".sib", ".mus", ".musx", ".cap", ".capx",
+    ".nwc", ".enc", ".ove", ".mei", ".krn", ".ly", ".tg",
+)  # fmt: skip
+"""Kinds of music that cannot be read; they are listed, while pictures and texts are not."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,12 @@ class Item:
     @property
     def is_recording(self) -> bool:
         """Whether it holds sound, not notes; by its name, as the content is not read before its turn."""
-        return self.file.suffix.lower() in AUDIO_SUFFIXES
+        return is_recording(self.file)
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether its melody was tracked in sound, by us or (a table of f0) by others, and not written as notes."""
+        return self.is_recording or self.file.suffix.lower() == ".csv"
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,11 @@ class Listing:
 
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
+
+
+def is_recording(file: Path) -> bool:
+    """Return whether a file is named like a recording."""
+    return file.suffix.lower() in AUDIO_SUFFIXES
 
 
 def list_source(source: Path, leave_out: Sequence[Path] = ()) -> Listing:
@@ -83,43 +103,48 @@ def list_source(source: Path, leave_out: Sequence[Path] = ()) -> Listing:
         return _list_folder(source, leave_out)
     if not source.is_file():
         raise CatalogError(f"there is no file or folder {str(source)!r}; check the name")
-    if is_score(source) or source.suffix.lower() in AUDIO_SUFFIXES:
-        return Listing((Item(source, _readable(source.name)),), ())
+    if is_recording(source) or is_score(source):
+        return Listing((Item(source, readable_name(source.name)),), ())
     if source.suffix.lower() == ".csv":
         return _list_table(source)
-    raise CatalogError(f"{source.name!r} is neither a folder, a table (.csv), a score nor a recording")
+    reason = _why_unreadable(source) or "neither a folder, a table (.csv), a score nor a recording"
+    raise CatalogError(f"{source.name!r}: {reason}")
 
 
-@dataclass
-class _Walk:
-    """What is found while a folder is walked."""
+def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list[Skipped]]:
+    """Return the files in a folder and below in sorted order, and those that are not to be opened with the reason.
 
-    folder: Path
-    root: Path
-    rows: dict[str, dict[str, str]]
-    items: list[Item] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    Hidden files and folders, and the resolved folders ``leave_out``, are in neither list.
+    """
+    root = os.path.realpath(folder)
+    files: list[Path] = []
+    skipped: list[Skipped] = []
 
-    def skip(self, path: Path, reason: str) -> None:
-        self.skipped.append(Skipped(_readable(path.relative_to(self.folder).as_posix()), reason))
+    def skip(path: str | Path, reason: str) -> None:
+        skipped.append(Skipped(readable_name(Path(path).relative_to(folder).as_posix()), reason))
 
-    def unreadable(self, error: OSError) -> None:
-        self.skip(Path(error.filename), f"the folder cannot be opened ({error.strerror})")
+    def skip_folder(error: OSError) -> None:
+        skip(error.filename, f"the folder cannot be opened ({error.strerror})")
 
-    def visit(self, file: Path) -> None:
-        """List a file if it is one to read; others are no business of ours, but broken ones are reported."""
-        if not Path(os.path.realpath(file)).is_relative_to(self.root):  # resolve() raises where links go in circles
-            self.skip(file, "a link out of the folder is not followed")
-            return
-        if file.exists() and not file.is_file():
-            self.skip(file, "not a regular file")
-            return
-        try:
-            if file.suffix.lower() in AUDIO_SUFFIXES or is_score(file):
-                name = _readable(file.relative_to(self.folder).as_posix())
-                self.items.append(Item(file, name, self.rows.pop(_normal(name), None)))
-        except OSError as error:
-            self.skip(file, f"cannot be opened ({error.strerror})")
+    for parent, folders, names in os.walk(folder, onerror=skip_folder):
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".") and Path(os.path.realpath(Path(parent, name))) not in leave_out
+        ]
+        for name in folders:
+            if is_recording(Path(name)):  # it is walked all the same
+                skip(Path(parent, name), "a folder, although it is named like a recording")
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    found = []
+    for file in sorted(files, key=lambda file: (_normal(file.relative_to(folder).as_posix()), os.fsencode(file))):
+        if not Path(os.path.realpath(file)).is_relative_to(root):  # resolve() raises where links go in circles
+            skip(file, "a link out of the folder is not followed")
+        elif file.exists() and not file.is_file():
+            skip(file, "not a regular file")
+        else:
+            found.append(file)
+    return found, skipped
 
 
 def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
@@ -127,30 +152,31 @@ def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
     if (folder / INFO_NAME).is_file():
         for row in read_table(folder / INFO_NAME):
             rows[_normal(row["path"].replace("\\", "/").removeprefix("./"))] = row
-    walk = _Walk(folder, Path(os.path.realpath(folder)), rows)
-    for file in _files(walk, leave_out):
-        walk.visit(file)
+    files, skipped = walk(folder, leave_out)
+    items = []
+    for file in files:
+        name = readable_name(file.relative_to(folder).as_posix())
+        try:
+            if is_recording(file) or is_score(file):
+                items.append(Item(file, name, rows.pop(_normal(name), None)))
+            elif reason := _why_unreadable(file):
+                skipped.append(Skipped(name, reason))
+                rows.pop(_normal(name), None)
+        except OSError as error:
+            skipped.append(Skipped(name, f"cannot be opened ({error.strerror})"))
     unused = (
         Skipped(row["path"], f"line {row['line']} of {INFO_NAME} names no score or recording in the folder")
-        for row in walk.rows.values()
+        for row in rows.values()
     )
-    return Listing(tuple(walk.items), (*walk.skipped, *unused))
+    return Listing(tuple(items), (*sorted(skipped, key=lambda entry: entry.path), *unused))
 
 
-def _files(walk: _Walk, leave_out: Sequence[Path]) -> list[Path]:
-    """Return the files in sorted order, without hidden ones and without the folders in ``leave_out``."""
-    files = []
-    for parent, folders, names in os.walk(walk.folder, onerror=walk.unreadable):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and Path(os.path.realpath(Path(parent, name))) not in leave_out
-        ]
-        for name in sorted(folders):
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES:  # it is walked all the same
-                walk.skip(Path(parent, name), "a folder, although it is named like a recording")
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files, key=lambda file: (_normal(file.relative_to(walk.folder).as_posix()), os.fsencode(file)))
+def _why_unreadable(file: Path) -> str:
+    """Return why a file of music is not read, by its name; empty if it is no music."""
+    suffix = file.suffix.lower()
+    if suffix in UNREADABLE_SOUND:
+        return f"{suffix} recordings cannot be decoded; save it as FLAC, WAV or MP3"
+    return f"{suffix} scores cannot be read; export it as MusicXML or MIDI" if suffix in UNREADABLE_NOTES else ""
 
 
 def _list_table(table: Path) -> Listing:
@@ -177,16 +203,13 @@ def _file_of_row(folder: Path, path: str) -> Path:
         raise CatalogError("there is no such file")
     if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
         raise CatalogError("the path leads out of the table's folder")
+    if reason := _why_unreadable(file):
+        raise CatalogError(reason)
     return file
 
 
 def read_table(table: Path) -> list[dict[str, str]]:
-    """Read a table of songs.
-
-    Returns
-    -------
-    list of dict
-        One per row: the cells by lower-case column name, and ``line``, the row's last line in the file.
+    """Return the rows of a table of songs: the cells by lower-case column name, and ``line``, the row's last line.
 
     Raises
     ------
@@ -195,7 +218,10 @@ def read_table(table: Path) -> list[dict[str, str]]:
     """
     if table.stat().st_size > MAX_TABLE_BYTES:
         raise CatalogError(f"{table.name} has more than {MAX_TABLE_BYTES} bytes")
-    lines = csv.reader(io.StringIO(_decoded(table), newline=""))
+    try:
+        lines = csv.reader(io.StringIO(table_text(table.read_bytes()), newline=""))
+    except ValueError as error:
+        raise CatalogError(f"{table.name} {error}") from error
     rows = []
     try:
         columns = [name.strip().lower() for name in next(lines, ())]
@@ -213,17 +239,7 @@ def read_table(table: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _decoded(table: Path) -> str:
-    content = table.read_bytes()
-    for encoding in ("utf-8-sig", "cp949"):  # cp949 is what a Korean Excel writes
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise CatalogError(f"{table.name} is not text in UTF-8 (or CP949)")
-
-
-def _readable(name: str) -> str:
+def readable_name(name: str) -> str:
     """Return a file name that can be written as UTF-8, whatever bytes it has."""
     return os.fsencode(name).decode("utf-8", "replace")
 

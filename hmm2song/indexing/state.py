@@ -99,8 +99,5 @@ def _remembered(row: dict) -> RememberedFile:
         RememberedSong(str(song["id"]), {name: str(text) for name, text in song["stated"].items() if name in names})
         for song in row["songs"]
     )
-    found = row["quality"]
-    quality = found and RecordingQuality(
-        float(found["voiced_share"]), bool(found["is_mix"]), tuple(map(str, found["warnings"]))
-    )
+    quality = row["quality"] and RecordingQuality.of(row["quality"])
     return RememberedFile(str(row["path"]), str(row["key"]), songs, tuple(map(str, row["problems"])), quality)

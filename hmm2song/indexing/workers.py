@@ -15,10 +15,45 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import connection
 
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 from hmm2song.machine import n_cores
+
+CRASHED = "reading it crashed the process"
+
+
+Runner = Callable[..., list[str | Hmm2SongError]]
+"""What takes the parameters of :func:`map_files` and returns the same."""
+
+
+def runner_of(spec: str) -> Runner:
+    """Return what runs a function over many files.
+
+    Parameters
+    ----------
+    spec : str
+        ``"local"``: processes on this machine; ``"ray"``: a Ray cluster made of this machine, or the one that the
+        environment variable ``RAY_ADDRESS`` names; ``"ray:ADDRESS"``: that cluster (``auto``, ``ray://host:10001``).
+
+    Raises
+    ------
+    Hmm2SongError
+        There is no such runner, or Ray is not installed.
+    """
+    kind, _, address = spec.partition(":")
+    if spec == "local":
+        return map_files
+    if kind != "ray":
+        raise Hmm2SongError(f"there is no runner {spec!r}; give 'local', 'ray' or 'ray:ADDRESS'")
+    try:
+        from hmm2song.indexing import ray_runner  # imported here: it takes seconds, and few have it
+    except ImportError as error:
+        raise Hmm2SongError(
+            f"Ray is not installed ({error}); pip install -r requirements-dataset.txt, or leave --runner ray out"
+        ) from error
+    return partial(ray_runner.map_files, address=address or None)
 
 
 def map_files(
@@ -61,7 +96,7 @@ def map_files(
 
     if n_workers <= 1:
         for index, values in enumerate(arguments):
-            finish(index, _guarded(function, values))
+            finish(index, guarded(function, values))
     todo = list(range(len(arguments))) if n_workers > 1 else []
     while todo:
         _run_pool(function, arguments, todo, n_workers, finish)
@@ -76,8 +111,16 @@ def map_files(
                 "or use workers=1"
             )
         for index in crashed:
-            finish(index, ScoreError("reading it crashed the process"))
+            finish(index, ScoreError(CRASHED))
     return [results[index] for index in range(len(arguments))]
+
+
+def guarded(function: Callable[..., str], values: tuple) -> str | Hmm2SongError:
+    """Return what a call returns, or its error if the file is at fault; any other error ends the run."""
+    try:
+        return function(*values)
+    except (AudioError, MelodyError, ScoreError) as error:
+        return error
 
 
 def _run_pool(
@@ -91,20 +134,13 @@ def _run_pool(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker)
     try:
-        futures: dict[Future, int] = {pool.submit(_guarded, function, arguments[index]): index for index in todo}
+        futures: dict[Future, int] = {pool.submit(guarded, function, arguments[index]): index for index in todo}
         for future in as_completed(futures):
             finish(futures[future], future.result())
     except BrokenProcessPool:
         return
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _guarded(function: Callable[..., str], values: tuple) -> str | Hmm2SongError:
-    try:
-        return function(*values)
-    except (AudioError, MelodyError, ScoreError) as error:  # this file's fault; any other error ends the run
-        return error
 
 
 def _start_worker() -> None:

@@ -324,6 +324,8 @@ def _checked(row: Any, *keys: str) -> dict[str, Any]:
 _READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {
     ".mid": _read_midi,
     ".midi": _read_midi,
+    ".kar": _read_midi,
+    ".rmi": _read_midi,
     ".musicxml": _read_musicxml,
     ".xml": _read_musicxml,
     ".mxl": _read_mxl,
