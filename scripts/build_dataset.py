@@ -34,9 +34,9 @@ from hmm2song.baselines.mel_cnn.collection import Collection, collect
 from hmm2song.baselines.mel_cnn.full_input import Rule
 from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing.runners import runner_of as runner_of_spec
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Skipped
-from hmm2song.indexing.workers import runner_of as runner_of_spec
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -57,7 +57,7 @@ class IndexOptions:
     update : bool
         Take what is in an existing catalog already instead of reading it again, and keep songs added by hand.
     runner : str
-        What reads many files at a time, see :func:`hmm2song.indexing.workers.runner_of`.
+        What reads many files at a time, see :func:`hmm2song.indexing.runners.runner_of`.
     """
 
     separator: str = "none"

@@ -17,10 +17,10 @@ from pathlib import Path
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
 from hmm2song.indexing.extract import Extracted, IndexOptions, RecordingQuality, extract_file, load_result
+from hmm2song.indexing.runners import runner_of
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Item, Listing, Skipped
 from hmm2song.indexing.state import RememberedFile
-from hmm2song.indexing.workers import runner_of
 from hmm2song.machine import n_cores
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody

@@ -15,45 +15,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from multiprocessing import connection
 
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 from hmm2song.machine import n_cores
 
 CRASHED = "reading it crashed the process"
-
-
-Runner = Callable[..., list[str | Hmm2SongError]]
-"""What takes the parameters of :func:`map_files` and returns the same."""
-
-
-def runner_of(spec: str) -> Runner:
-    """Return what runs a function over many files.
-
-    Parameters
-    ----------
-    spec : str
-        ``"local"``: processes on this machine; ``"ray"``: a Ray cluster made of this machine, or the one that the
-        environment variable ``RAY_ADDRESS`` names; ``"ray:ADDRESS"``: that cluster (``auto``, ``ray://host:10001``).
-
-    Raises
-    ------
-    Hmm2SongError
-        There is no such runner, or Ray is not installed.
-    """
-    kind, _, address = spec.partition(":")
-    if spec == "local":
-        return map_files
-    if kind != "ray":
-        raise Hmm2SongError(f"there is no runner {spec!r}; give 'local', 'ray' or 'ray:ADDRESS'")
-    try:
-        from hmm2song.indexing import ray_runner  # imported here: it takes seconds, and few have it
-    except ImportError as error:
-        raise Hmm2SongError(
-            f"Ray is not installed ({error}); pip install -r requirements-dataset.txt, or leave --runner ray out"
-        ) from error
-    return partial(ray_runner.map_files, address=address or None)
 
 
 def map_files(
