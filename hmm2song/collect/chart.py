@@ -1,13 +1,9 @@
 """Melon's pages: where they are, and what is read from them.
 
-Conventions
------------
-* Pages are given as text, nothing here touches the network. Paths are relative to :data:`SITE`.
-* A page that is not what it should be raises :class:`MarkupError`: better no row than a wrong one.
-* Text is Unicode NFC with single spaces; ids are Melon's own, decimal digits.
-
-The selectors were checked against saved pages of January 2018 (chart) and against what public programs of 2018 to 2026
-select (month, song and artist pages).
+Pages are given as text, nothing here touches the network. A page of another form raises :class:`MarkupError`, so that
+no wrong row is written. Text is Unicode NFC with single spaces; ids are Melon's own, decimal digits. The selectors were
+checked against saved pages of January 2018 (chart) and against what public programs of 2018 to 2026 select (month, song
+and artist pages).
 """
 
 from __future__ import annotations
@@ -41,7 +37,7 @@ _ARTIST_LINK = re.compile(r"goArtistDetail\('?(\d+)'?\)")
 
 
 class MarkupError(Hmm2SongError):
-    """A page does not look as this module expects: the site has changed, or it is another page."""
+    """A page does not have the expected form: the site has changed, or it is another page."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +67,9 @@ def artist_path(artist_id: str) -> str:
 
 
 def parse_chart(page: str, month: str | None = None) -> tuple[ChartSong, ...]:
-    """Read a chart.
+    """Return the songs of a chart's page by rank.
 
-    Parameters
-    ----------
-    page : str
-        HTML of a chart page.
-    month : str, optional
-        The month (``"2023-12"``) the page must state: for a month without a chart the site may show another one.
-
-    Returns
-    -------
-    tuple of ChartSong
-        By rank.
+    The page must state the month (``"2023-12"``), if given: for a month without a chart the site may show another one.
 
     Raises
     ------
@@ -134,13 +120,7 @@ def _chart_song(row: Tag) -> ChartSong:
 
 
 def parse_lyric(page: str) -> str:
-    """Return the lyric on a song's page, one line per line; empty if it shows none (as for adults-only songs).
-
-    Raises
-    ------
-    MarkupError
-        Not a song's page.
-    """
+    """Return the lyric on a song's page with its line breaks; empty if it shows none (as for adults-only songs)."""
     soup = BeautifulSoup(page, "html.parser")
     if soup.select_one("div.song_name") is None:
         raise MarkupError("not a song's page (no div.song_name): the markup changed")
@@ -158,13 +138,7 @@ def parse_lyric(page: str) -> str:
 
 
 def parse_artist_gender(page: str) -> str:
-    """Return the gender an artist's page states: ``female``, ``male``, ``mixed``, or empty if it states none.
-
-    Raises
-    ------
-    MarkupError
-        Not an artist's page.
-    """
+    """Return the gender an artist's page states: ``female``, ``male``, ``mixed``, or empty if it states none."""
     soup = BeautifulSoup(page, "html.parser")
     if soup.select_one(".title_atist") is None:
         raise MarkupError("not an artist's page (no .title_atist): the markup changed")

@@ -1,30 +1,27 @@
 """Pages of one web site, read politely.
 
-Conventions
------------
-* One request at a time, with a pause between the end of one and the start of the next; a longer ``Crawl-delay`` of the
-  site wins.
-* ``robots.txt`` (RFC 9309) is read before anything else. What it forbids is not requested. A site without one (404,
-  410) allows everything; a ``robots.txt`` that cannot be read, for whatever other reason, forbids everything.
-* The program says who it is. A refusal (401, 403, 406, 451) is an answer, not an obstacle: it is neither retried nor
-  got around.
-* Being too fast (429), faults of the server (500, 502, 503, 504) and of the line are waited out: twice as long each
-  time, or as long as ``Retry-After`` says.
-* Redirects are followed within the site only, and only to where ``robots.txt`` lets us go.
+* One request at a time, with a pause between the end of one and the start of the next. A longer ``Crawl-delay`` of the
+  site replaces the pause.
+* ``robots.txt`` (RFC 9309) is read before anything else, and what it forbids is not requested. A site without one (404,
+  410) allows everything. If it cannot be read for any other reason, everything is forbidden.
+* The program says who it is. A refusal (401, 403, 406, 451) is final: it is neither retried nor got around.
+* After "too many requests" (429), faults of the server (500, 502, 503, 504) and of the connection the client waits and
+  tries again: twice as long each time, or as long as ``Retry-After`` says.
+* Redirects are followed only within the site and only to pages that ``robots.txt`` allows.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urldefrag, urljoin
 
 import requests
 from protego import Protego
+from urllib3 import Retry
+from urllib3.exceptions import InvalidHeader
 
 from hmm2song import __version__
 from hmm2song.errors import Hmm2SongError
@@ -71,18 +68,20 @@ class RobotsError(FetchError):
 
 @dataclass(frozen=True)
 class _Reply:
-    """An answer of the site; ``body`` is empty unless the status is 200."""
+    """An answer of the site; ``body`` is empty unless the status is 200, ``told`` is the status in words."""
 
     status: int
-    reason: str
-    location: str = ""
-    retry_after: str = ""
-    content_type: str = ""
-    body: bytes = b""
+    told: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("Content-Type", "").lower()
 
 
 class PoliteClient:
-    """Reads pages of one site, see the module's conventions.
+    """Reads pages of one site as the module's docstring says.
 
     Parameters
     ----------
@@ -93,12 +92,7 @@ class PoliteClient:
     on_wait : callable, optional
         See :data:`Waiting`.
     sleep, clock : callable
-        Wait for some seconds; tell the time in seconds. Tests put their own in place.
-
-    Raises
-    ------
-    FetchError
-        ``site`` is not the address of a site, or ``pause_s`` is negative.
+        Wait for some seconds; tell the time in seconds. Tests replace them.
     """
 
     def __init__(
@@ -114,23 +108,14 @@ class PoliteClient:
         if not 0.0 <= pause_s <= MAX_WAIT_S:
             raise FetchError(f"a pause of {pause_s} s is not between 0 and {MAX_WAIT_S:.0f}")
         self.site = site.rstrip("/")
-        self._pause_s = pause_s
-        self._on_wait = on_wait
-        self._sleep = sleep
-        self._clock = clock
+        self._pause_s, self._on_wait, self._sleep, self._clock = pause_s, on_wait, sleep, clock
         self._last_end_s: float | None = None
         self._robots: Protego | None = None
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": "text/html, text/plain;q=0.9"})
 
     def require_allowed(self, paths: Iterable[str]) -> None:
-        """Do nothing if ``robots.txt`` allows all these paths (with query).
-
-        Raises
-        ------
-        RobotsError
-            It forbids one of them, or cannot be read.
-        """
+        """Raise a RobotsError if ``robots.txt`` forbids one of these paths (with query) or cannot be read."""
         if self._robots is None:
             self._robots = self._read_robots()
         for path in paths:
@@ -138,12 +123,7 @@ class PoliteClient:
                 raise RobotsError(f"{self.site}{ROBOTS_PATH} forbids programs to read {path}; it was not requested")
 
     def get(self, path: str) -> str:
-        """Return the text of a page.
-
-        Parameters
-        ----------
-        path : str
-            Path and query on the site, starting with ``/``.
+        """Return the text of a page, given by its path and query, which start with ``/``.
 
         Raises
         ------
@@ -156,20 +136,21 @@ class PoliteClient:
         """
         self.require_allowed([path])
         reply = self._follow(path, self.require_allowed)
+        where = f"{self.site}{path}"
         if reply.status in MISSING:
-            raise PageMissingError(f"{self.site}{path}: there is no such page ({reply.status})")
+            raise PageMissingError(f"{where}: there is no such page ({reply.status})")
         if reply.status in REFUSALS:
             raise FetchError(
-                f"{self.site}{path}: the site refuses this program ({reply.status} {reply.reason}). "
-                "That is its right: do not retry or get around it"
+                f"{where}: the site refuses this program ({reply.told}). Do not retry or get around it"
             )
         if reply.status != 200:
-            raise FetchError(f"{self.site}{path}: answered {reply.status} {reply.reason}")
+            raise FetchError(f"{where}: answered {reply.told}")
         if not re.match(r"(text/html|application/xhtml\+xml)\b", reply.content_type):
-            raise FetchError(f"{self.site}{path}: sent {reply.content_type or 'no type'!r:.60} instead of a page")
+            raise FetchError(f"{where}: sent {reply.content_type or 'no type'!r:.60} instead of a page")
         return self._decoded(path, reply)
 
     def _read_robots(self) -> Protego:
+        where = f"{self.site}{ROBOTS_PATH}"
         try:
             reply = self._follow(ROBOTS_PATH, lambda _: None)
         except FetchError as error:
@@ -178,16 +159,15 @@ class PoliteClient:
             return Protego.parse("")
         if reply.status != 200:
             raise RobotsError(
-                f"{self.site}{ROBOTS_PATH} cannot be read ({reply.status} {reply.reason}), so nothing else is "
-                "requested; try again another day"
+                f"{where} cannot be read ({reply.told}), so nothing else is requested; try again another day"
             )
         text = self._decoded(ROBOTS_PATH, reply)
         if text.lstrip("\ufeff \r\n\t").startswith("<"):  # an error page with status 200 states no rules
-            raise RobotsError(f"{self.site}{ROBOTS_PATH} is a page, not rules, so nothing else is requested")
+            raise RobotsError(f"{where} is a page, not rules, so nothing else is requested")
         robots = Protego.parse(text)
         delay_s = robots.crawl_delay(AGENT) or 0.0
         if delay_s > MAX_WAIT_S:
-            raise RobotsError(f"{self.site}{ROBOTS_PATH} asks for {delay_s:.0f} s between two pages, which is too long")
+            raise RobotsError(f"{where} asks for {delay_s:.0f} s between two pages, which is too long")
         self._pause_s = max(self._pause_s, delay_s)
         return robots
 
@@ -198,7 +178,7 @@ class PoliteClient:
             reply = self._patiently(here)
             if reply.status not in REDIRECTS:
                 return reply
-            here = self._inside(here, reply.location)
+            here = self._inside(here, reply.headers.get("Location", ""))
             check([here])
         raise FetchError(f"{self.site}{path}: redirects more than {MAX_REDIRECTS} times")
 
@@ -228,55 +208,40 @@ class PoliteClient:
             else:
                 if reply.status not in PASSING:
                     return reply
-                problem = f"{reply.status} {reply.reason}"
-                if reply.retry_after:
-                    wait_s = self._asked_wait_s(path, reply, wait_s)
+                problem = reply.told
+                wait_s = self._asked_wait_s(path, reply, wait_s)
         raise FetchError(
             f"{self.site}{path}: gave up after {MAX_ATTEMPTS} attempts ({problem}); wait an hour or more before the "
             "next run"
         )
 
     def _asked_wait_s(self, path: str, reply: _Reply, default_s: float) -> float:
-        """Return what ``Retry-After`` (seconds or a date) asks for."""
-        asked_s = default_s
-        if re.fullmatch(r"\d{1,9}", reply.retry_after):
-            asked_s = float(reply.retry_after)
-        else:
-            try:
-                date = parsedate_to_datetime(reply.retry_after)
-                asked_s = (date - datetime.now(date.tzinfo or UTC)).total_seconds()
-            except (TypeError, ValueError):  # neither a number nor a date (or one without a zone): our own pace
-                pass
+        """Return what ``Retry-After`` asks for (seconds or a date), or the default if it says neither."""
+        try:
+            asked_s = Retry(retry_after_max=10**9).parse_retry_after(reply.headers.get("Retry-After", ""))
+        except (InvalidHeader, ValueError, OverflowError):
+            return default_s
         if asked_s > MAX_WAIT_S:
             raise FetchError(
-                f"{self.site}{path}: {reply.status} {reply.reason}, and the site asks to wait {asked_s:.0f} s; run the "
-                "same command again after that"
+                f"{self.site}{path}: {reply.told}, and the site asks to wait {asked_s:.0f} s; run the command again "
+                "after that"
             )
         return max(asked_s, self._pause_s)
 
     def _request(self, path: str) -> _Reply:
-        """Make one request, at least the pause after the last one."""
+        """Make one request, at least the pause after the end of the last one."""
         if self._last_end_s is not None:
             wait_s = self._pause_s - (self._clock() - self._last_end_s)
             if wait_s > 0.0:
                 self._sleep(wait_s)
+        timeout_s = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
         try:
-            with self._session.get(
-                self.site + path,
-                allow_redirects=False,
-                stream=True,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-            ) as response:
-                return _Reply(
-                    response.status_code,
-                    f"{response.reason or ''}"[:60],
-                    response.headers.get("Location", ""),
-                    response.headers.get("Retry-After", "").strip(),
-                    response.headers.get("Content-Type", "").lower(),
-                    self._body(path, response) if response.status_code == 200 else b"",
-                )
+            with self._session.get(self.site + path, allow_redirects=False, stream=True, timeout=timeout_s) as response:
+                body = self._body(path, response) if response.status_code == 200 else b""
         finally:
             self._last_end_s = self._clock()
+        told = f"{response.status_code} {response.reason or ''}"[:60]
+        return _Reply(response.status_code, told, response.headers, body)
 
     def _body(self, path: str, response: requests.Response) -> bytes:
         deadline_s = self._clock() + PAGE_TIMEOUT_S
