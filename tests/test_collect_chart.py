@@ -164,9 +164,6 @@ def test_a_chart_is_read_row_by_row():
         melon.ChartSong(2, "102", "둘이서 & 셋이서", ("가나다 (GANADA)", "라마바"), ("11", "12")),
         melon.ChartSong(3, "103", "모두의 노래", ("Various Artists",), ()),
     )
-
-
-def test_text_becomes_nfc():
     spelt_apart = unicodedata.normalize("NFD", page("chart_ballad.html"))
     assert melon.parse_chart(spelt_apart)[0].title == "느린 노래"
 
@@ -195,8 +192,6 @@ def test_changed_markup_is_an_error(old, new, said):
 def test_a_lyric_keeps_its_lines_and_loses_the_markup():
     assert melon.parse_lyric(page("song.html")) == '하나 둘,\n"셋"\n\n라 라 라'
     assert melon.parse_lyric(page("song_without_lyric.html")) == ""
-    with pytest.raises(melon.MarkupError, match="not a song's page"):
-        melon.parse_lyric(page("chart_dance.html"))
 
 
 @pytest.mark.parametrize(
@@ -214,12 +209,13 @@ def test_the_gender_is_what_the_page_states(kind, gender):
     assert melon.parse_artist_gender(artist_page(kind)) == gender
 
 
-def test_words_elsewhere_on_the_page_are_no_gender():
+def test_pages_of_another_kind_are_errors_and_words_elsewhere_are_no_gender():
     without = artist_page(FEMALE).replace("<dt>유형</dt>", "<dt>비고</dt>")
-    assert "남성" in without
-    assert melon.parse_artist_gender(without) == ""
+    assert "남성" in without and melon.parse_artist_gender(without) == ""
     with pytest.raises(melon.MarkupError, match="not an artist's page"):
         melon.parse_artist_gender(page("song.html"))
+    with pytest.raises(melon.MarkupError, match="not a song's page"):
+        melon.parse_lyric(page("chart_dance.html"))
 
 
 @pytest.mark.parametrize(
@@ -240,21 +236,14 @@ def test_the_gender_of_several(artists, gender):
 
 
 def test_what_robots_txt_forbids_is_not_requested(site):
-    site.put("/robots.txt", answer("User-agent: Friend\nAllow: /\n\nUser-agent: *\nDisallow: /\nAllow: /open\n"))
+    site.put("/robots.txt", answer("User-agent: hmm2song\nDisallow: /*?songId=\n\nUser-agent: *\nDisallow: /\n"))
     site.put("/open", "yes")
     client = client_of(site, Clock())
-    with pytest.raises(RobotsError, match="forbids programs to read /chart"):
-        client.get("/chart")
+    client.require_allowed(["/chart?x=1"])
+    with pytest.raises(RobotsError, match="forbids programs to read /song"):
+        client.get("/song/detail.htm?songId=1")
     assert site.requests == ["/robots.txt"]
     assert client.get("/open") == "yes"
-
-
-def test_rules_for_us_and_wildcards_count(site):
-    site.put("/robots.txt", answer("User-agent: hmm2song\nDisallow: /*?songId=\n\nUser-agent: *\nDisallow: /\n"))
-    client = client_of(site, Clock())
-    client.require_allowed(["/chart?x=1"])
-    with pytest.raises(RobotsError):
-        client.require_allowed(["/chart?x=1", "/song/detail.htm?songId=1"])
 
 
 @pytest.mark.parametrize(
@@ -285,25 +274,19 @@ def test_a_dead_site_is_an_error_after_some_attempts(site):
     assert len(clock.sleeps_s) >= MAX_ATTEMPTS - 1
 
 
-def test_there_is_a_pause_before_every_request_but_the_first(site):
+@pytest.mark.parametrize(("robots", "pause_s"), [("", PAUSE_S), ("User-agent: *\nCrawl-delay: 30\n", 30.0)])
+def test_there_is_a_pause_before_every_request_but_the_first(site, robots, pause_s):
+    site.put("/robots.txt", answer(robots))
     site.put("/a", "1")
     clock = Clock()
     client = client_of(site, clock)
     client.get("/a")
     client.get("/a")
-    clock.now_s += PAUSE_S + 1.0  # the caller was busy for longer than the pause
+    clock.now_s += pause_s + 1.0  # the caller was busy for longer than the pause
     client.get("/a")
-    assert clock.sleeps_s == [PAUSE_S, PAUSE_S]
+    assert clock.sleeps_s == [pause_s, pause_s]
     assert site.requests == ["/robots.txt", "/a", "/a", "/a"]
     assert all(agent.startswith("Hmm2Song/") for agent in site.agents)
-
-
-def test_the_site_may_ask_for_longer_pauses(site):
-    site.put("/robots.txt", answer("User-agent: *\nCrawl-delay: 30\n"))
-    site.put("/a", "1")
-    clock = Clock()
-    client_of(site, clock).get("/a")
-    assert clock.sleeps_s == [30.0]
 
 
 def test_faults_are_waited_out_twice_as_long_each_time(site):
@@ -314,13 +297,6 @@ def test_faults_are_waited_out_twice_as_long_each_time(site):
     assert client.get("/a") == "at last"
     assert [wait_s for wait_s, _ in told] == clock.sleeps_s == [FIRST_WAIT_S, 2 * FIRST_WAIT_S, 4 * FIRST_WAIT_S]
     assert [problem[:3] for _, problem in told] == ["503", "500", "429"]
-
-
-def test_a_site_that_stays_broken_is_given_up(site):
-    site.put("/a", answer("", 429))
-    with pytest.raises(FetchError, match=r"gave up after .* \(429 Too Many Requests\)"):
-        client_of(site, Clock()).get("/a")
-    assert site.requests.count("/a") == MAX_ATTEMPTS
 
 
 def test_a_cut_answer_is_asked_for_again(site):
@@ -341,25 +317,20 @@ def test_retry_after_is_obeyed(site):
     assert clock.sleeps_s[2:] == [FIRST_WAIT_S]
 
 
-def test_too_long_a_retry_after_ends_the_run(site):
-    site.put("/a", answer("", 429, Retry_After="86400"))
-    clock = Clock()
-    with pytest.raises(FetchError, match="wait 86400 s"):
-        client_of(site, clock).get("/a")
-    assert site.requests.count("/a") == 1
-
-
-@pytest.mark.parametrize("status", [401, 403, 406, 451])
-def test_a_refusal_is_not_argued_with(site, status):
-    site.put("/a", answer("", status))
-    with pytest.raises(FetchError, match=f"refuses this program .{status}"):
+@pytest.mark.parametrize(
+    ("status", "headers", "error", "said", "n_requests"),
+    [
+        *((status, {}, FetchError, f"refuses this program .{status}", 1) for status in (401, 403, 406, 451)),
+        (404, {}, PageMissingError, "no such page", 1),
+        (429, {"Retry_After": "86400"}, FetchError, "wait 86400 s", 1),
+        (429, {}, FetchError, r"gave up after .* \(429 Too Many Requests\)", MAX_ATTEMPTS),
+    ],
+)
+def test_how_often_an_answer_is_asked_for_again(site, status, headers, error, said, n_requests):
+    site.put("/a", answer("", status, **headers))
+    with pytest.raises(error, match=said):
         client_of(site, Clock()).get("/a")
-    assert site.requests.count("/a") == 1
-
-
-def test_a_missing_page_is_told_apart(site):
-    with pytest.raises(PageMissingError):
-        client_of(site, Clock()).get("/a")
+    assert site.requests.count("/a") == n_requests
 
 
 def test_redirects_stay_on_the_site_and_inside_the_rules(site):
@@ -466,6 +437,9 @@ def test_broken_tables_are_named(tmp_path, content, said):
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(TableError, match=said):
         read_info(file)
+    file.write_text("id,Title,gender\n,,female\n", encoding="utf-8")
+    with pytest.raises(TableError, match="line 2: the row needs an id or a Title"):
+        read_corrections(file)
 
 
 def test_the_old_table_stays_when_the_new_one_cannot_be_written(tmp_path, monkeypatch):
@@ -511,13 +485,6 @@ def test_corrections_win_and_find_their_rows():
         apply_corrections(old, [row(id="3", gender="female")])
 
 
-def test_a_correction_needs_something_to_go_by(tmp_path):
-    file = tmp_path / "more.csv"
-    file.write_text("id,Title,gender\n,,female\n", encoding="utf-8")
-    with pytest.raises(TableError, match="line 2: the row needs an id or a Title"):
-        read_corrections(file)
-
-
 # The script ---------------------------------------------------------------------------------------------------
 
 
@@ -560,10 +527,13 @@ def test_charts_become_a_table(charts, collect, tmp_path, capsys):
     assert "lists 3 songs, not 150" in said
 
 
-def test_top_cuts_the_charts(charts, collect, tmp_path):
+def test_a_missing_artist_is_no_obstacle_and_top_cuts_the_charts(charts, collect, tmp_path):
     assert collect("--top", "1", "--no-gender") == 0
     assert [song["id"] for song in read_info(tmp_path / "info.csv")] == ["101", "201"]
     assert charts.requests == ["/robots.txt", DANCE, BALLAD]
+    charts.put(ARTIST_12, answer("gone", 404))
+    assert collect() == 0
+    assert {song["id"]: song["gender"] for song in read_info(tmp_path / "info.csv")}["201"] == ""
 
 
 def test_a_later_run_keeps_what_people_did(charts, collect, tmp_path):
@@ -579,22 +549,16 @@ def test_a_later_run_keeps_what_people_did(charts, collect, tmp_path):
     assert ARTIST_13 not in charts.requests
 
 
-def test_robots_txt_ends_the_run(charts, collect, tmp_path, capsys):
-    charts.put("/robots.txt", answer("User-agent: *\nDisallow: /\nAllow: /global\n", Content_Type="text/plain"))
+def test_robots_txt_is_asked_about_every_kind_of_page_before_the_first_is_read(charts, collect, tmp_path, capsys):
+    charts.put("/robots.txt", answer("User-agent: *\nDisallow: /artist/\n", Content_Type="text/plain"))
     assert collect() == 2
     assert charts.requests == ["/robots.txt"]
     assert list(tmp_path.iterdir()) == []
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
-    assert f"robots.txt forbids programs to read {DANCE}" in captured.err
+    assert "robots.txt forbids programs to read /artist/" in captured.err
     assert "--from-csv" in captured.err
-
-
-def test_robots_txt_is_asked_about_every_kind_of_page_first(charts, collect, tmp_path):
-    charts.put("/robots.txt", answer("User-agent: *\nDisallow: /artist/\n", Content_Type="text/plain"))
-    assert collect() == 2
-    assert charts.requests == ["/robots.txt"]
     assert collect("--no-gender") == 0
     assert len(read_info(tmp_path / "info.csv")) == len(TABLE)
 
@@ -610,12 +574,6 @@ def test_lyrics_only_on_request(charts, collect, tmp_path, capsys):
     assert lyrics == dict.fromkeys(("101", "102", "103", "202"), "") | {"201": '하나 둘,\n"셋"\n\n라 라 라'}
     assert "lyrics belong to their authors" in capsys.readouterr().out
     assert [entry.name for entry in tmp_path.iterdir()] == ["info.csv"]
-
-
-def test_a_missing_artist_is_no_obstacle(charts, collect, tmp_path):
-    charts.put(ARTIST_12, answer("gone", 404))
-    assert collect() == 0
-    assert {song["id"]: song["gender"] for song in read_info(tmp_path / "info.csv")}["201"] == ""
 
 
 def test_a_killed_run_goes_on_where_it_was(charts, collect, tmp_path):
@@ -655,11 +613,10 @@ def test_an_error_on_the_way_keeps_what_was_read(charts, collect, tmp_path, caps
     assert read_info(tmp_path / "info.csv") == TABLE
 
 
-@pytest.mark.parametrize(("status", "said"), [(403, "403 Forbidden"), (406, "406 Not Acceptable")])
-def test_a_refused_chart_is_an_error_in_one_line(charts, collect, tmp_path, capsys, status, said):
-    charts.put(DANCE, answer("", status))
+def test_a_refused_chart_is_an_error_in_one_line(charts, collect, tmp_path, capsys):
+    charts.put(DANCE, answer("", 406))
     assert collect() == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert "406 Not Acceptable" in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
