@@ -4,23 +4,23 @@ r"""Measure how people hum, measure simulated hums the very same way, and print 
     python scripts/studies/fit_singer.py --ssvd-notes ssvd_notes.jsonl --ssvd-f0 ssvd_f0_16ms.npz \
         --mast-csv mast_f0.csv --mast-npz mast_f0_50hz.npz --queries queries.csv --songs songs.jsonl --json fit.json
 
-repeats what the comments of hmm2song/training/singer.py call "measured". Each source is optional, its two files go
+repeats what the comments of hmm2song/training/singer.py call "measured". Each source is optional; its two files go
 together:
 
-ssvd      people reading exercises from a score, with hand-labelled notes. The notes as JSON lines with the columns key,
-          label (the exercise), notes [[onset_s, duration_s, midi], ...]; the f0 as an npz with one array per key, of
-          shape (2, n): Hz and voicing confidence, one frame per 16 ms.
+ssvd      people reading exercises from a score, with hand-labelled notes. The notes are JSON lines with key, label (the
+          exercise) and notes [[onset_s, duration_s, midi], ...]; the f0 is an npz with one array per key, of shape
+          (2, n): Hz and voicing confidence, one frame per 16 ms.
 mast      people singing back what a piano plays. A CSV with the columns key,melody,singer,kind,jury_grade, whose kind
-          begins with "sung" or "piano"; the f0 as an npz with one array per key, in Hz, one frame per 20 ms. A take is
-          held against the piano of the same melody and singer; without one it is left out. The takes are trimmed and
-          voiced almost throughout, so nothing is said of silences and octave slips.
+          begins with "sung" or "piano"; the f0 is an npz with one array per key, in Hz, one frame per 20 ms. A take is
+          compared with the piano of the same melody and singer; without one it is left out. The takes are trimmed and
+          voiced almost throughout, so silences and octave slips are not measured.
 qbsh      people humming songs they know. A CSV with the columns file,song_id (recordings, relative to the CSV) and the
           songs as JSON lines with id and notes.
 
-Only statistics of these people are printed; nothing else of them is kept. For every hum, hum_contour lets the default
-Singer (FEMALE for a high voice) sing the same notes from the same place; for a take with labelled notes the curve
-behind such a contour is taken, which is finer. Hums that will not align with their notes are left out on either side,
-so the worst are missing.
+Only statistics of these people are printed; nothing else of them is kept. For every hum, the default Singer (FEMALE for
+a high voice) sings the same notes from the same place. A contour on the grid of melodies is simulated by hum_contour, a
+take with labelled notes by the finer curve behind it. Hums that do not align with their notes are left out on both
+sides, so the worst are missing.
 """
 
 from __future__ import annotations
@@ -169,15 +169,8 @@ QUANTITIES = {
 class Hum:
     """A contour and what it should be.
 
-    Attributes
-    ----------
-    melody : Melody
-        From the recording's beginning.
-    notes : np.ndarray, shape (n_notes, 3)
-        The score: onset_s, duration_s, midi.
-        In the order of their onsets.
-    search : MelodySearch
-        Over the score alone.
+    ``melody`` starts with the recording; ``notes`` (n_notes, 3) is the score (onset_s, duration_s, midi) by onset, and
+    ``search`` searches this score alone.
     """
 
     melody: Melody
@@ -189,14 +182,8 @@ class Hum:
 class Take:
     """A fine contour with labelled notes.
 
-    Attributes
-    ----------
-    pitch_midi : np.ndarray, shape (n_frames,)
-        One frame per ``SSVD_HOP_S``, NaN where unvoiced.
-    notes : np.ndarray, shape (n_notes, 3)
-        As sung: onset_s, duration_s, midi.
-    written_midi : np.ndarray, shape (n_notes,)
-        As they should be, in any key; NaN where nobody knows.
+    ``pitch_midi`` (n_frames,) has one frame per ``SSVD_HOP_S``, NaN where unvoiced; ``notes`` (n_notes, 3) are as sung
+    (onset_s, duration_s, midi); ``written_midi`` (n_notes,) as they should be, in any key, NaN where that is unknown.
     """
 
     pitch_midi: np.ndarray
@@ -233,25 +220,30 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    pairs = (("--ssvd-notes", "--ssvd-f0"), ("--mast-csv", "--mast-npz"), ("--queries", "--songs"))
-    for option in (option for pair in pairs for option in pair):
-        parser.add_argument(option, type=Path)
+    pairs = (("ssvd_notes", "ssvd_f0"), ("mast_csv", "mast_npz"), ("queries", "songs"))
+    for name in (name for pair in pairs for name in pair):
+        parser.add_argument(flag(name), type=Path)
     parser.add_argument("--limit", type=int, default=300, metavar="N", help="hums of --queries to use (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="for --limit and the simulation (default 0)")
     parser.add_argument("--sound", action="store_true", help="let qbsh be sung as sound and track it, as people's was")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     options = parser.parse_args()
-    given = [[getattr(options, option[2:].replace("-", "_")) for option in pair] for pair in pairs]
-    if not any(any(files) for files in given):
+    given = [[bool(getattr(options, name)) for name in pair] for pair in pairs]
+    if not any(map(any, given)):
         parser.error("give the files of at least one source")
     for pair, files in zip(pairs, given, strict=True):
         if any(files) != all(files):
-            parser.error(f"{pair[0]} and {pair[1]} go together")
+            parser.error(f"{flag(pair[0])} and {flag(pair[1])} go together")
     if options.limit < 1 or options.seed < 0:
         parser.error("--limit must be at least 1, --seed not negative")
     if options.json and not options.json.parent.is_dir():
         parser.error(f"there is no folder {options.json.parent} to write {options.json.name} to")
     return options
+
+
+def flag(name: str) -> str:
+    """Return an option as it is typed."""
+    return "--" + name.replace("_", "-")
 
 
 # Reading ------------------------------------------------------------------------------------------------
@@ -276,16 +268,12 @@ def read_notes(path: Path, *keys: str) -> list[dict]:
 
 
 def read_arrays(path: Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read some arrays of an npz: plain zip and NumPy's own format, which runs nothing."""
+    """Read some arrays of an npz."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {}
-            for key in keys:
-                with archive.open(f"{key}.npy") as file:
-                    arrays[key] = np.lib.format.read_array(file)
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in keys}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise Hmm2SongError(f"{path} is not an npz with an array for every key ({error})") from error
-    return arrays
 
 
 # Sources ------------------------------------------------------------------------------------------------
@@ -421,11 +409,9 @@ def sing_contour(
     return hum_contour(notes, singer, rng, start_s, duration_s).melody
 
 
-def sing_sound(
-    notes: np.ndarray, singer: Singer, start_s: float, rng: np.random.Generator, duration_s: float
-) -> Melody:
-    """Let the simulated singer sing, and track the sound."""
-    return track_pitch(hum_audio(notes, singer, rng, start_s, duration_s)[1]).melody
+def sing_sound(notes: np.ndarray, singer: Singer, start_s: float, **options: object) -> Melody:
+    """Let the simulated singer sing, and track the sound; the options are those of ``sing_contour``."""
+    return track_pitch(hum_audio(notes, singer, start_s=start_s, **options)[1]).melody
 
 
 def add_hum(source: Source, hum: Hum, sing: Callable[..., Melody], keys: Collection[str]) -> None:
@@ -455,8 +441,8 @@ def add(source: Source, people: Values, simulated: Values) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Laid:
-    """A hum laid on its score.
+class AlignedHum:
+    """A hum aligned with its score.
 
     ``hum_s`` and ``song_s`` (n_path,) are the path; ``error_st`` (n_frames,) is hum minus song minus key, NaN where
     unvoiced; ``note`` (n_frames,) the number of the score's note, -1 outside the path.
@@ -474,7 +460,7 @@ def search_in(notes: np.ndarray) -> MelodySearch:
     return MelodySearch([melody_from_notes(notes)], n_threads=1, key_reach_st=0.0)
 
 
-def lay(hum: Hum) -> Laid | None:
+def align(hum: Hum) -> AlignedHum | None:
     """Align a hum with its score, as the search does, but in one key; None if it does not fit."""
     if hum.melody.voiced_s < MIN_VOICED_S:
         return None
@@ -487,39 +473,39 @@ def lay(hum: Hum) -> Laid | None:
     note = np.searchsorted(hum.notes[:, 0], frame_song_s + 1e-6, side="right") - 1
     note[np.isnan(frame_song_s)] = -1
     error_st = hum.melody.pitch_midi - path.key_shift_st - np.where(note >= 0, hum.notes[note, 2], np.nan)
-    return Laid(path.hum_time_s, path.song_time_s, error_st, note, path.tempo_ratio)
+    return AlignedHum(path.hum_time_s, path.song_time_s, error_st, note, path.tempo_ratio)
 
 
 def hum_values(hum: Hum) -> Values:
     """Measure everything a contour on the melody grid can tell; nothing if it does not fit its score."""
-    laid = lay(hum)
-    accuracy = accuracy_values(*note_centres(laid, hum.notes)) if laid else {}
+    aligned = align(hum)
+    accuracy = accuracy_values(*note_centres(aligned, hum.notes)) if aligned else {}
     if not accuracy:
         return {}
     median_midi = float(np.nanmedian(hum.melody.pitch_midi))
     voiced = np.flatnonzero(hum.melody.voiced)
     return {
         "high_midi" if median_midi > HIGH_VOICE_MIDI else "low_midi": [median_midi],
-        "tempo_ratio": [laid.tempo_ratio],
-        "local_tempo_log_sd": local_tempo_values(laid),
+        "tempo_ratio": [aligned.tempo_ratio],
+        "local_tempo_log_sd": local_tempo_values(aligned),
         "lead_in_s": [voiced[0] * HOP_S],
-        "start_s": [laid.song_s[0] - hum.notes[0, 0]],
+        "start_s": [aligned.song_s[0] - hum.notes[0, 0]],
         **accuracy,
-        **octave_values(laid),
+        **octave_values(aligned),
         **gap_values(hum.melody.voiced[voiced[0] : voiced[-1] + 1], HOP_S),
-        **parted_values(hum.melody.voiced, HOP_S, *middles(laid, hum.notes)),
+        **parted_values(hum.melody.voiced, HOP_S, *middles(aligned, hum.notes)),
     }
 
 
-def note_centres(laid: Laid, notes: np.ndarray) -> np.ndarray:
+def note_centres(aligned: AlignedHum, notes: np.ndarray) -> np.ndarray:
     """Return hum time, written pitch and error of every note that was held long enough, shape (3, n)."""
-    time_s = np.arange(len(laid.note)) * HOP_S
-    heard = ~np.isnan(laid.error_st) & (laid.note >= 0)
-    numbers, counts = np.unique(laid.note[heard], return_counts=True)
+    time_s = np.arange(len(aligned.note)) * HOP_S
+    heard = ~np.isnan(aligned.error_st) & (aligned.note >= 0)
+    numbers, counts = np.unique(aligned.note[heard], return_counts=True)
     rows = [
-        (np.median(time_s[at]), notes[number, 2], np.median(laid.error_st[at]))
+        (np.median(time_s[at]), notes[number, 2], np.median(aligned.error_st[at]))
         for number in numbers[counts >= MIN_CENTRE_FRAMES]
-        for at in [heard & (laid.note == number)]
+        for at in [heard & (aligned.note == number)]
     ]
     return np.array(rows).reshape(-1, 3).T
 
@@ -543,20 +529,20 @@ def accuracy_values(time_s: np.ndarray, written_midi: np.ndarray, error_st: np.n
     }
 
 
-def local_tempo_values(laid: Laid) -> list[float]:
+def local_tempo_values(aligned: AlignedHum) -> list[float]:
     """Return the spread of the log tempo over windows, relative to the hum's."""
-    starts_s = np.arange(laid.hum_s[0], laid.hum_s[-1] - WANDER_KNOT_S, WANDER_KNOT_S / 2)
+    starts_s = np.arange(aligned.hum_s[0], aligned.hum_s[-1] - WANDER_KNOT_S, WANDER_KNOT_S / 2)
     slopes = []
     for start_s in starts_s:
-        inside = (laid.hum_s >= start_s) & (laid.hum_s < start_s + WANDER_KNOT_S)
-        slopes.append(np.polyfit(laid.hum_s[inside], laid.song_s[inside], 1)[0])
-    return [float(np.std(np.log(np.array(slopes) / laid.tempo_ratio)))] if len(slopes) > 2 else []
+        inside = (aligned.hum_s >= start_s) & (aligned.hum_s < start_s + WANDER_KNOT_S)
+        slopes.append(np.polyfit(aligned.hum_s[inside], aligned.song_s[inside], 1)[0])
+    return [float(np.std(np.log(np.array(slopes) / aligned.tempo_ratio)))] if len(slopes) > 2 else []
 
 
-def octave_values(laid: Laid) -> Values:
+def octave_values(aligned: AlignedHum) -> Values:
     """Find where the contour is an octave off."""
-    off = np.abs(np.abs(np.nan_to_num(laid.error_st)) - 12.0) < OCTAVE_TOLERANCE_ST
-    n_voiced = np.count_nonzero(~np.isnan(laid.error_st))
+    off = np.abs(np.abs(np.nan_to_num(aligned.error_st)) - 12.0) < OCTAVE_TOLERANCE_ST
+    n_voiced = np.count_nonzero(~np.isnan(aligned.error_st))
     lengths_s = run_lengths_s(off, HOP_S)
     return {
         "octave": [off.sum() / n_voiced],
@@ -565,7 +551,7 @@ def octave_values(laid: Laid) -> Values:
     }
 
 
-def middles(laid: Laid, notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def middles(aligned: AlignedHum, notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for successive notes without a written rest the hum times of their middles, and whether the pitch stays.
 
     Shapes (n, 2) and (n,). Notes of the same pitch cannot be told apart by the alignment; between them its time runs
@@ -573,9 +559,9 @@ def middles(laid: Laid, notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     middle_s = notes[:, 0] + notes[:, 1] / 2
     follows = (np.diff(notes[:, 0]) - notes[:-1, 1] < LEGATO_REST_S) & (np.diff(middle_s) > 0)
-    inside = (middle_s[:-1] >= laid.song_s[0]) & (middle_s[1:] <= laid.song_s[-1])
+    inside = (middle_s[:-1] >= aligned.song_s[0]) & (middle_s[1:] <= aligned.song_s[-1])
     first = np.flatnonzero(follows & inside)
-    hum_s = np.interp(middle_s, laid.song_s, laid.hum_s)
+    hum_s = np.interp(middle_s, aligned.song_s, aligned.hum_s)
     return np.column_stack((hum_s[first], hum_s[first + 1])), notes[first, 2] == notes[first + 1, 2]
 
 
