@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.baselines.mel_cnn.accompaniment import best_shift, moved, read_mono, read_pair
 from hmm2song.baselines.mel_cnn.full_input import (
     BLOCK_SAMPLES,
     Rule,
+    best_shift,
     block_means,
     full_input,
+    moved,
+    read_mono,
+    read_pair,
     voiced_by_amplitude,
     voiced_by_difference,
 )
 from hmm2song.baselines.mel_cnn.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
-from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel
-from hmm2song.baselines.mel_cnn.segments import HOP_SAMPLES, segments
+from hmm2song.baselines.mel_cnn.mel import CLIP_HOP_SAMPLES, CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel, segments
 from hmm2song.errors import AudioError
 from hmm2song.indexing.separation.separation import Stems
 
@@ -134,7 +136,7 @@ def test_clips_of_ten_seconds_every_eight(seconds, clips):
 
 
 def test_no_clip_lies_in_the_one_before():
-    for n_samples in range(1, 3 * HOP_SAMPLES, 9973):
+    for n_samples in range(1, 3 * CLIP_HOP_SAMPLES, 9973):
         found = segments(n_samples)
         assert found[-1].stop == n_samples
         assert all(before.stop < after.stop for before, after in pairwise(found))

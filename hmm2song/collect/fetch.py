@@ -140,9 +140,7 @@ class PoliteClient:
         if reply.status in MISSING:
             raise PageMissingError(f"{where}: there is no such page ({reply.status})")
         if reply.status in REFUSALS:
-            raise FetchError(
-                f"{where}: the site refuses this program ({reply.told}). Do not retry or get around it"
-            )
+            raise FetchError(f"{where}: the site refuses this program ({reply.told}). Do not retry or get around it")
         if reply.status != 200:
             raise FetchError(f"{where}: answered {reply.told}")
         if not re.match(r"(text/html|application/xhtml\+xml)\b", reply.content_type):

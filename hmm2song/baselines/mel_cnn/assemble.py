@@ -1,7 +1,7 @@
-"""Putting the pictures of all songs together: the folder that :mod:`hmm2song.baselines.mel_cnn.clips` reads.
+"""Writing the dataset that :mod:`hmm2song.baselines.mel_cnn.clips` reads, from the pictures of all songs.
 
-The folder is built beside its place and moved there when complete, so it is never seen half-made. The same songs give
-the same bytes. Memory holds one song at a time.
+The folder is built beside its place and moved there when it is complete. The same songs give the same bytes. Memory
+holds one song at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmm2song.baselines.mel_cnn import full_input, hum_filters, mel, segments, stages
+from hmm2song.baselines.mel_cnn import full_input, hum_filters, mel, stages
 from hmm2song.baselines.mel_cnn.clips import (
     ARRAY_DTYPE,
     CLIP_COLUMNS,
@@ -34,7 +34,7 @@ from hmm2song.indexing.sources import Skipped
 from hmm2song.song import Song
 
 SKIPPED_FILE = "skipped.csv"
-"""What is not in the dataset and why; for people, not read again."""
+"""What is not in the dataset and why, for people; it is not read again."""
 DATASET = FolderKind("dataset", DATASET_FILE, frozenset((SKIPPED_FILE, *DATA_FILES)), ClipSetError)
 START_DIGITS = 6
 """Decimals of times in ``clips.csv``: a sample lasts 45 microseconds."""
@@ -58,7 +58,7 @@ def parameters(rule: full_input.Rule, separator: str) -> dict:
         "seed": stages.SEED,
         "sample_rate_hz": mel.SAMPLE_RATE_HZ,
         "clip_s": mel.CLIP_S,
-        "clip_hop_s": segments.HOP_S,
+        "clip_hop_s": mel.CLIP_HOP_S,
         "n_fft": mel.N_FFT,
         "hop_samples": mel.HOP_SAMPLES,
         "n_mels": mel.N_MELS,
@@ -81,20 +81,10 @@ def assemble(
     out: Path,
     progress: Callable[[int], None] | None = None,
 ) -> ClipSet:
-    """Write a dataset.
+    """Write a dataset of songs, in their order, with ``about`` from :func:`parameters`, and open it.
 
-    Parameters
-    ----------
-    songs : sequence of SongPictures
-        In the order they are to have.
-    skipped : sequence of Skipped
-        What was left out, for ``skipped.csv``.
-    about : mapping
-        :func:`parameters`.
-    out : Path
-        The folder; replaced if it is a dataset with nothing added to it.
-    progress : callable, optional
-        Called with the number of songs written.
+    A dataset at ``out`` with nothing added to it is replaced. ``progress`` is called with the number of songs
+    written.
 
     Raises
     ------
@@ -128,7 +118,7 @@ def _write_arrays(songs: Sequence[SongPictures], folder: Path, progress: Callabl
         first, clips = len(rows), pictures.clips()
         for place, kind in enumerate(KINDS):
             arrays[kind][first : first + len(clips)] = clips[:, place]
-        for segment in segments.segments(pictures.n_samples):
+        for segment in mel.segments(pictures.n_samples):
             start_s, duration_s = (round(value, START_DIGITS) for value in (segment.start_s, segment.duration_s))
             rows.append((len(rows), one.song.id, start_s, duration_s))
         if progress is not None:

@@ -83,14 +83,9 @@ class ClipSet:
 
     @classmethod
     def open(cls, folder: str | Path) -> ClipSet:
-        """Open a dataset: read its tables, check sizes and shapes of its arrays.
+        """Open a dataset: read its tables, check sizes and shapes of its arrays; raises ClipSetError.
 
         Checksums of the arrays, which take a second per gigabyte or more, are compared by :meth:`verify`.
-
-        Raises
-        ------
-        ClipSetError
-            Not a complete dataset of this version.
         """
         folder = Path(folder)
         about = _read_about(folder)
@@ -117,13 +112,7 @@ class ClipSet:
         return opened
 
     def kind(self, name: str) -> np.ndarray:
-        """Return the clips of one kind: read-only, mapped, shape (n_clips, 128, 431), float16, decibels.
-
-        Raises
-        ------
-        ClipSetError
-            No such kind, or its file is not such an array.
-        """
+        """Return the clips of one kind: read-only, mapped, shape (n_clips, 128, 431), float16, decibels."""
         if name not in KINDS:
             raise ClipSetError(f"there are no clips of the kind {name!r:.40}; choose one of {', '.join(KINDS)}")
         file = self.folder / array_file(name)
@@ -140,13 +129,7 @@ class ClipSet:
         return clips
 
     def verify(self) -> None:
-        """Compare the checksums of all files.
-
-        Raises
-        ------
-        ClipSetError
-            A file differs from its recorded checksum.
-        """
+        """Raise a ClipSetError if a file differs from its recorded checksum."""
         for name in DATA_FILES:
             _check_sum(self.folder / name, self.about)
 

@@ -34,19 +34,9 @@ class Collection:
 
 
 def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
-    """List the recordings of a folder, of a table (``info.csv``), or a single one.
+    """List the recordings of a folder, of a table (``info.csv``), or a single one; raises CatalogError.
 
-    Parameters
-    ----------
-    source : Path
-        The folder, table or recording.
-    leave_out : sequence of Path
-        Resolved folders inside it that hold other sound: stems, the dataset itself.
-
-    Raises
-    ------
-    CatalogError
-        There is no such source, or no recording in it.
+    ``leave_out`` are resolved folders inside the source that hold other sound: stems, the dataset itself.
     """
     listing = list_source(source, leave_out)
     recorded, skipped = [], list(listing.skipped)

@@ -1,12 +1,11 @@
 """The search of the first source system: a hum's log-mel spectrogram against those of ten-second clips of the songs.
 
-The gallery is embedded once (the source did so for every hum). A filter leaves the clips of the songs that pass; the
-nearest clip of a song ranks it. Three embeddings can be compared: what a trained network says, what an untrained one
-says, and no network at all, the raw spectrogram.
+The gallery is embedded once (the source did so for every hum). Songs that pass the filter are ranked by their nearest
+clip. Three embeddings can be compared: a trained network, an untrained one, and the raw spectrogram without a network.
 
 Conventions
 -----------
-* A hum is its first ten seconds at 22,050 Hz, as one clip; what is missing is silence. So it was in the source.
+* As in the source, a hum is its first ten seconds at 22,050 Hz, as one clip; silence follows a shorter hum.
 * Of distances (:mod:`hmm2song.baselines.mel_cnn.network`) the smallest is the nearest; they are not probabilities.
 * Unlike in the source, a song in several genres passes the filter for each of them, and a filter that leaves nothing
   gives an empty result that says so.
@@ -66,20 +65,8 @@ class MelResult:
 class MelEngine:
     """Finds songs of a built dataset.
 
-    Parameters
-    ----------
-    clips : ClipSet
-    embed : callable
-        From :func:`embedding_of`. Called here with all clips, later with hums.
-    distance : str
-        A name in :data:`hmm2song.baselines.mel_cnn.network.DISTANCES`.
-    progress : callable, optional
-        Called while the gallery is embedded.
-
-    Raises
-    ------
-    QueryError
-        No such distance.
+    ``embed`` is a result of :func:`embedding_of`, ``distance`` a name in ``network.DISTANCES``; ``progress`` is called
+    while the clips are embedded.
     """
 
     def __init__(
@@ -102,21 +89,10 @@ class MelEngine:
         top_k: int = 10,
         only_known: bool = False,
     ) -> MelResult:
-        """Find the songs with a clip like this hum.
+        """Find the songs with a clip like this hum, ``top_k`` at most.
 
-        Parameters
-        ----------
-        audio : path or (sample rate, samples)
-            As of :func:`hmm2song.audio.load_audio`.
-        genres, gender, only_known
-            As of :class:`hmm2song.song.SongFilter`.
-        top_k : int
-            Most songs to return.
-
-        Raises
-        ------
-        AudioError
-            It cannot be read.
+        The hum is given as to :func:`hmm2song.audio.load_audio` (which raises AudioError), the filter as to
+        :class:`hmm2song.song.SongFilter`.
         """
         wanted = SongFilter(tuple(genres), gender, only_known)
         passing = np.array([wanted.passes(song) for song in self.songs])
@@ -148,18 +124,7 @@ def spectrogram_of(audio: str | os.PathLike[str] | tuple[int, np.ndarray]) -> np
 
 
 def embedding_of(network: str | os.PathLike[str]) -> Embedding:
-    """Return what turns spectrograms into vectors.
-
-    Parameters
-    ----------
-    network : str or path
-        ``"raw"`` for the spectrograms themselves, ``"untrained"`` for random weights, else the folder of a network.
-
-    Raises
-    ------
-    ModelError
-        The folder holds no such network.
-    """
+    """Return what turns spectrograms into vectors: of ``"raw"``, ``"untrained"`` or a network's folder."""
     if network == RAW:
         return raw_log_mel
     return (ConvSubnet.untrained() if network == UNTRAINED else ConvSubnet.load(network)).embed

@@ -2,8 +2,14 @@
 
 Conventions
 -----------
-* Both stems are float32, mono, 22,050 Hz, and start together; the result is as long as the longer one.
-* The two rules of the source system tell where there is voice. Both are kept as they were, mistakes included:
+* Stems are float32, mono (channels are averaged, as the source system did), 22,050 Hz (resampled by soxr) and start
+  together; the result is as long as the longer one.
+* If there is only a voice, the accompaniment is the recording minus the voice at the gain they have, because separators
+  keep the level. What a voice of a low sample rate lacks (at 16 kHz, all above 8 kHz) stays in the accompaniment.
+* A voice that was separated from another decoding of the same MP3 file may be shifted: some decoders cut off the 26 to
+  50 ms that encoding adds at the start, others do not. So the voice is moved to where it correlates most with the
+  recording, by half a second at most, before it is subtracted.
+* Two rules of the source system tell where there is voice. Both are kept as they were, mistakes included:
 
 ``amplitude`` (its slides)
     Voice at every sample whose |voice| exceeds the mean of |voice| over the song. A wave passes zero twice per period,
@@ -19,14 +25,23 @@ Conventions
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+from scipy import fft
 
+from hmm2song.audio import stereo_blocks
 from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
+from hmm2song.indexing.separation.separation import Stems
 
+LARGEST_SHIFT_S = 0.5
+"""More than any decoder cuts off; a longer search could lock onto the next beat of the bar."""
+MIN_CORRELATION = 0.1
+"""A voice that correlates less with its recording is nearly silent (sung songs reach 0.4 to 0.7): it is not moved."""
 BLOCKS_PER_S = 8
 BLOCK_SAMPLES = SAMPLE_RATE_HZ // BLOCKS_PER_S
 """2,756 samples: 1/8 s, rounded down."""
@@ -41,35 +56,60 @@ class Rule(StrEnum):
     DIFFERENCE = "difference"
 
 
+@dataclass(frozen=True, eq=False)
+class StemPair:
+    """Voice and accompaniment, float32 (n,) each, mono, 22,050 Hz."""
+
+    voice: np.ndarray
+    accompaniment: np.ndarray
+
+
+def read_pair(stems: Stems, recording: Path) -> StemPair:
+    """Read the stems of a recording; if nothing was separated (``stems.is_mix``), both are the recording itself."""
+    voice = read_mono(stems.vocals)
+    if stems.is_mix:
+        return StemPair(voice, voice)
+    if stems.accompaniment is not None:
+        return StemPair(voice, read_mono(stems.accompaniment))
+    mix = read_mono(recording)
+    voice = moved(voice, best_shift(mix, voice), len(mix))
+    return StemPair(voice, mix - voice)
+
+
+def read_mono(file: Path) -> np.ndarray:
+    """Return a recording as float32 (n,), mono, 22,050 Hz; raises AudioError as ``hmm2song.audio.load_audio``."""
+    return np.concatenate([block.mean(axis=1) for block in stereo_blocks(file, SAMPLE_RATE_HZ)])
+
+
+def best_shift(mix: np.ndarray, voice: np.ndarray) -> int:
+    """Return the delay in samples at which the voice (m,) correlates most with the mix (n,), 0 if it hardly does."""
+    reach = round(LARGEST_SHIFT_S * SAMPLE_RATE_HZ)
+    n_fft = fft.next_fast_len(max(len(mix), len(voice)) + reach, real=True)
+    correlation = fft.irfft(fft.rfft(mix, n_fft) * np.conj(fft.rfft(voice, n_fft)), n_fft)
+    shifts = np.arange(-reach, reach + 1)
+    values = correlation[shifts]  # negative shifts are at the end
+    scale = float(np.linalg.norm(mix)) * float(np.linalg.norm(voice))
+    best = int(np.argmax(values))
+    return int(shifts[best]) if values[best] > MIN_CORRELATION * scale else 0
+
+
+def moved(voice: np.ndarray, shift: int, n_samples: int) -> np.ndarray:
+    """Return the voice ``shift`` samples later (earlier if negative), cut to a length or continued with silence."""
+    result = np.zeros(n_samples, dtype=np.float32)
+    part = voice[max(0, -shift) :][: max(0, n_samples - max(0, shift))]
+    start = max(0, shift)
+    result[start : start + len(part)] = part
+    return result
+
+
 def full_input(voice: np.ndarray, accompaniment: np.ndarray, rule: Rule) -> np.ndarray:
-    """Return the voice where the rule finds one, the accompaniment elsewhere.
-
-    Parameters
-    ----------
-    voice, accompaniment : np.ndarray, shapes (n,) and (m,), float32
-        The two stems; the shorter one is continued with silence.
-    rule : Rule
-        Where there is voice.
-
-    Returns
-    -------
-    np.ndarray, shape (max(n, m),), float32
-
-    Raises
-    ------
-    AudioError
-        Both are empty.
-    """
+    """Return the voice (n,) where the rule finds one, the accompaniment (m,) elsewhere; silence follows the shorter."""
     n_samples = max(len(voice), len(accompaniment))
     if n_samples == 0:
         raise AudioError("voice and accompaniment are empty; separate the song again")
-    voice, accompaniment = _continued(voice, n_samples), _continued(accompaniment, n_samples)
-    return np.where(voiced_samples(voice, rule), voice, accompaniment)
-
-
-def voiced_samples(voice: np.ndarray, rule: Rule) -> np.ndarray:
-    """Return where the rule finds voice in a stem of shape (n,): bool, same shape."""
-    return voiced_by_amplitude(voice) if rule is Rule.AMPLITUDE else voiced_by_difference(voice)
+    voice, accompaniment = (np.pad(stem, (0, n_samples - len(stem))) for stem in (voice, accompaniment))
+    voiced = voiced_by_amplitude(voice) if rule is Rule.AMPLITUDE else voiced_by_difference(voice)
+    return np.where(voiced, voice, accompaniment)
 
 
 def voiced_by_amplitude(voice: np.ndarray) -> np.ndarray:
@@ -104,7 +144,3 @@ def _bridged(voiced: np.ndarray) -> np.ndarray:
         if after - before - 1 <= LONGEST_PAUSE_BLOCKS:
             bridged[before:after] = True
     return bridged
-
-
-def _continued(samples: np.ndarray, n_samples: int) -> np.ndarray:
-    return np.pad(samples, (0, n_samples - len(samples)))

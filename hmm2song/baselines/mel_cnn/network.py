@@ -35,7 +35,7 @@ CHANNEL_SIZE = (N_MELS // 8) * (N_FRAMES // 8)
 """848 = 16 x 53: what three poolings leave of a channel."""
 DIM = 128
 MARGIN = 1.0
-"""How much nearer P must be than N before the loss is content."""
+"""The loss is zero if P is nearer than N by this distance."""
 N_CLIPS_AT_ONCE = 16
 """Embedded at once: some 300 MB of activations."""
 CONFIG_FILE = "config.json"
@@ -76,19 +76,9 @@ class ConvSubnet(nn.Module):
 
     @torch.inference_mode()
     def embed(self, spectrograms: np.ndarray, progress: Callable[[int], None] | None = None) -> np.ndarray:
-        """Embed clips as the source system's inference does.
+        """Embed clips (n, 128, 431) as the source system's inference does: channel 0 of every clip, (n, 128), float32.
 
-        Parameters
-        ----------
-        spectrograms : np.ndarray, shape (n, 128, 431), dB
-            Any float type; may be memory-mapped.
-        progress : callable, optional
-            Called with the number of clips embedded so far.
-
-        Returns
-        -------
-        np.ndarray, shape (n, 128), float32
-            Channel 0 of every clip.
+        The clips may be memory-mapped. ``progress`` is called with the number of clips embedded so far.
         """
         device = self.linear.weight.device
         rows = [np.zeros((0, DIM), np.float32)]
@@ -101,13 +91,7 @@ class ConvSubnet(nn.Module):
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> ConvSubnet:
-        """Read a network from a folder.
-
-        Raises
-        ------
-        ModelError
-            Not such a network, damaged, or weights of other names or shapes.
-        """
+        """Read a network from a folder; raises ModelError."""
         folder = Path(folder)
         _check_config(folder / CONFIG_FILE)
         network = cls.untrained()
@@ -140,13 +124,7 @@ class ConvSubnet(nn.Module):
 
 
 def as_tensor(spectrograms: np.ndarray) -> torch.Tensor:
-    """Copy stored spectrograms (n, 128, 431) of any float type into a float32 tensor of that shape.
-
-    Raises
-    ------
-    ModelError
-        Another shape: the linear layer is made for clips of ten seconds.
-    """
+    """Copy spectrograms of any float type into a float32 tensor; raises ModelError unless they are of ten seconds."""
     if spectrograms.shape[1:] != (N_MELS, N_FRAMES):
         raise ModelError(f"spectrograms must have shape (n, {N_MELS}, {N_FRAMES}), got {spectrograms.shape}")
     return torch.from_numpy(np.array(spectrograms, dtype=np.float32))

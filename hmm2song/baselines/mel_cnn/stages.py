@@ -12,10 +12,10 @@ mel      log-mel pictures of clips and hums                      ``mel/KEY.safet
 
 Conventions
 -----------
-* A stage makes what it needs and what is not there yet; what is there is not made again. ``mel`` cuts and filters in
-  memory: the files of ``split`` and ``filters``, the same sound in 16 bits, are for people.
-* Keys come from the content of the recording and from all that has been done to it: nothing made from another
-  recording, by another separator, rule or version is taken for it, and the name of a file does not matter.
+* A stage makes what it needs unless it is there already. ``mel`` cuts and filters in memory: the files of ``split`` and
+  ``filters``, the same sound in 16 bits, are for people.
+* Keys are digests of the recording's content and of all that has been done to it, so files made from another recording
+  or by another separator, rule or version are not used, and the name of a file does not matter.
 * Every file is complete or absent. The same recording gives the same bytes, noise included.
 """
 
@@ -38,12 +38,10 @@ import soundfile
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hmm2song.baselines.mel_cnn.accompaniment import read_mono, read_pair
 from hmm2song.baselines.mel_cnn.clips import KINDS, ClipSetError
-from hmm2song.baselines.mel_cnn.full_input import Rule, full_input
+from hmm2song.baselines.mel_cnn.full_input import Rule, full_input, read_mono, read_pair
 from hmm2song.baselines.mel_cnn.hum_filters import hums
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
-from hmm2song.baselines.mel_cnn.segments import segments
+from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel, segments
 from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError
 from hmm2song.indexing.separation.separation import Stems, process_separator
@@ -94,25 +92,10 @@ class Pictures:
 
 
 def make(stage: str, recording: str, name: str, settings: Settings) -> str:
-    """Make a stage of a recording, unless it is there.
+    """Make a stage of a recording unless it is there, and return its place in the work folder (the voice's of stems).
 
-    The same function runs in this process, in others, and on a cluster; its arguments and its result are plain.
-
-    Parameters
-    ----------
-    stage : str
-        A :class:`Stage`.
-    recording : str
-        The file.
-    name : str
-        For people: becomes part of the names of clips to listen to.
-    settings : Settings
-        Where and how.
-
-    Returns
-    -------
-    str
-        What was made, relative to the work folder; for ``separate``, the place of the voice.
+    The same function runs in this process, in others, and on a cluster, so its arguments and its result are plain.
+    ``name`` becomes part of the names of clips to listen to.
 
     Raises
     ------
@@ -135,7 +118,7 @@ def make(stage: str, recording: str, name: str, settings: Settings) -> str:
 
 
 def open_pictures(file: Path) -> Pictures | None:
-    """Open what ``mel`` made; None where there is nothing, or only the torso that a power cut leaves."""
+    """Open the file of the stage ``mel``; returns None if it is missing or truncated."""
     if not file.is_file():
         return None
     try:
@@ -147,7 +130,7 @@ def open_pictures(file: Path) -> Pictures | None:
 
 @dataclass(frozen=True)
 class _Recording:
-    """One recording on its way through the stages."""
+    """One recording, and its file of every stage."""
 
     file: Path
     name: str
@@ -241,9 +224,5 @@ def _completed(target: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary)
             else:
                 os.replace(temporary, target)
-    except (
-        OSError,
-        SafetensorError,
-        soundfile.LibsndfileError,
-    ) as error:  # the disk is full: not the recording's fault
+    except (OSError, SafetensorError, soundfile.LibsndfileError) as error:  # a full disk is not the recording's fault
         raise ClipSetError(f"cannot write to {str(target.parent)!r} ({error})") from error

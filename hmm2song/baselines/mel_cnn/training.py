@@ -5,11 +5,11 @@ same song. Adam at 1e-3, 64 triplets a step, five epochs, a checkpoint after eac
 
 What is held out
 ----------------
-Of every clip one filter, drawn by the seed, is never trained on: the source system's own test, in which the clip and
-the other four filters *are* trained on. Whole songs can be held out besides, which it did not do.
+Of every clip one filter, drawn by the seed, is never trained on. This is the source system's own test, in which the
+clip and the other four filters *are* trained on. Whole songs can be held out as well, which the source did not do.
 
-Differences from the source, none of which changes what is learned: N is drawn among the clips of the batch's part
-rather than of all, which spares a third of the embeddings; convolutions run in bfloat16, distances in float32.
+Two differences from the source do not change what is learned: N is drawn among the clips of the batch's part, not among
+all, which saves a third of the embeddings; convolutions run in bfloat16, distances in float32.
 """
 
 from __future__ import annotations
@@ -67,13 +67,7 @@ class Split:
 
 
 def split_clips(clips: ClipSet, recipe: MelRecipe, seed: int) -> Split:
-    """Choose what is used and what is held out; the same set, recipe and seed give the same.
-
-    Raises
-    ------
-    ModelError
-        No two clips are left to train on.
-    """
+    """Choose what is used and what is held out; raises ModelError if no two clips are left to train on."""
     rng = np.random.default_rng(seed)
     n_songs, n_clips = len(clips.songs), len(clips)
     held_out_songs = rng.permutation(n_songs)[: recipe.n_held_out_songs]
@@ -95,17 +89,10 @@ def train_conv_subnet(
     out: Path,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> ConvSubnet:
-    """Train, or continue after the last whole epoch; an interrupted run ends like another.
+    """Train, or continue after the last whole epoch; an interrupted run ends with the same network.
 
-    Parameters
-    ----------
-    clips : ClipSet
-    recipe : MelRecipe
-    seed : int
-    out : Path
-        Gets ``epoch_1`` to ``epoch_5``, a network each, the last of them also as itself, and the log.
-    progress : callable, optional
-        Called after every step with the hums learned so far, of how many in all, and the loss of the step.
+    ``out`` gets a network after every epoch (``epoch_1``, ...), the last of them also at its top, and the log.
+    ``progress`` is called after every step with the number of hums learned, of how many, and the loss of the step.
 
     Raises
     ------
@@ -165,12 +152,7 @@ class MelLearner:
         Snapshot.of(self.network, self.optimizer, told).save(path)
 
     def resume(self, path: Path) -> None:
-        """Continue from a snapshot of the same recipe, seed and clips.
-
-        Raises
-        ------
-        ModelError
-        """
+        """Continue from a snapshot of the same recipe, seed and clips; raises ModelError."""
         snapshot = Snapshot.load(path)
         if snapshot.told.get("recipe") != self._told_recipe():
             raise ModelError(f"{path} is of another recipe, seed or dataset; delete it or choose another folder")
