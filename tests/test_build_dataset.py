@@ -84,7 +84,15 @@ def built(music: Path, main: Callable, tmp_path_factory: pytest.TempPathFactory)
 
 def command(music: Path, out: Path, *more: str) -> list[str]:
     stems = f"stems:{music / 'stems'}"
-    return ["--source", str(music), "--out", str(out), "--separator", stems, "--workers", "1", *more]
+    return [
+        "--source",
+        str(music),
+        "--out",
+        str(out),
+        "--separator",
+        stems,
+        *(more if "--workers" in more else ("--workers", "1", *more)),
+    ]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -103,7 +111,7 @@ def rows_of(file: Path) -> list[list[str]]:
 # What is built ------------------------------------------------------------------------------------------------
 
 
-def test_songs_and_clips(built):
+def test_songs_clips_and_what_was_left_out(built):
     clips = ClipSet.open(built)
     clips.verify()
     assert [(song.id, song.title, song.artist, song.path) for song in clips.songs] == [
@@ -116,9 +124,6 @@ def test_songs_and_clips(built):
     assert clips.duration_s.tolist() == [10.0, 4.0, 7.0]
     assert rows_of(built / "clips.csv")[2] == ["1", "7", "8.0", "4.0"]
     assert clips.about["rule"] == "difference"
-
-
-def test_what_was_left_out_is_listed(built):
     skipped = {path: reason for path, reason in rows_of(built / "skipped.csv")[1:]}
     assert set(skipped) == {"alone.flac", "empty.mp3", "gone.flac", "text.flac"}
     assert "no separated voice" in skipped["alone.flac"]
@@ -148,7 +153,9 @@ def test_every_kind_is_another_picture_of_the_same_clip(built):
     assert all(picture.dtype == np.float16 for picture in map(clips.kind, KINDS))
 
 
-def test_the_rule_matters(music, built, main, tmp_path):
+def test_the_rule_matters_and_several_processes_make_the_same(music, built, main, tmp_path):
+    assert main(command(music, tmp_path / "two", "--workers", "2")) == 0
+    assert contents(tmp_path / "two") == contents(built)
     assert main(command(music, tmp_path / "clips", "--rule", "amplitude")) == 0
     other = ClipSet.open(tmp_path / "clips")
     assert other.about["rule"] == "amplitude"
@@ -223,20 +230,13 @@ def test_killed_and_run_again(music, built, tmp_path, main):
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
-def test_torn_pictures_are_made_again(music, built, main, tmp_path):
-    out = tmp_path / "clips"
-    shutil.copytree(built.with_name("clips.work"), tmp_path / "clips.work")
-    torn = min((tmp_path / "clips.work" / "mel").iterdir())
-    os.truncate(torn, torn.stat().st_size // 2)
-    assert main(command(music, out)) == 0
-    assert contents(out) == contents(built)
-
-
-def test_a_dataset_is_replaced_and_nothing_else(music, built, main, tmp_path, capsys):
+def test_damaged_files_are_made_again_and_nothing_else_is_replaced(music, built, main, tmp_path, capsys):
     shutil.copytree(built.with_name("clips.work"), tmp_path / "clips.work")
     out = tmp_path / "clips"
     shutil.copytree(built, out)
     (out / "org.npy").write_bytes(b"damaged")
+    truncated = min((tmp_path / "clips.work" / "mel").iterdir())
+    os.truncate(truncated, truncated.stat().st_size // 2)
     assert main(command(music, out)) == 0
     assert contents(out) == contents(built)
     (out / "thesis.txt").write_text("mine")
@@ -252,11 +252,6 @@ def test_a_dataset_is_replaced_and_nothing_else(music, built, main, tmp_path, ca
 def calls(music: Path, work: Path) -> list[tuple]:
     settings = Settings(work, f"stems:{music / 'stems'}", Rule.DIFFERENCE)
     return [("full", str(music / name), name, settings) for name in ("one.flac", "text.flac", "two.flac", "alone.flac")]
-
-
-def test_several_processes_make_the_same(music, built, main, tmp_path):
-    assert main([*command(music, tmp_path / "clips"), "--workers", "2"]) == 0
-    assert contents(tmp_path / "clips") == contents(built)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray reads its own deprecated settings

@@ -65,10 +65,6 @@ def test_amplitude_rule_breaks_up_a_sung_tone():
     assert voiced.mean() == pytest.approx(1 - 2 / np.pi * np.arcsin(2 / np.pi), abs=0.01)
 
 
-def test_difference_rule_marks_both_blocks_of_a_change_and_bridges_what_lies_between():
-    assert voiced_blocks(blocks(*[0.0] * 8, *[0.4] * 8, *[0.0] * 8)) == list(range(7, 17))
-
-
 @pytest.mark.parametrize(("n_held", "is_bridged"), [(16 + 2, True), (17 + 2, False)])
 def test_difference_rule_bridges_two_seconds(n_held, is_bridged):
     voice = blocks(*[0.0] * 40, *[0.4] * n_held, *[0.0] * 40)
@@ -76,15 +72,16 @@ def test_difference_rule_bridges_two_seconds(n_held, is_bridged):
     assert voiced_blocks(voice) == (list(range(ends[0], ends[-1] + 1)) if is_bridged else ends)
 
 
-def test_difference_rule_needs_a_change_above_the_mean():
-    # Nine steps of 0.01 and one of 0.4: sqrt(1 + delta^2) is above its mean only for the last.
-    levels = [*(0.01 * step for step in range(10)), 0.49]
-    assert voiced_blocks(blocks(*levels)) == [9, 10]
-
-
-def test_difference_rule_sees_changes_that_single_precision_would_not():
-    levels = [0.1, 0.1, 0.1, 0.1 + 1e-4, 0.1 + 1e-4, 0.1 + 1e-4]  # sqrt(1 + 1e-8) is 1 in single precision
-    assert voiced_blocks(blocks(*levels)) == [2, 3]
+@pytest.mark.parametrize(
+    ("levels", "found"),
+    [
+        ([0.0] * 8 + [0.4] * 8 + [0.0] * 8, list(range(7, 17))),  # both blocks of a change, and what lies between
+        ([*(0.01 * step for step in range(10)), 0.49], [9, 10]),  # of ten changes only one is above the mean
+        ([0.1] * 3 + [0.1 + 1e-4] * 3, [2, 3]),  # sqrt(1 + 1e-8) is 1 in single precision
+    ],
+)
+def test_difference_rule_marks_changes_above_the_mean(levels, found):
+    assert voiced_blocks(blocks(*levels)) == found
 
 
 @pytest.mark.parametrize("voice", [np.zeros(30_000, np.float32), np.full(100, 0.3, np.float32)])
@@ -108,11 +105,8 @@ def test_the_shorter_stem_goes_on_with_silence():
     assert (joined[100 : 7 * BLOCK_SAMPLES] == 0).all()
     assert (joined[8 * BLOCK_SAMPLES :] == voice[8 * BLOCK_SAMPLES :])[: BLOCK_SAMPLES // 2].all()
     assert len(full_input(short, voice, Rule.AMPLITUDE)) == len(voice)
-
-
-def test_no_sound_at_all_is_refused():
     with pytest.raises(AudioError, match="empty"):
-        full_input(np.zeros(0, np.float32), np.zeros(0, np.float32), Rule.DIFFERENCE)
+        full_input(voice[:0], voice[:0], Rule.DIFFERENCE)
 
 
 # Segments -----------------------------------------------------------------------------------------------------
@@ -153,20 +147,16 @@ def gain(filtered: np.ndarray, samples: np.ndarray) -> float:
     return ratio
 
 
-@pytest.mark.parametrize("f0_hz", [250.0, 1000.0, 4000.0])
-def test_high_pass(f0_hz):
-    # An analogue filter of order 1, twice: 1 / (1 + (1 kHz / f)^2); the digital one warps frequencies (bilinear).
-    warped = [np.tan(np.pi * f_hz / SAMPLE_RATE_HZ) for f_hz in (1000.0, f0_hz)]
-    assert gain(high_passed(tone(f0_hz)), tone(f0_hz)) == pytest.approx(
-        1 / (1 + (warped[0] / warped[1]) ** 2), abs=2e-3
-    )
-
-
-@pytest.mark.parametrize("f0_hz", [500.0, 5000.0, 9000.0])
-def test_low_pass(f0_hz):
-    warped = [np.tan(np.pi * f_hz / SAMPLE_RATE_HZ) for f_hz in (5000.0, f0_hz)]
-    expected = 1 / (1 + (warped[1] / warped[0]) ** 2)
-    assert gain(low_passed(tone(f0_hz)), tone(f0_hz)) == pytest.approx(expected, abs=2e-3)
+@pytest.mark.parametrize(
+    ("passed", "corner_hz", "f0_hz"),
+    [(high_passed, 1000.0, f0_hz) for f0_hz in (250.0, 1000.0, 4000.0)]
+    + [(low_passed, 5000.0, f0_hz) for f0_hz in (500.0, 5000.0, 9000.0)],
+)
+def test_filters_of_order_one_run_both_ways(passed, corner_hz, f0_hz):
+    # An analogue high-pass of order 1, twice: 1 / (1 + (corner / f)^2); the digital one warps frequencies (bilinear).
+    corner, f0 = (np.tan(np.pi * f_hz / SAMPLE_RATE_HZ) for f_hz in (corner_hz, f0_hz))
+    ratio = corner / f0 if passed is high_passed else f0 / corner
+    assert gain(passed(tone(f0_hz)), tone(f0_hz)) == pytest.approx(1 / (1 + ratio**2), abs=2e-3)
 
 
 @pytest.mark.parametrize(("shift_st", "expected_hz"), [(3.0, 523.25), (-3.0, 369.99)])
@@ -227,11 +217,8 @@ def test_short_clips_end_in_silence_not_in_noise_of_0_db():
     assert picture.min() == pytest.approx(picture.max() - 80.0)
 
 
-def test_silence_is_the_same_everywhere():
+def test_silence_is_the_same_everywhere_and_pictures_fit_into_half_precision():
     assert np.unique(log_mel(np.zeros(1000, dtype=np.float32))) == pytest.approx([-100.0])
-
-
-def test_pictures_fit_into_half_precision():
     picture = log_mel(tone(1000.0, 10.0))
     assert np.abs(picture - picture.astype(np.float16)).max() <= 0.03125
 

@@ -3,18 +3,18 @@
 How names are compared
 ----------------------
 * Case, punctuation, spaces, accents and Unicode forms do not count: macOS spells file names in NFD, Windows in NFC.
-* What is known of a recording are *readings*: title and artist of its tags and, from its name, both orders of
-  ``Artist - Title``. Tags in CP949 that a program took for Latin-1 (common in Korean collections) are read both ways.
-* A title matches with or without what stands in brackets, and by the brackets alone (``미워 (Ego)`` is ``Ego``), except
+* A recording has several *readings*: title and artist of its tags (:mod:`hmm2song.indexing.tags`) and, from its name,
+  both orders of ``Artist - Title``.
+* A title matches with or without the text in brackets, and by the brackets alone (``미워 (Ego)`` is ``Ego``), except
   credits such as ``(Feat. 아이유)``. Each singer of a list, and each name of ``태연 (TAEYEON)``, counts as the artist.
-* Similar is enough: the normalised InDel similarity of the letters, Hangul taken apart into jamo, must reach
-  :data:`MIN_TITLE` and :data:`MIN_ARTIST`; short artists' names must be the same.
-* Different is different, however similar: other numbers (Part 1, Part 2), another version (live, remix, accompaniment).
-* A title alone decides only where the artist is unknown or written in another script, the title is exactly the same,
-  and no other song or recording has it. A folder's name is taken for an artist here.
+* Similar names match: the normalised InDel similarity of the letters, with Hangul split into jamo, must reach
+  :data:`MIN_TITLE` and :data:`MIN_ARTIST`; short names of artists must be equal.
+* Other numbers (Part 1, Part 2) and other versions (live, remix, accompaniment) never match, however similar.
+* A title alone decides only if the artist is unknown or written in another script, the title is exactly the same, and
+  no other song or recording has it. Here a folder's name is taken for an artist.
 
-Each recording is given to one song and each song one recording, the surest pairs first. Pairs below :data:`SURE` ask to
-be checked by a person.
+Each recording is given to one song and each song gets one recording, the surest pairs first. Pairs below :data:`SURE`
+should be checked by a person.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from pathlib import Path
 
 import numpy as np
 from rapidfuzz import fuzz, process
-from tinytag import TinyTag, TinyTagException
 
 from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.collect.info_csv import Row
 from hmm2song.errors import Hmm2SongError
-from hmm2song.song import HANGUL, from_cp949, safe_relative_path
+from hmm2song.indexing.tags import read_tags
+from hmm2song.song import HANGUL, safe_relative_path
 
 MIN_TITLE = 0.85
 """Least similarity of the titles, 0 to 1: one wrong letter in seven."""
@@ -70,7 +70,7 @@ _NAME_BREAK = re.compile(r"\s+[-–—]\s+|_-_")
 
 
 class MusicFolderError(Hmm2SongError):
-    """The music folder is none, or cannot be read."""
+    """The music folder is missing or cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -180,20 +180,11 @@ def _unusable_reason(file: Path, path: str, folder: Path) -> str:
 
 
 def read_track(file: Path, folder: Path) -> Track:
-    """Return what tags and name say about a recording; tags that cannot be read are as good as none."""
-    try:
-        tags = TinyTag.get(file, duration=False)
-    except (TinyTagException, OSError):
-        title, artist = "", ""
-    else:
-        title, artist = (tags.title or "").strip(), (tags.artist or tags.albumartist or "").strip()
-    readings = []
-    if title:
-        readings = [Reading(title, artist, TAGS)]
-        if (repaired := (from_cp949(title), from_cp949(artist))) != (title, artist):
-            readings.append(Reading(*repaired, TAGS))
+    """Return what tags and name say about a recording; tags that cannot be read count as none."""
+    tags = read_tags(file)
     path = file.relative_to(folder).as_posix()
-    readings += [reading for reading in readings_of_name(path) if reading.artist or not (title and artist)]
+    readings = [Reading(tags.title, tags.artist, TAGS)] if tags.title else []
+    readings += [reading for reading in readings_of_name(path) if reading.artist or not (tags.title and tags.artist)]
     return Track(path, tuple(readings))
 
 
