@@ -21,7 +21,7 @@ from hmm2song.baselines.mel_cnn.clips import (
     ClipSet,
     array_file,
 )
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
+from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
 from hmm2song.catalog.storage import checksums
 
 HOP_S = 8.0
@@ -53,10 +53,25 @@ def make_clip_set(folder: Path, clips_per_song: Sequence[int] = (2, 2, 2), noise
     return ClipSet.open(folder)
 
 
+def tones(number: int, seconds: float = 6.0, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    """A chord of its own for every number, (n,) float32."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    partials_hz = 200.0 * 1.37**number * np.array([1.0, 2.1, 3.3])
+    return (0.2 * np.sin(2 * np.pi * partials_hz[:, None] * time_s).sum(axis=0)).astype(np.float32)
+
+
+def make_sounding_set(folder: Path, clips_per_song: Sequence[int]) -> ClipSet:
+    """Write a dataset whose clip n sounds like ``tones(n)``, and open it."""
+    opened = make_clip_set(folder, clips_per_song)
+    writable = np.lib.format.open_memmap(opened.folder / "org.npy", mode="r+")
+    writable[:] = [log_mel(tones(number)) for number in range(len(opened))]
+    writable.flush()
+    return opened
+
+
 def seal(folder: Path) -> None:
     """Write ``dataset.json`` with the sizes and checksums of the files as they are."""
-    files = checksums(folder, DATA_FILES)
-    about = {"format_version": FORMAT_VERSION, "files": files}
+    about = {"format_version": FORMAT_VERSION, "files": checksums(folder, DATA_FILES)}
     (folder / DATASET_FILE).write_text(json.dumps(about), encoding="utf-8")
 
 

@@ -80,7 +80,6 @@ def test_embedding_goes_in_batches_and_says_how_far_it_is(network, monkeypatch):
     vectors = network.embed(clips, progress=seen.append)
     assert seen == [2, 3] and vectors.shape == (3, DIM) and vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, vectors[:1].repeat(3, axis=0), rtol=1e-3, atol=1e-3)
-    assert network.embed(clips[:0]).shape == (0, DIM)
 
 
 @pytest.mark.parametrize("shape", [(1, N_MELS, N_FRAMES - 1), (1, N_FRAMES, N_MELS), (N_MELS, N_FRAMES)])

@@ -49,14 +49,10 @@ def test_the_own_test_asks_for_what_was_nearly_seen(script, clips):
     assert len(set(asked)) == len(asked) == 5 * len(set(held_out.clips))
 
 
-def test_a_bucket_is_the_same_text_of_genre_and_gender(script, clips):
-    test = script.Lookup(np.arange(7), np.zeros(7, int))
-    song = clips.clip_song
-    same = song[:, None] == song  # every song here has another genre or gender
-    np.testing.assert_array_equal(script.buckets(clips, test), same)
-
-
 def test_right_clip_and_right_song_are_counted_apart(script, clips):
+    everything = script.Lookup(np.arange(7), np.zeros(7, int))
+    same_song = clips.clip_song[:, None] == clips.clip_song  # every song here has another genre or gender
+    np.testing.assert_array_equal(script.buckets(clips, everything), same_song)
     test = script.Lookup(np.array([0, 1, 3, 6]), np.zeros(4, int))
     nearness = np.ones((4, 7))
     nearness[[0, 1, 2, 3], [0, 0, 4, 2]] = 0.0  # right; right song; right song; wrong
@@ -67,11 +63,8 @@ def test_right_clip_and_right_song_are_counted_apart(script, clips):
         "clip": pytest.approx(1 / 7, abs=1e-4), "song": pytest.approx(2 / 7, abs=1e-4),
         "clip_in_bucket": 0.5, "song_in_bucket": 1.0,
     }  # fmt: skip
-
-
-def test_filters_are_told_apart(script):
-    test = script.Lookup(np.arange(4), np.array([0, 0, 4, 4]))
-    assert script.by_filter(test, np.array([True, False, True, True])) == {"fh": 0.5, "n": 1.0}
+    found = np.array([True, False, True, True])
+    assert script.by_filter(script.Lookup(test.clips, np.array([0, 0, 4, 4])), found) == {"fh": 0.5, "n": 1.0}
 
 
 @pytest.fixture

@@ -59,36 +59,18 @@ def test_amplitude_rule_compares_every_sample_with_the_mean():
     assert full_input(voice, other, Rule.AMPLITUDE).tolist() == [0.0, -0.75, 2.0, 3.0, 4.0]
 
 
-def test_amplitude_rule_breaks_up_a_sung_tone():
-    voiced = voiced_by_amplitude(tone(200.0))
-    assert np.count_nonzero(np.diff(voiced)) == pytest.approx(4 * 200, abs=4)  # in and out of both half waves
-    assert voiced.mean() == pytest.approx(1 - 2 / np.pi * np.arcsin(2 / np.pi), abs=0.01)
-
-
-@pytest.mark.parametrize(("n_held", "is_bridged"), [(16 + 2, True), (17 + 2, False)])
-def test_difference_rule_bridges_two_seconds(n_held, is_bridged):
-    voice = blocks(*[0.0] * 40, *[0.4] * n_held, *[0.0] * 40)
-    ends = [39, 40, 40 + n_held - 1, 40 + n_held]
-    assert voiced_blocks(voice) == (list(range(ends[0], ends[-1] + 1)) if is_bridged else ends)
-
-
 @pytest.mark.parametrize(
     ("levels", "found"),
     [
         ([0.0] * 8 + [0.4] * 8 + [0.0] * 8, list(range(7, 17))),  # both blocks of a change, and what lies between
         ([*(0.01 * step for step in range(10)), 0.49], [9, 10]),  # of ten changes only one is above the mean
         ([0.1] * 3 + [0.1 + 1e-4] * 3, [2, 3]),  # sqrt(1 + 1e-8) is 1 in single precision
+        ([0.3] * 4, []),
+        ([0.0], []),
     ],
 )
 def test_difference_rule_marks_changes_above_the_mean(levels, found):
     assert voiced_blocks(blocks(*levels)) == found
-
-
-@pytest.mark.parametrize("voice", [np.zeros(30_000, np.float32), np.full(100, 0.3, np.float32)])
-def test_a_voice_that_never_changes_is_none(voice):
-    other = np.ones(len(voice), dtype=np.float32)
-    assert not voiced_by_difference(voice).any()
-    assert (full_input(voice, other, Rule.DIFFERENCE) == other).all()
 
 
 def test_the_last_block_is_averaged_over_what_there_is_of_it():
@@ -98,12 +80,11 @@ def test_the_last_block_is_averaged_over_what_there_is_of_it():
 
 
 def test_the_shorter_stem_goes_on_with_silence():
-    voice = blocks(*[0.0] * 8, *[0.4] * 8)
-    short = np.full(100, 0.2, dtype=np.float32)
+    voice, short = blocks(*[0.0] * 8, *[0.4] * 8), np.full(100, 0.2, dtype=np.float32)
     joined = full_input(voice, short, Rule.DIFFERENCE)
-    assert (joined[:100] == short).all()
-    assert (joined[100 : 7 * BLOCK_SAMPLES] == 0).all()
-    assert (joined[8 * BLOCK_SAMPLES :] == voice[8 * BLOCK_SAMPLES :])[: BLOCK_SAMPLES // 2].all()
+    blocks_of_voice = voice[7 * BLOCK_SAMPLES : 9 * BLOCK_SAMPLES]
+    silence = np.zeros(7 * BLOCK_SAMPLES, np.float32)
+    assert joined.tolist() == [*short, *silence[100:], *blocks_of_voice, *silence]
     assert len(full_input(short, voice, Rule.AMPLITUDE)) == len(voice)
     with pytest.raises(AudioError, match="empty"):
         full_input(voice[:0], voice[:0], Rule.DIFFERENCE)
@@ -215,12 +196,7 @@ def test_short_clips_end_in_silence_not_in_noise_of_0_db():
     assert np.allclose(picture[:, : n_frames - 4], log_mel(whole)[:, : n_frames - 4], atol=1e-3)
     assert (picture[:, n_frames + 4 :] == picture.min()).all()
     assert picture.min() == pytest.approx(picture.max() - 80.0)
-
-
-def test_silence_is_the_same_everywhere_and_pictures_fit_into_half_precision():
     assert np.unique(log_mel(np.zeros(1000, dtype=np.float32))) == pytest.approx([-100.0])
-    picture = log_mel(tone(1000.0, 10.0))
-    assert np.abs(picture - picture.astype(np.float16)).max() <= 0.03125
 
 
 @pytest.mark.parametrize(
@@ -255,23 +231,16 @@ def test_a_shifted_voice_is_moved_back(song, shift):
     voice, band = song
     stem = moved(voice, -shift, len(voice))
     assert best_shift(voice + band, stem) == shift
-    back = moved(stem, shift, len(voice))
+    back = moved(stem, shift, len(voice) + 9)
+    assert len(back) == len(voice) + 9
     inner = slice(abs(shift), len(voice) - abs(shift))
     assert (back[inner] == voice[inner]).all()
 
 
 def test_silence_and_strangers_are_not_moved(song):
     voice, band = song
-    assert best_shift(voice + band, np.zeros(len(voice), np.float32)) == 0
-    stranger = np.random.default_rng(9).standard_normal(len(voice)).astype(np.float32)
-    assert best_shift(voice + band, stranger) == 0
-
-
-@pytest.mark.parametrize(("shift", "n_samples"), [(0, 3), (2, 4), (-2, 6), (9, 4), (-9, 4), (1, 9)])
-def test_moving_keeps_the_length_asked_for(shift, n_samples):
-    voice = np.arange(1, 6, dtype=np.float32)
-    wanted = [voice[n - shift] if 0 <= n - shift < 5 else 0 for n in range(n_samples)]
-    assert moved(voice, shift, n_samples).tolist() == wanted
+    for stranger in (np.zeros(len(voice)), np.random.default_rng(9).standard_normal(len(voice))):
+        assert best_shift(voice + band, stranger.astype(np.float32)) == 0
 
 
 def test_accompaniment_is_the_recording_minus_the_voice(song, tmp_path):

@@ -115,13 +115,8 @@ def test_the_same_melodies_are_held_out_in_whatever_file_they_are(melodies, tmp_
         file.writelines(json.dumps(row(number)) + "\n" for number in reversed(range(N_MELODIES + 20)))
     learned, others_held_out = map(onsets, MelodyPool(tmp_path / "other.jsonl.gz").read())
     assert held_out <= others_held_out and not held_out & learned
-
-
-def test_a_few_melodies_are_enough_to_try_it(melodies):
-    learned, held_out = MelodyPool(melodies, limit=3).read()
-    everything = MelodyPool(melodies).read()
-    assert 3 <= len(learned) <= len(everything[0])
-    assert held_out
+    few = onsets(MelodyPool(melodies, limit=3).read()[0])
+    assert 3 <= len(few) < N_MELODIES and few <= learned
 
 
 # Pairs of windows ---------------------------------------------------------------------------------------
@@ -185,13 +180,10 @@ def test_a_transcribed_song_is_like_the_written_one(songs):
         assert 0.0 < np.median(difference_st) < 0.5
         assert not (heard.voiced & ~written.voiced).any()
     np.testing.assert_array_equal(written.pitch_midi, before)
-
-
-@pytest.mark.parametrize("n_frames", [1, 2, 50])
-def test_the_shortest_songs_can_be_transcribed(n_frames):
-    contour = FilledContour(np.full(n_frames, 60.0, np.float32), np.ones(n_frames, bool), 0.0)
-    for seed in range(5):
-        assert np.isfinite(transcribed(contour, np.random.default_rng(seed)).pitch_midi).all()
+    for n_frames in (1, 2, 50):
+        shortest = FilledContour(np.full(n_frames, 60.0, np.float32), np.ones(n_frames, bool), 0.0)
+        for seed in range(5):
+            assert np.isfinite(transcribed(shortest, np.random.default_rng(seed)).pitch_midi).all()
 
 
 # Learning -----------------------------------------------------------------------------------------------
@@ -199,30 +191,23 @@ def test_the_shortest_songs_can_be_transcribed(n_frames):
 SCALE = torch.tensor(50.0)
 
 
-def loss_of(hums: list[int], windows: list[int], song: list[int]) -> float:
-    """The loss where embeddings are rows of the identity."""
-    rows = torch.eye(4)
-    return contrastive_loss(rows[hums], rows[windows], torch.tensor(song), SCALE).item()
-
-
-def test_the_loss_falls_when_pairs_are_alike_and_others_not():
-    assert loss_of([0, 1, 2], [0, 1, 2], [0, 1, 2]) == pytest.approx(0.0, abs=1e-6)
-    assert loss_of([0, 1, 2], [1, 2, 0], [0, 1, 2]) == pytest.approx(50.0, rel=1e-3)
-    assert loss_of([0, 0, 0], [0, 0, 0], [0, 1, 2]) == pytest.approx(math.log(3), rel=1e-3)
-
-
-def test_windows_of_the_same_song_are_no_negatives():
-    assert loss_of([0, 0, 1], [0, 0, 1], [7, 7, 8]) == pytest.approx(0.0, abs=1e-6)
-    assert loss_of([0, 0, 1], [0, 0, 1], [7, 9, 8]) == pytest.approx(2 / 3 * math.log(2), rel=1e-3)
-    assert loss_of([0, 1], [1, 0], [7, 7]) == pytest.approx(0.0, abs=1e-6)  # nor does any other one help
-
-
-def test_hums_and_songs_are_interchangeable_in_the_loss():
-    torch.manual_seed(0)
-    hums, windows = torch.nn.functional.normalize(torch.randn(2, 6, 4), dim=2)
-    song = torch.tensor([0, 0, 1, 2, 3, 3])
-    loss = [contrastive_loss(*sides, song, SCALE).item() for sides in ((hums, windows), (windows, hums))]
-    assert loss[0] == pytest.approx(loss[1], rel=1e-5)
+@pytest.mark.parametrize(
+    ("hums", "windows", "song", "expected"),
+    [
+        ([0, 1, 2], [0, 1, 2], [0, 1, 2], 0.0),
+        ([0, 1, 2], [1, 2, 0], [0, 1, 2], 50.0),
+        ([0, 0, 0], [0, 0, 0], [0, 1, 2], math.log(3)),
+        ([0, 0, 1], [0, 0, 1], [7, 7, 8], 0.0),  # windows of the same song are no negatives
+        ([0, 0, 1], [0, 0, 1], [7, 9, 8], 2 / 3 * math.log(2)),
+        ([0, 1], [1, 0], [7, 7], 0.0),  # nor does any other one help
+        ([0, 1, 1], [0, 0, 1], [1, 2, 3], (2 * math.log(2) + 50.0) / 3),
+    ],
+)
+def test_the_loss_falls_when_pairs_are_alike_and_others_are_not(hums, windows, song, expected):
+    rows = torch.eye(4)  # embeddings
+    for first, second in ((hums, windows), (windows, hums)):
+        loss = contrastive_loss(rows[first], rows[second], torch.tensor(song), SCALE).item()
+        assert loss == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_the_learning_rate_rises_and_falls():
