@@ -5,11 +5,10 @@
     python scripts/studies/benchmark_index.py --music my-music --seconds 60 --separator onnx:htdemucs.onnx \
         --json figures.json
 
-Parts: each step on one core, in this process: separation, decoding, pitch (f0 and what is made of it), windows and
-embeddings.
-Whole: `index` as the command line runs it, starts of processes included, for each number of workers. Without --music,
-songs are synthesised. Both wall time and CPU time are given: on a busy machine only the latter means something. The
-last line says what a million songs of four minutes would take at this speed.
+First each step is measured alone, on one core: separation, decoding, pitch (f0 and what is made of it), windows and
+embeddings. Then `index` is measured as the command line runs it, with the start of its processes, for each number of
+workers. Without --music, songs are synthesised. Wall time and CPU time are printed; on a busy machine only the CPU time
+is meaningful. The last line says what a million songs of four minutes would take at this speed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -157,8 +155,7 @@ class Clock:
 
 def cpu_seconds() -> float:
     """Return the CPU time of this process and of those it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return sum(os.times()[:4])
 
 
 def multiples(sound_s: float, wall_s: float, cpu_s: float) -> list[float]:

@@ -3,9 +3,9 @@
 
     python scripts/studies/check_index.py --good 900 --broken 100 --workers 2
 
-The good ones are small scores and sung recordings, the broken ones are damaged in some thirty ways: cut short, empty,
+The good files are small scores and sung recordings. The others are broken in some thirty ways: truncated, empty,
 mislabelled, hours of silence in a few bytes, NaN, no channels, absurd headers, folders and pipes named like recordings,
-links out of the folder and in circles, no permission to read. Everything is made in a temporary folder and deleted.
+links out of the folder and in circles, no permission to read. All files are in a temporary folder, which is deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hmm2song.indexing.build import IndexReport, index
 
 RATE_HZ = 16000
 RECORDING_EVERY = 20
-"""One good file in so many is a recording, the others are scores: they are read much faster."""
+"""One good file in so many is a recording; the others are scores, which are read much faster."""
 BOMB_S, BOMB_RATE_HZ = 7200, 4000
 ROOT_ID = 0
 
