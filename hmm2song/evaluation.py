@@ -1,4 +1,4 @@
-"""Retrieval metrics for query by humming.
+"""Evaluation of query by humming: tables of hums whose song is known, and retrieval metrics.
 
 Conventions
 -----------
@@ -10,13 +10,64 @@ Conventions
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from scipy.stats import bootstrap
 
+from hmm2song.errors import Hmm2SongError
+
+QUERY_COLUMNS = frozenset({"file", "song_id"})
 N_RESAMPLES = 2000
-INTERVAL_PERCENTILES = (2.5, 97.5)
+BATCH_RESAMPLES = 200
+"""Resamples computed at once: with thousands of queries all of them would take hundreds of megabytes."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A hum and the ids of the songs that answer it; ``singer`` is empty where the table does not tell.
+
+    ``name`` is the file as the table has it.
+    """
+
+    file: Path
+    name: str
+    acceptable: tuple[str, ...]
+    singer: str = ""
+
+
+def read_queries(path: Path) -> list[Query]:
+    """Read a CSV with the columns file,song_id and perhaps singer; others are ignored.
+
+    Files are relative to the table; several acceptable ids are joined by ``|``.
+
+    Raises
+    ------
+    Hmm2SongError
+        The table cannot be read, lacks a column, holds no hum, or a row lacks its file or song.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Hmm2SongError(f"{path} is not a CSV in UTF-8 ({error})") from error
+    if not rows or not rows[0].keys() >= QUERY_COLUMNS:
+        raise Hmm2SongError(f"{path} needs the columns file,song_id and at least one row")
+    return [_query_of(row, path, number) for number, row in enumerate(rows, start=1)]
+
+
+def _query_of(row: dict[str, str | None], path: Path, number: int) -> Query:
+    """Read one row; a short one has None where the table ends."""
+    name, songs, singer = ((row.get(column) or "").strip() for column in ("file", "song_id", "singer"))
+    acceptable = tuple(filter(None, map(str.strip, songs.split("|"))))
+    if not name or not acceptable:
+        raise Hmm2SongError(f"{path}, row {number}: file or song_id is empty; fill it in or drop the row")
+    return Query(path.parent / name, name, acceptable, singer)
 
 
 @dataclass(frozen=True)
@@ -53,14 +104,23 @@ def rank_of(ranked_ids: Sequence[str], acceptable_ids: Collection[str]) -> int:
     return next((rank for rank, song_id in enumerate(ranked_ids, start=1) if song_id in acceptable_ids), 0)
 
 
+def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
+    """Return the mean of ``values`` (n,), n >= 1, with its percentile bootstrap interval drawn from ``seed``."""
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Estimate(mean, mean, mean)
+    # Not BCa, which gives NaN where all values are equal, as when every hum is found.
+    interval = bootstrap(
+        (values,), np.mean, n_resamples=N_RESAMPLES, batch=BATCH_RESAMPLES, method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Estimate(mean, float(interval.low), float(interval.high))
+
+
 def retrieval_scores(ranks: Sequence[int], seed: int = 0) -> RetrievalScores:
-    """Compute the metrics of ranks (n,), n >= 1, with bootstrap intervals drawn from ``seed``."""
+    """Compute the metrics of ranks (n,), n >= 1; all intervals are drawn over the same resamples."""
     ranks = np.asarray(ranks)
     reciprocal = np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0)
     columns = [(ranks >= 1) & (ranks <= k) for k in (1, 3, 10)] + [reciprocal]
-    per_query = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
-    rng = np.random.default_rng(seed)
-    resampled = np.stack([per_query[rng.integers(0, len(ranks), len(ranks))].mean(axis=0) for _ in range(N_RESAMPLES)])
-    low, high = np.percentile(resampled, INTERVAL_PERCENTILES, axis=0)
-    estimates = [Estimate(*map(float, row)) for row in zip(per_query.mean(axis=0), low, high, strict=True)]
-    return RetrievalScores(len(ranks), *estimates)
+    return RetrievalScores(len(ranks), *(estimate(column, seed) for column in columns))

@@ -41,12 +41,11 @@ from hmm2song.baselines.mel_cnn.network import DISTANCES
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
-from hmm2song.evaluation import rank_of, retrieval_scores
+from hmm2song.evaluation import Query, rank_of, read_queries, retrieval_scores
 from hmm2song.machine import peak_memory_bytes
 from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows, read_scores, row_notes
-from hmm2song.queries import Query, read_queries
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
 from hmm2song.results import SearchResult
 

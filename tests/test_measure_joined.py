@@ -16,7 +16,7 @@ from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError
-from hmm2song.queries import Query
+from hmm2song.evaluation import Query
 from hmm2song.training.singer import FLAWLESS
 
 HUM_S = 8.0
@@ -111,17 +111,6 @@ def test_the_figures_of_known_ranks(script):
     assert report["gain_over_first"]["value"] == report["gain_over_second"]["value"] == 0.25
     assert report["where_first_missed"] == {"n": 2, "second": 0.5, "joined": 0.5}
     assert report["where_first_right"] == {"n": 2, "joined": 1.0}
-
-
-def test_the_interval_of_a_difference_is_that_of_the_pairs(script):
-    before = np.random.default_rng(0).random(400) < 0.5
-    assert script.difference(before, before, 0) == {"value": 0.0, "low": 0.0, "high": 0.0}
-    after = before.copy()
-    after[np.flatnonzero(~before)[:40]] = True  # a tenth was mended: standard error sqrt(0.1 * 0.9 / 400) = 0.015
-    gain = script.difference(after, before, 0)
-    assert gain["value"] == 0.1
-    assert gain["low"] == pytest.approx(0.1 - 1.96 * 0.015, abs=0.005)
-    assert gain["high"] == pytest.approx(0.1 + 1.96 * 0.015, abs=0.005)
 
 
 def test_nothing_has_no_share(script):

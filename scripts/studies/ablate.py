@@ -35,7 +35,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.evaluation import rank_of, retrieval_scores
+from hmm2song.evaluation import rank_of, read_queries, retrieval_scores
 from hmm2song.index.base import WindowRanges
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match.places import Placements
@@ -46,7 +46,6 @@ from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
-from hmm2song.queries import read_queries
 from hmm2song.song import Song
 
 

@@ -50,7 +50,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.baselines.mel_cnn.mel import load_librosa
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.evaluation import rank_of
+from hmm2song.evaluation import Query, rank_of, read_queries
 from hmm2song.match.align import (
     INFINITE_COST,
     PackedContours,
@@ -67,7 +67,6 @@ from hmm2song.melody.contour import MAX_PIECE_S, FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows
-from hmm2song.queries import Query, read_queries
 from hmm2song.recognizer import Recognizer
 
 FORCED_SPEEDS = tuple(2.0 ** (step / 8) for step in range(-9, 10))

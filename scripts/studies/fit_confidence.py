@@ -27,13 +27,13 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.evaluation import read_queries
 from hmm2song.match.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
 from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
-from hmm2song.queries import read_queries
 
 CATALOG_SHARES = (1.0, 0.4, 0.15)
 """Sizes of the catalogs asked, as shares of the songs given; of the 100 ranked, 15 must remain to have a crowd."""

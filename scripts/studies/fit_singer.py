@@ -46,12 +46,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import load_audio
 from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.evaluation import read_queries
 from hmm2song.match.search import MelodySearch
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
 from hmm2song.melody.scores import read_rows
-from hmm2song.queries import read_queries
 from hmm2song.training import singer as simulation
 from hmm2song.training.singer import (
     CONTROL_RATE_HZ,

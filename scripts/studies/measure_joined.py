@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.evaluation import INTERVAL_PERCENTILES, N_RESAMPLES, rank_of, retrieval_scores
+from hmm2song.evaluation import Query, estimate, rank_of, read_queries, retrieval_scores
 from hmm2song.melody.melody import Melody
-from hmm2song.queries import Query, read_queries
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
 
 COLUMNS = ("first", "second", "joined")
@@ -164,8 +163,8 @@ def summarise(ranks: Ranks, seed: int) -> dict:
     return {
         "n": len(ranks.first),
         **{name: retrieval_scores(getattr(ranks, name), seed).to_dict() for name in COLUMNS},
-        "gain_over_first": difference(right["joined"], right["first"], seed),
-        "gain_over_second": difference(right["joined"], right["second"], seed),
+        "gain_over_first": estimate(right["joined"] - 1.0 * right["first"], seed).to_dict(),
+        "gain_over_second": estimate(right["joined"] - 1.0 * right["second"], seed).to_dict(),
         "where_first_missed": {
             "n": int(missed.sum()),
             "second": share(right["second"][missed]),
@@ -178,15 +177,6 @@ def summarise(ranks: Ranks, seed: int) -> dict:
 def share(right: np.ndarray) -> float | None:
     """Return the share of True, None of nothing."""
     return round(float(right.mean()), 4) if len(right) else None
-
-
-def difference(after: np.ndarray, before: np.ndarray, seed: int) -> dict[str, float]:
-    """Return the mean difference of two bool arrays (n,) with its paired bootstrap interval."""
-    delta = after.astype(np.float64) - before
-    rng = np.random.default_rng(seed)
-    means = [delta[rng.integers(0, len(delta), len(delta))].mean() for _ in range(N_RESAMPLES)]
-    low, high = np.percentile(means, INTERVAL_PERCENTILES)
-    return {"value": round(float(delta.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def print_report(title: str, report: dict) -> None:
