@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -349,28 +349,16 @@ def _info(options: argparse.Namespace) -> None:
     duration_s = sum(melody.duration_s for melody in catalog.melodies)
     genres, genders = catalog.genre_counts(), catalog.gender_counts()
     if options.json:
-        _print_json(
-            {
-                "songs": len(catalog),
-                "duration_s": round(duration_s, 1),
-                "genres": genres,
-                "genders": genders,
-                "encoder": encoder.fingerprint,
-                "checksums": "ok",
-            }
-        )
+        about = {"songs": len(catalog), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
+        _print_json({**about, "encoder": encoder.fingerprint, "checksums": "ok"})
         return
     print(f"songs      {len(catalog)}")
     print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
     print(f"encoder    {encoder.fingerprint}")
     print("checksums  ok")
-    _print_counts("genre", genres)
-    _print_counts("singers", genders)
-
-
-def _print_counts(name: str, counts: Mapping[str, int]) -> None:
-    print()
-    _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
+    for name, counts in (("genre", genres), ("singers", genders)):
+        print()
+        _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
 
 
 # output -----------------------------------------------------------------------------------------------------

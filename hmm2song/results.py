@@ -63,17 +63,8 @@ class Match:
 
     def to_dict(self) -> dict:
         """Return plain JSON types; ``genre`` is comma-separated as in the catalog, ``gender`` empty when unknown."""
-        return {
-            "rank": self.rank,
-            "id": self.id,
-            "title": self.title,
-            "title_ko": self.title_ko,
-            "artist": self.artist,
-            "genre": self.genre,
-            "gender": self.gender,
-            "year": self.year,
-            "lyric": self.lyric,
-            "tune": self.tune,
+        stated = ("rank", "id", "title", "title_ko", "artist", "genre", "gender", "year", "lyric", "tune")
+        return {name: getattr(self, name) for name in stated} | {
             "probability": round(self.probability, 4),
             "score": round(self.score, 4),
             "start_s": round(self.alignment.start_s, 2),

@@ -118,10 +118,6 @@ def test_every_file_it_links_exists() -> None:
     assert not [target for target in local if not (ROOT / target).exists()]
 
 
-def test_the_figures_are_filled_in() -> None:
-    assert not re.findall(r"@@\w+@@", TEXT)
-
-
 def test_the_header_is_one_the_space_accepts() -> None:
     assert TEXT.startswith("---\n")
     header = yaml.safe_load(TEXT.split("---\n", 2)[1])

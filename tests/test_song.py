@@ -41,20 +41,6 @@ def test_what_fits_passes_and_what_is_unknown_unless_only_known(wanted, passing)
     assert tuple(song for song in SONGS if wanted.passes(song)) == passing
 
 
-@pytest.mark.parametrize(
-    ("wanted", "unknown"),
-    [
-        (SongFilter(), ()),
-        (SongFilter(genres=("Folk",)), (NO_GENRE, NOTHING)),
-        (SongFilter(gender="male"), (NO_GENDER, NOTHING)),
-        (SongFilter(("Folk",), "male"), (NO_GENRE, NO_GENDER, NOTHING)),
-    ],
-    ids=str,
-)
-def test_unknown_is_only_what_was_asked_for(wanted, unknown):
-    assert tuple(song for song in SONGS if wanted.is_unknown_of(song)) == unknown
-
-
 def test_only_known_takes_away_the_unknown_and_nothing_else():
     for genres, gender in product(((), ("Folk",), ("Ballad",), ("Dance", "Folk")), (ANY_GENDER, *GENDERS)):
         broad, narrow = SongFilter(genres, gender), SongFilter(genres, gender, only_known=True)
