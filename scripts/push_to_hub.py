@@ -49,7 +49,8 @@ from hmm2song.catalog.storage import (
     write_manifest,
     write_songs,
 )
-from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
+from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
+from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, IntegrityError
 
 KINDS = {"model": "model", "catalog": "dataset", "space": "space"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,8 +17,10 @@ from encoders import TINY_SIZES, tiny_encoder
 from safetensors.torch import load, save
 
 from hmm2song.catalog.hub import MODEL_VARIABLE, default_encoder, encoder_of
+from hmm2song.embeddings import base
 from hmm2song.embeddings import contour as encoder_module
-from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder, WindowConfig
+from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
+from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
 from hmm2song.embeddings.network import ContourNetwork, NetworkConfig
 from hmm2song.errors import Hmm2SongError, ModelError
 
@@ -234,7 +238,7 @@ def test_a_pickle_is_not_opened(folder):
 def test_huge_weights_are_not_even_read(folder, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
     with (folder / WEIGHTS_FILE).open("ab") as file:
-        file.truncate(encoder_module.MAX_WEIGHTS_BYTES + 1)
+        file.truncate(base.MAX_WEIGHTS_BYTES + 1)
     with pytest.raises(ModelError, match="larger than 100000000 bytes"):
         MelodyEncoder.load(folder)
 
@@ -285,6 +289,45 @@ def test_many_windows_are_embedded_in_batches(monkeypatch):
     np.testing.assert_allclose(encoder.embed(windows.pitch_st, windows.voiced), whole, atol=1e-6)
     none = encoder.embed(windows.pitch_st[:0], windows.voiced[:0])
     assert (none.shape, none.dtype) == ((0, 16), np.float32)
+
+
+def test_two_embeddings_at_once_take_a_core_each_and_leave_torch_as_it_was(monkeypatch):
+    monkeypatch.setattr(encoder_module, "network_input", lambda pitch_st, voiced: torch.zeros(1))
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    entered, has_left = [threading.Event(), threading.Event()], threading.Event()
+    during, after = {}, {}
+
+    def embed(number: int) -> None:
+        encoder = tiny_encoder()
+
+        def network(_: torch.Tensor) -> torch.Tensor:
+            entered[number].set()
+            assert entered[1 - number].wait(60)
+            if number == 1:
+                assert has_left.wait(60)  # the first to enter is the first to leave
+            during[number] = torch.get_num_threads()
+            return torch.zeros(1, 16)
+
+        encoder._network = network
+        encoder.embed(np.zeros((1, 1)), np.ones((1, 1), bool))
+        after[number] = torch.get_num_threads()
+        has_left.set()
+
+    try:
+        first = threading.Thread(target=embed, args=(0,))
+        first.start()
+        assert entered[0].wait(60)
+        second = threading.Thread(target=embed, args=(1,))
+        second.start()
+        first.join(60)
+        second.join(60)
+        with ThreadPoolExecutor(1) as pool:
+            after["a thread to come"] = pool.submit(torch.get_num_threads).result()
+    finally:
+        torch.set_num_threads(usual)
+    assert during == {0: 1, 1: 1}
+    assert after == {0: 3, 1: 3, "a thread to come": 3}
 
 
 # Which encoder ------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from hmm2song.catalog.storage import CREDITS_FILE, DATA_FILES, SONGS_FILE, check_file, read_manifest
-from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE
+from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.errors import CatalogError, Hmm2SongError, ModelError
 from hmm2song.evaluation import Estimate
 from hmm2song.song import Song

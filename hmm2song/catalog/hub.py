@@ -36,7 +36,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from hmm2song.catalog.storage import recover
-from hmm2song.embeddings.contour import WEIGHTS_FILE, MelodyEncoder
+from hmm2song.embeddings.base import WEIGHTS_FILE
+from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
 

@@ -7,26 +7,27 @@ executed or unpickled, and weights that do not fit the configuration exactly are
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
+from hmm2song.embeddings.base import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    fingerprint_of,
+    one_line,
+    one_torch_thread,
+    read_weights,
+)
 from hmm2song.embeddings.network import ContourNetwork, NetworkConfig, network_input
 from hmm2song.errors import ModelError
 from hmm2song.melody.contour import FilledContour, Windows, cut_windows
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-MAX_WEIGHTS_BYTES = 100_000_000
 MODEL_TYPE = "hmm2song-contour-encoder"
 BATCH_WINDOWS = 512
 """Windows embedded at once: enough to keep a core busy, little memory."""
@@ -41,7 +42,7 @@ class WindowConfig:
 
 
 class MelodyEncoder:
-    """Embeds windows of melodies.
+    """Embeds windows of melodies; an :class:`~hmm2song.embeddings.base.Embedding`.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ class MelodyEncoder:
     sizes : NetworkConfig
         What ``network`` was made with.
     """
+
+    name = "contour"
 
     def __init__(self, windows: WindowConfig, network: ContourNetwork, sizes: NetworkConfig) -> None:
         self.windows = windows
@@ -81,13 +84,13 @@ class MelodyEncoder:
         """
         folder = Path(folder)
         windows, sizes = _read_config(folder / CONFIG_FILE)
-        tensors = _read_weights(folder / WEIGHTS_FILE)
+        tensors = read_weights(folder)
         with torch.device("meta"):  # takes no memory before the weights are known to fit
             network = ContourNetwork(sizes)
         try:
             network.load_state_dict(tensors, strict=True, assign=True)
         except RuntimeError as error:
-            raise ModelError(f"model {folder.name!r}: the weights do not fit ({_one_line(error)})") from error
+            raise ModelError(f"model {folder.name!r}: the weights do not fit ({one_line(error)})") from error
         return cls(windows, network, sizes)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -108,7 +111,7 @@ class MelodyEncoder:
     @torch.inference_mode()
     def embed(self, pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
         """Embed windows (n, n_frames) -> (n, dim) float32, unit length; on one core, so use several threads."""
-        with _one_thread():
+        with one_torch_thread():
             rows = [
                 self._network(network_input(pitch_st[at : at + BATCH_WINDOWS], voiced[at : at + BATCH_WINDOWS]))
                 for at in range(0, len(pitch_st), BATCH_WINDOWS)
@@ -121,52 +124,13 @@ class MelodyEncoder:
         return self.embed(windows.pitch_st, windows.voiced)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch from sharing so little work: on a busy machine its threads wait for each other ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _state(network: ContourNetwork) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _fingerprint(windows: WindowConfig, sizes: NetworkConfig, network: ContourNetwork) -> str:
-    """Digest everything the embeddings depend on; catalogs made with another one are refused."""
     lengths_s = {name: float(value) for name, value in asdict(windows).items()}  # 5 is 5.0, as after loading
-    digest = hashlib.sha256(json.dumps([lengths_s, asdict(sizes)], sort_keys=True).encode())
-    for name, tensor in sorted(_state(network).items()):
-        digest.update(name.encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read tensors and see that they hold numbers."""
-    name = path.parent.name
-    try:
-        if path.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise ModelError(
-                f"model {name!r}: {path.name} is larger than {MAX_WEIGHTS_BYTES} bytes: not an encoder of ours"
-            )
-        tensors = load(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"model {name!r}: {path.name} cannot be read ({error.strerror})") from error
-    except (SafetensorError, KeyError) as error:  # KeyError: of a type that torch does not have
-        raise ModelError(f"model {name!r}: the weights do not fit ({_one_line(error)})") from error
-    for tensor_name, tensor in tensors.items():
-        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"model {name!r}: the weights do not fit ({tensor_name!r:.80} is not finite float32)")
-    return tensors
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return fingerprint_of([lengths_s, asdict(sizes)], _state(network))
 
 
 def _read_config(path: Path) -> tuple[WindowConfig, NetworkConfig]:

@@ -22,7 +22,8 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import Renamed, join, remove_songs, with_unique_ids
 from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
-from hmm2song.embeddings.contour import CONFIG_FILE, WEIGHTS_FILE, MelodyEncoder
+from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
+from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.build import (
     REPORT_COLUMNS,
