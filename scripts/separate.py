@@ -14,9 +14,6 @@ Every worker separates one recording at a time on --threads cores; docs/separati
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -30,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.collect.info_csv import write_whole
 from hmm2song.errors import AudioError, Hmm2SongError, SeparatorUnavailableError
+from hmm2song.indexing.build import csv_text
 from hmm2song.indexing.separation.separation import USAGE, Separator, Stems, open_separator
+from hmm2song.indexing.sources import is_recording, readable_name, walk
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -49,28 +48,25 @@ class Display:
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._n_files, self._n_done = len(files), 0
-        self._bar = tqdm(total=sum(size_of(file) for file in files), unit="B", unit_scale=True, file=sys.stderr)
+        self._n_bytes = {file: file.stat().st_size if file.exists() else 0 for file in files}  # 0: a dead link
+        self.bar = tqdm(total=sum(self._n_bytes.values()), unit="B", unit_scale=True, file=sys.stderr)
         self._shown: dict[Path, int] = {}
-        self._bar.set_description(f"0/{self._n_files}")
+        self.bar.set_description(f"0/{self._n_files}")
 
     def advance(self, file: Path, share: float) -> None:
         """Show how far a recording is; end its separation if the run is being stopped."""
         if self.stopping.is_set():
             raise StoppedError("stopped")
         with self._lock:
-            n_bytes = round(share * size_of(file))
-            self._bar.update(n_bytes - self._shown.get(file, 0))
+            n_bytes = round(share * self._n_bytes[file])
+            self.bar.update(n_bytes - self._shown.get(file, 0))
             self._shown[file] = n_bytes
 
     def finish(self, file: Path) -> None:
         """Count a recording as done, separated or not."""
         self.advance(file, 1.0)
         self._n_done += 1
-        self._bar.set_description(f"{self._n_done}/{self._n_files}")
-
-    def close(self) -> None:
-        """Leave the last state on the screen."""
-        self._bar.close()
+        self.bar.set_description(f"{self._n_done}/{self._n_files}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,35 +94,28 @@ def run(music: Path, out: Path, backend: str, n_workers: int, threads: int) -> i
     """Separate everything; return the exit status."""
     if backend == "none" or backend.startswith("stems:"):
         raise SeparatorUnavailableError(f"the backend {backend!r} separates nothing; give an onnx or spleeter one")
-    files = find_recordings(music, out)
+    if not music.is_dir():
+        raise SeparatorUnavailableError(f"there is no folder {str(music)!r}; check the name")
+    found, unreadable = walk(music, [out.resolve()])
+    files = [file for file in found if is_recording(file)]
     if not files:
-        suffixes = ", ".join(sorted(AUDIO_SUFFIXES))
-        raise SeparatorUnavailableError(f"there is no recording in {str(music)!r} ({suffixes})")
+        raise SeparatorUnavailableError(f"there is no recording in {str(music)!r} ({', '.join(AUDIO_SUFFIXES)})")
     separators = [open_separator(backend, threads) for _ in range(min(n_workers, len(files)))]
     results = separate_all(files, music, out, separators)
-    skipped = [(file, str(result)) for file, result in results.items() if isinstance(result, AudioError)]
+    names = {file: readable_name(file.relative_to(music).as_posix()) for file in files}
     stems = {file: result for file, result in results.items() if isinstance(result, Stems)}
-    instrumental = [(file, f"{found.voice_db:.1f} dB") for file, found in stems.items() if found.is_instrumental]
-    write_table(out / SKIPPED_NAME, ("path", "reason"), skipped, music)
-    write_table(out / INSTRUMENTAL_NAME, ("path", "voice"), instrumental, music)
+    skipped = [(entry.path, entry.reason) for entry in unreadable if is_recording(Path(entry.path))]
+    for file in results.keys() - stems.keys():
+        skipped.append((names[file], str(results[file]).removeprefix(f"{file.name!r}: ")))
+    instrumental = [(names[file], f"{made.voice_db:.1f} dB") for file, made in stems.items() if made.is_instrumental]
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / SKIPPED_NAME, csv_text([("path", "reason"), *sorted(skipped)]))
+    write_whole(out / INSTRUMENTAL_NAME, csv_text([("path", "voice"), *instrumental]))
     print(
         f"{out}: {len(stems)} of {len(files)} recordings are separated, {len(instrumental)} of them instrumental; "
         f"{len(skipped)} skipped, see {out / SKIPPED_NAME}"
     )
     return 0 if stems else EXIT_ERROR
-
-
-def find_recordings(music: Path, out: Path) -> list[Path]:
-    """Return the recordings of a folder in sorted order, without hidden files and without what lies in ``out``."""
-    if not music.is_dir():
-        raise SeparatorUnavailableError(f"there is no folder {str(music)!r}; check the name")
-    found = []
-    for parent, folders, names in os.walk(music):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and Path(parent, name).resolve() != out.resolve()
-        ]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES)
 
 
 def separate_all(
@@ -156,28 +145,8 @@ def separate_all(
     finally:
         display.stopping.set()
         pool.shutdown(cancel_futures=True)
-        display.close()
+        display.bar.close()
     return {file: results[file] for file in files}
-
-
-def write_table(file: Path, columns: tuple[str, str], rows: Sequence[tuple[Path, str]], music: Path) -> None:
-    """Write recordings and what is to be said of them, as CSV."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for recording, remark in rows:
-        name = os.fsencode(recording.relative_to(music).as_posix()).decode("utf-8", "replace")
-        writer.writerow((name, remark.removeprefix(f"{recording.name!r}: ")))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, text.getvalue())
-
-
-def size_of(file: Path) -> int:
-    """Return the size of a file in bytes; 0 where it cannot be told, as for a dead link."""
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
 
 
 def positive(text: str) -> int:

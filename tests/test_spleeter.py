@@ -34,7 +34,6 @@ from hmm2song.indexing.separation.spleeter_backend import (
     MODEL_VARIABLE,
     PYTHON_VARIABLE,
     RATE_HZ,
-    SpleeterModel,
     SpleeterSeparator,
     checkpoint_files,
     model_folder,
@@ -94,7 +93,8 @@ def fake(tmp_path: Path) -> Path:
 @pytest.fixture
 def separator(fake: Path) -> Iterator[SpleeterSeparator]:
     command = [sys.executable, str(fake / "worker.py"), str(fake)]
-    opened = SpleeterSeparator(SpleeterModel(command, start_timeout_s=20.0, segment_timeout_s=20.0), "spleeter-test")
+    opened = SpleeterSeparator(command, "spleeter-test", start_timeout_s=120.0, segment_timeout_s=120.0)
+    opened.segment_frames, opened.stride_frames = RATE_HZ, RATE_HZ * 3 // 4  # for speed
     yield opened
     opened.close()
 
@@ -142,8 +142,8 @@ def test_one_worker_separates_several_recordings(tmp_path: Path, fake: Path, sep
 
 
 def test_a_long_recording_goes_in_segments(tmp_path: Path, separator: SpleeterSeparator, monkeypatch) -> None:
-    monkeypatch.setattr(SpleeterModel, "segment_frames", RATE_HZ)
-    monkeypatch.setattr(SpleeterModel, "stride_frames", RATE_HZ * 3 // 4)
+    monkeypatch.setattr(SpleeterSeparator, "segment_frames", RATE_HZ)
+    monkeypatch.setattr(SpleeterSeparator, "stride_frames", RATE_HZ * 3 // 4)
     stems = separator.separate(write_song(tmp_path / "song.wav", 5.0), tmp_path / "out")
     inner = slice(RATE_HZ // 2, -RATE_HZ // 2)
     assert rms((read(stems.vocals)[:, 0] - voice_tone(5.0))[inner]) < 0.02 * rms(voice_tone(5.0))
@@ -195,7 +195,7 @@ def test_a_worker_that_always_dies_fails_the_recording_then_the_run(
 
 def test_a_worker_that_hangs_is_killed(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
     tell(fake, "hang")
-    separator._model._segment_timeout_s = 0.3
+    separator._segment_timeout_s = 0.3
     with pytest.raises(SeparationError, match=r"not answer within 0\.3 s"):
         separator.separate(write_song(tmp_path / "song.wav", 1.0), tmp_path / "out")
     assert not any(is_running(pid) for pid in pids(fake))
@@ -213,7 +213,7 @@ def test_a_worker_that_does_not_start_ends_the_run(
     tmp_path: Path, fake: Path, separator: SpleeterSeparator, behaviour: str, reason: str
 ) -> None:
     tell(fake, behaviour)
-    separator._model._start_timeout_s = 0.5 if "hang" in behaviour else 20.0
+    separator._start_timeout_s = 0.5 if "hang" in behaviour else 20.0
     with pytest.raises(SeparatorUnavailableError, match=reason):
         separator.separate(write_song(tmp_path / "song.wav", 1.0), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -232,8 +232,8 @@ def test_answers_that_cannot_be_right_are_refused(tmp_path: Path, fake: Path, se
 def test_workers_end_with_us(fake: Path) -> None:
     code = (
         "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
-        "from hmm2song.indexing.separation.spleeter_backend import SpleeterModel\n"
-        "model = SpleeterModel([sys.executable, sys.argv[2] + '/worker.py', sys.argv[2]]); model.start()\n"
+        "from hmm2song.indexing.separation.spleeter_backend import SpleeterSeparator\n"
+        "SpleeterSeparator([sys.executable, sys.argv[2] + '/worker.py', sys.argv[2]], 'test').start()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(ROOT), str(fake)], check=False, timeout=60)
@@ -434,9 +434,9 @@ def test_the_real_worker(tmp_path: Path) -> None:
     mix = np.tile((voice_tone(4.0) + band_tone(4.0))[:, None], 2).astype(np.float32)
     voices = []
     for _ in range(2):
-        voices.append(separator._model.voice(mix))
+        voices.append(separator.voice(mix))
         assert voices[-1].shape == mix.shape and np.all(np.isfinite(voices[-1]))
-        os.kill(separator._model._worker._process.pid, signal.SIGKILL)
+        os.kill(separator._worker._process.pid, signal.SIGKILL)
     separator.close()
     assert np.allclose(voices[0], voices[1], atol=1e-5)
     assert rms(voices[0]) > 1e-3

@@ -55,11 +55,39 @@ _RUNTIME_ERRORS = (
 
 
 class OnnxSeparator:
-    """Separates with a model of the HTDemucs family."""
+    """Separates with a model of the HTDemucs family, in segments of the length the model was exported for.
 
-    def __init__(self, model: HtdemucsModel, name: str) -> None:
-        self._model = model
-        self.name = name
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        The loaded model.
+    label : str
+        Its name in messages.
+    name : str
+        Names the weights.
+
+    Raises
+    ------
+    SeparatorUnavailableError
+        Its inputs and outputs are not those of this family.
+    """
+
+    rate_hz = RATE_HZ
+
+    def __init__(self, session: onnxruntime.InferenceSession, label: str, name: str) -> None:
+        inputs = {len(value.shape): value for value in session.get_inputs()}
+        outputs = {len(value.shape): value for value in session.get_outputs()}
+        shapes = [value.shape for value in (*session.get_inputs(), *session.get_outputs())]
+        self.name, self._label, self._session = name, label, session
+        self._mix, self._spectrogram = inputs.get(3), inputs.get(4)
+        self._waveform, self._masked = outputs.get(4), outputs.get(5)
+        if not self._fits(len(shapes)):
+            raise SeparatorUnavailableError(
+                f"{label!r} is not an HTDemucs model: its inputs and outputs have the shapes {shapes}, expected are "
+                "(1, 2, n) and (1, 4, 2048, n/1024) in, (1, sources, 4, 2048, n/1024) and (1, sources, 2, n) out"
+            )
+        self.segment_frames: int = self._mix.shape[2]
+        self.stride_frames = int((1 - OVERLAP) * self.segment_frames)
 
     @classmethod
     def open(cls, source: str, threads: int = 1) -> OnnxSeparator:
@@ -71,11 +99,6 @@ class OnnxSeparator:
             A file, or a Hub repository ``OWNER/NAME`` or ``OWNER/NAME@REVISION`` that holds one ``.onnx`` file.
         threads : int
             Cores to use.
-
-        Raises
-        ------
-        SeparatorUnavailableError
-            There is no such model, or it is not of this family.
         """
         file = _model_file(source)
         try:
@@ -95,54 +118,14 @@ class OnnxSeparator:
             raise SeparatorUnavailableError(
                 f"{file.name!r} is not a model that onnxruntime can load: {error}"
             ) from error
-        return cls(HtdemucsModel(session, file.name), name)
+        return cls(session, file.name, name)
 
     def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
         """Separate a recording; see :class:`hmm2song.indexing.separation.separation.Separator`."""
-        return separate_in_segments(self._model, self.name, recording, out, progress)
-
-
-class HtdemucsModel:
-    """Finds the voice in segments of the length the model was exported for.
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        The loaded model.
-    label : str
-        Its name in messages.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        Its inputs and outputs are not those of this family.
-    """
-
-    rate_hz = RATE_HZ
-
-    def __init__(self, session: onnxruntime.InferenceSession, label: str) -> None:
-        inputs = {len(value.shape): value for value in session.get_inputs()}
-        outputs = {len(value.shape): value for value in session.get_outputs()}
-        shapes = [value.shape for value in (*session.get_inputs(), *session.get_outputs())]
-        self._label, self._session = label, session
-        self._mix, self._spectrogram = inputs.get(3), inputs.get(4)
-        self._waveform, self._masked = outputs.get(4), outputs.get(5)
-        if not self._fits(len(shapes)):
-            raise SeparatorUnavailableError(
-                f"{label!r} is not an HTDemucs model: its inputs and outputs have the shapes {shapes}, expected are "
-                "(1, 2, n) and (1, 4, 2048, n/1024) in, (1, sources, 4, 2048, n/1024) and (1, sources, 2, n) out"
-            )
-        self.segment_frames: int = self._mix.shape[2]
-        self.stride_frames = int((1 - OVERLAP) * self.segment_frames)
+        return separate_in_segments(self, self.name, recording, out, progress)
 
     def voice(self, mix: np.ndarray) -> np.ndarray:
-        """Return the voice in a mix, both (segment_frames, 2); see :class:`SegmentModel`.
-
-        Raises
-        ------
-        SeparationError
-            The model failed.
-        """
+        """Return the voice in a mix, both (segment_frames, 2); SeparationError if the model fails."""
         feeds = {self._mix.name: np.ascontiguousarray(mix.T, np.float32)[None]}
         wanted = [self._waveform.name]
         if self._spectrogram is not None:

@@ -53,12 +53,7 @@ class SegmentModel(Protocol):
     def voice(self, mix: np.ndarray) -> np.ndarray:
         """Return the voice in a mix; both are float32 of shape (segment_frames, 2).
 
-        Raises
-        ------
-        SeparationError
-            The model failed on this segment.
-        SeparatorUnavailableError
-            The model fails on every segment.
+        It raises SeparationError if it fails on this segment, SeparatorUnavailableError if it fails on every one.
         """
         ...
 
@@ -125,60 +120,30 @@ def overlap_add(blocks: Iterator[np.ndarray], model: SegmentModel) -> Iterator[t
     """
     segment, stride = model.segment_frames, model.stride_frames
     weight = _triangle(segment)[:, None]
-    buffer = _Window(blocks)
+    kept = np.zeros((segment, 2), np.float32)  # the frames before the next segment, and what is known of the others
     voice_sum = np.zeros((segment, 2), np.float32)
     weight_sum = np.zeros((segment, 1), np.float32)
-    offset = 0
-    while n_ahead := buffer.fill(offset + segment) - offset:
+    while n_ahead := len(kept := _read_on(kept, blocks, 2 * segment)) - segment:
         n_new = min(segment, n_ahead)
         before = (segment - n_new) // 2
-        mix = buffer.frames(offset - before, segment)
+        mix = np.zeros((segment, 2), np.float32)
+        mix[: before + n_new] = kept[segment - before : segment + n_new]
         if np.abs(mix).max() > SILENT_PEAK:
             voice_sum[:n_new] += weight[:n_new] * model.voice(mix)[before : before + n_new]
         weight_sum[:n_new] += weight[:n_new]
         n_done = min(stride, n_ahead)
-        yield buffer.frames(offset, n_done), voice_sum[:n_done] / weight_sum[:n_done]
+        yield kept[segment : segment + n_done], voice_sum[:n_done] / weight_sum[:n_done]
         voice_sum, weight_sum = _moved_on(voice_sum, stride), _moved_on(weight_sum, stride)
-        offset += n_done
-        buffer.forget(offset - segment // 2)
+        kept = kept[n_done:]
 
 
-class _Window:
-    """The part of a stream of (n, 2) blocks that is still needed."""
-
-    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
-        self._blocks = blocks
-        self._kept = np.zeros((0, 2), np.float32)
-        self._first = 0
-
-    def fill(self, end: int) -> int:
-        """Read on to frame ``end``, or to the end of the stream; return how far that is, at most ``end``."""
-        n_kept = len(self._kept)
-        arrived = [self._kept]
-        while self._first + n_kept < end:
-            block = next(self._blocks, None)
-            if block is None:
-                break
-            arrived.append(block)
-            n_kept += len(block)
-        self._kept = np.concatenate(arrived)
-        return min(end, self._first + n_kept)
-
-    def frames(self, start: int, length: int) -> np.ndarray:
-        """Return frames as (length, 2), with silence before the stream's beginning and behind its end."""
-        found = self._kept[max(start - self._first, 0) : max(start - self._first + length, 0)]
-        if len(found) == length:
-            return found.copy()
-        padded = np.zeros((length, 2), np.float32)
-        shift = max(self._first - start, 0)
-        padded[shift : shift + len(found)] = found
-        return padded
-
-    def forget(self, end: int) -> None:
-        """Drop what comes before frame ``end``."""
-        n_old = max(end - self._first, 0)
-        self._kept = self._kept[n_old:]
-        self._first += n_old
+def _read_on(kept: np.ndarray, blocks: Iterator[np.ndarray], n_frames: int) -> np.ndarray:
+    """Append blocks until there are so many frames, or no more blocks."""
+    parts, n_known = [kept], len(kept)
+    while n_known < n_frames and (block := next(blocks, None)) is not None:
+        parts.append(block)
+        n_known += len(block)
+    return np.concatenate(parts)
 
 
 def _triangle(length: int) -> np.ndarray:

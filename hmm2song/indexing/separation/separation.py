@@ -34,6 +34,7 @@ from typing import Protocol
 import numpy as np
 
 from hmm2song.audio import AUDIO_SUFFIXES, stereo_blocks
+from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation.voice_check import FAINT_DB, VoiceCheck
 
@@ -89,14 +90,8 @@ class Separator(Protocol):
         """Separate a recording into the folder ``out``, which is made if it is missing.
 
         A folder that is complete already, for this recording and this separator, is returned as it is. A run that is
-        killed leaves nothing that looks complete.
-
-        Raises
-        ------
-        SeparationError, AudioError
-            The recording cannot be read or separated; the next one may be.
-        SeparatorUnavailableError
-            Weights or environment are missing or broken, or the disk is full: no recording can be separated.
+        killed leaves nothing that looks complete. SeparationError and AudioError concern this recording only;
+        SeparatorUnavailableError means that none can be separated: no weights, a broken environment, a full disk.
         """
         ...
 
@@ -139,13 +134,7 @@ def open_separator(spec: str, threads: int = 1) -> Separator:
 
 @lru_cache(maxsize=1)
 def process_separator(spec: str) -> Separator:
-    """Open a backend once per process and keep it: it may hold a network of hundreds of megabytes.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        As :func:`open_separator`.
-    """
+    """Open a backend once per process and keep it: it may hold a network of hundreds of megabytes."""
     return open_separator(spec)
 
 
@@ -163,13 +152,7 @@ class NoSeparation:
 
 
 class FolderOfStems:
-    """The backend ``stems``: voices that were separated elsewhere.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        There is no such folder.
-    """
+    """The backend ``stems``: voices that were separated elsewhere."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -179,13 +162,7 @@ class FolderOfStems:
             raise SeparatorUnavailableError(f"the folder of stems {str(folder)!r} cannot be read ({error})") from error
 
     def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
-        """Find the stems of a recording; nothing is written.
-
-        Raises
-        ------
-        SeparationError
-            There are none, or the voice is the recording itself.
-        """
+        """Find the stems of a recording; nothing is written. SeparationError if there are none or nothing was done."""
         del out
         vocals = _first_file(self._vocals_candidates(recording))
         if vocals is None:
@@ -194,12 +171,8 @@ class FolderOfStems:
                 f"neither {recording.stem}.flac nor {recording.name}/vocals.flac, nor with another audio suffix"
             )
         _check_beginning(recording, vocals)
-        beside = (
-            vocals.with_name(name + suffix)
-            for name in ACCOMPANIMENT_NAMES
-            for suffix in AUDIO_SUFFIXES
-            if vocals.stem == "vocals"
-        )
+        names = ACCOMPANIMENT_NAMES if vocals.stem == "vocals" else ()
+        beside = (vocals.with_name(name + suffix) for name in names for suffix in AUDIO_SUFFIXES)
         stems = Stems(vocals, _first_file(beside), is_mix=False)
         if progress is not None:
             progress(1.0)
@@ -216,35 +189,19 @@ class FolderOfStems:
 
 
 def weights_digest(files: list[Path]) -> str:
-    """Return the first digits of a digest of the contents of some files.
-
-    Raises
-    ------
-    OSError
-        A file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:DIGEST_CHARS]
+    """Return the first digits of a digest of the contents of some files; OSError if one cannot be read."""
+    return hashlib.sha256(b"".join(bytes.fromhex(sha256_of(file)) for file in files)).hexdigest()[:DIGEST_CHARS]
 
 
 def _listing_digest(folder: Path) -> str:
     """Return a digest of names, sizes and times of a folder's files; a stem exchanged for another changes it."""
     digest = hashlib.sha256()
-    names = []
-    for parent, _, files in os.walk(folder, onerror=_raise):
-        names += [Path(parent, name) for name in files]
-    for file in sorted(names):
+    os.listdir(folder)  # raises OSError where rglob finds nothing
+    for file in sorted(file for file in folder.rglob("*") if not file.is_dir()):
         status = file.stat()
         line = f"{file.relative_to(folder).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n"
         digest.update(os.fsencode(line))
     return digest.hexdigest()[:DIGEST_CHARS]
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _check_beginning(recording: Path, vocals: Path) -> None:

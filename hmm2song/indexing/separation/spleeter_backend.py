@@ -65,79 +65,14 @@ class WorkerDiedError(SeparationError):
 
 
 class SpleeterSeparator:
-    """Separates with Spleeter's two stems."""
-
-    def __init__(self, model: SpleeterModel, name: str) -> None:
-        self._model = model
-        self._n_failed = 0
-        self.name = name
-
-    @classmethod
-    def open(cls, folder: Path | None = None, threads: int = 1, python: Path | None = None) -> SpleeterSeparator:
-        """Check weights and environment; the worker is started with the first recording.
-
-        Parameters
-        ----------
-        folder : Path, optional
-            The weights, see above.
-        threads : int
-            Cores the worker may use.
-        python : Path, optional
-            The interpreter, see above.
-
-        Raises
-        ------
-        SeparatorUnavailableError
-            The environment or the weights are missing or incomplete.
-        """
-        folder = model_folder(folder)
-        files = checkpoint_files(folder)
-        python = python or spleeter_python()
-        command = [str(python), spleeter_worker.__file__, "--model", str(folder), "--parent", str(os.getpid())]
-        try:
-            name = f"spleeter-{weights_digest(files)}"
-        except OSError as error:
-            raise SeparatorUnavailableError(
-                f"Spleeter's weights in {str(folder)!r} cannot be read ({error})"
-            ) from error
-        return cls(SpleeterModel(command, threads), name)
-
-    def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
-        """Separate a recording; see :class:`hmm2song.indexing.separation.separation.Separator`."""
-        try:
-            stems = separate_in_segments(self._model, self.name, recording, out, progress)
-        except WorkerDiedError as error:
-            self._n_failed += 1
-            if self._n_failed >= MAX_FAILED_RECORDINGS:
-                raise SeparatorUnavailableError(
-                    f"Spleeter failed at {self._n_failed} recordings in a row: {error}"
-                ) from error
-            raise SeparationError(f"{recording.name!r}: {error}") from error
-        self._n_failed = 0
-        return stems
-
-    def start(self) -> None:
-        """Start the worker now.
-
-        Raises
-        ------
-        SeparatorUnavailableError
-            It does not start.
-        """
-        self._model.start()
-
-    def close(self) -> None:
-        """End the worker."""
-        self._model.close()
-
-
-class SpleeterModel:
-    """Finds the voice in segments by asking a worker, which is started when it is needed.
+    """Separates with Spleeter's two stems by asking a worker, which is started when it is needed.
 
     Parameters
     ----------
     command : sequence of str
         Starts the worker.
+    name : str
+        Names the weights.
     threads : int
         Cores the worker may use.
     start_timeout_s, segment_timeout_s : float
@@ -151,26 +86,47 @@ class SpleeterModel:
     def __init__(
         self,
         command: Sequence[str],
+        name: str,
         threads: int = 1,
         start_timeout_s: float = START_TIMEOUT_S,
         segment_timeout_s: float = SEGMENT_TIMEOUT_S,
     ) -> None:
+        self.name = name
         self._command, self._threads = command, threads
         self._start_timeout_s, self._segment_timeout_s = start_timeout_s, segment_timeout_s
         self._worker: _Worker | None = None
+        self._n_failed = 0
+
+    @classmethod
+    def open(cls, folder: Path | None = None, threads: int = 1, python: Path | None = None) -> SpleeterSeparator:
+        """Check weights (``folder``) and interpreter (``python``), by default those described above."""
+        folder = model_folder(folder)
+        files = checkpoint_files(folder)
+        python = python or spleeter_python()
+        command = [str(python), spleeter_worker.__file__, "--model", str(folder), "--parent", str(os.getpid())]
+        try:
+            return cls(command, f"spleeter-{weights_digest(files)}", threads)
+        except OSError as error:
+            raise SeparatorUnavailableError(
+                f"Spleeter's weights in {str(folder)!r} cannot be read ({error})"
+            ) from error
+
+    def separate(self, recording: Path, out: Path, progress: Progress | None = None) -> Stems:
+        """Separate a recording; see :class:`hmm2song.indexing.separation.separation.Separator`."""
+        try:
+            stems = separate_in_segments(self, self.name, recording, out, progress)
+        except WorkerDiedError as error:
+            self._n_failed += 1
+            if self._n_failed >= MAX_FAILED_RECORDINGS:
+                raise SeparatorUnavailableError(
+                    f"Spleeter failed at {self._n_failed} recordings in a row: {error}"
+                ) from error
+            raise SeparationError(f"{recording.name!r}: {error}") from error
+        self._n_failed = 0
+        return stems
 
     def voice(self, mix: np.ndarray) -> np.ndarray:
-        """Return the voice in a mix, both (segment_frames, 2); see :class:`SegmentModel`.
-
-        Raises
-        ------
-        WorkerDiedError
-            The worker ended or hung, and so did the next one.
-        SeparationError
-            The worker answered something else than a voice.
-        SeparatorUnavailableError
-            No worker can be started.
-        """
+        """Return the voice in a mix, both (segment_frames, 2); WorkerDiedError if a second worker dies of it too."""
         for attempts_left in reversed(range(ATTEMPTS)):
             self.start()
             try:
@@ -182,13 +138,7 @@ class SpleeterModel:
         raise AssertionError("the last attempt returns or raises")
 
     def start(self) -> None:
-        """Start a worker unless there is one.
-
-        Raises
-        ------
-        SeparatorUnavailableError
-            It cannot be started, or is no worker of this program's version.
-        """
+        """Start a worker unless there is one; SeparatorUnavailableError if it is none of this program's version."""
         if self._worker is not None and self._worker.is_alive:
             return
         self.close()
@@ -223,13 +173,7 @@ class SpleeterModel:
 
 
 class _Worker:
-    """A process that answers JSON lines.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        It cannot be started.
-    """
+    """A process that answers JSON lines; SeparatorUnavailableError if it cannot be started."""
 
     def __init__(self, command: Sequence[str], threads: int) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
@@ -261,13 +205,7 @@ class _Worker:
             raise WorkerDiedError(self._obituary()) from error
 
     def answer(self, timeout_s: float) -> dict:
-        """Return the next message; a line that is none comes as its only value.
-
-        Raises
-        ------
-        WorkerDiedError
-            The worker ended, or said nothing for so long that it was killed.
-        """
+        """Return the next message; WorkerDiedError if the worker ends or says nothing for so long that it is killed."""
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty:
@@ -304,13 +242,7 @@ def python_of(venv: Path) -> Path:
 
 
 def spleeter_python() -> Path:
-    """Return the interpreter of Spleeter's environment.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        There is none.
-    """
+    """Return the interpreter of Spleeter's environment; SeparatorUnavailableError if there is none."""
     named = os.environ.get(PYTHON_VARIABLE)
     python = Path(named) if named else python_of(spleeter_home() / "venv")
     if not python.is_file():
@@ -331,23 +263,13 @@ def model_folder(folder: Path | None = None) -> Path:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the two files that hold the weights, having checked that all is there.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        Weights are missing, empty or incomplete.
-    """
+    """Return the two files of the weights; SeparatorUnavailableError if weights are missing, empty or incomplete."""
     todo = f"{SETUP}, with --weights FOLDER if you have them"
     try:
         match = _CHECKPOINT_PATH.search((folder / "checkpoint").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SeparatorUnavailableError(
-            f"there are no weights for Spleeter in {str(folder)!r} (no file 'checkpoint'); {todo}"
-        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SeparatorUnavailableError(
-            f"the file 'checkpoint' in {str(folder)!r} cannot be read ({error}); {todo}"
+            f"there are no weights for Spleeter in {str(folder)!r}: no 'checkpoint' can be read ({error}); {todo}"
         ) from error
     if match is None:
         raise SeparatorUnavailableError(f"the file 'checkpoint' in {str(folder)!r} names no checkpoint; {todo}")

@@ -63,13 +63,7 @@ class VoiceCheck:
         self._frame_powers: list[np.ndarray] = []
 
     def add(self, mix: np.ndarray, voice: np.ndarray) -> None:
-        """Add a block of both, float arrays of shape (n, 2).
-
-        Raises
-        ------
-        SeparationError
-            The voice holds values that are not finite numbers.
-        """
+        """Add a block of both, float arrays of shape (n, 2); SeparationError if the voice is no finite numbers."""
         if not np.all(np.isfinite(voice)):
             raise SeparationError("the separator returned values that are not finite numbers; its weights are damaged")
         both = np.stack([mix.mean(axis=1, dtype=np.float64), voice.mean(axis=1, dtype=np.float64)], axis=1)
@@ -84,13 +78,7 @@ class VoiceCheck:
         self._rest = both[n_frames * self._frame :]
 
     def figures(self) -> VoiceFigures:
-        """Return what was measured so far.
-
-        Raises
-        ------
-        SeparationError
-            The mix is silent, or there is no voice at all.
-        """
+        """Return what was measured so far; SeparationError if the mix is silent or there is no voice at all."""
         if self._mix_mix <= SILENT_POWER * self._n_samples:
             raise SeparationError("the recording is silent: there is nothing to separate")
         if self._voice_voice <= self._mix_mix * 10 ** (ABSENT_DB / 10):
@@ -107,13 +95,7 @@ class VoiceCheck:
         )
 
     def verdict(self) -> float:
-        """Return ``voice_db`` of a voice that can be right.
-
-        Raises
-        ------
-        SeparationError
-            It cannot.
-        """
+        """Return ``voice_db`` of a voice that can be right; SeparationError if it cannot."""
         figures = self.figures()
         if figures.voice_db < FAINT_DB:
             return figures.voice_db
@@ -131,13 +113,7 @@ class VoiceCheck:
         return figures.voice_db
 
     def require_change(self) -> None:
-        """Refuse a voice that is the mix, only.
-
-        Raises
-        ------
-        SeparationError
-            It is.
-        """
+        """Raise SeparationError if the voice is a copy of the mix; check nothing else."""
         figures = self.figures()
         if figures.residual_db < COPY_DB:
             raise SeparationError(
