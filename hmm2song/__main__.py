@@ -1,8 +1,393 @@
-"""``python -m hmm2song``: see :mod:`hmm2song.cli`."""
+"""The command line: ``hmm2song recognize | index | add | remove | merge | info``, or ``python -m hmm2song ...``.
 
+Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C. Every command imports what it needs
+when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
 import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hmm2song.cli import main
+from hmm2song import __version__
+from hmm2song.errors import Hmm2SongError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from hmm2song.indexing.build import IndexOptions, Warned
+    from hmm2song.indexing.edit import EditReport
+    from hmm2song.indexing.sources import Skipped
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXAMPLES = """\
+recognize hum.wav
+recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
+recognize hum.wav again.wav
+recognize hum.wav --catalog my-catalog --json
+index my-music --out my-catalog
+index my-music --out my-catalog --update --separator spleeter --previews
+index info.csv --out my-catalog --workers 4
+add my-catalog new-song.mp3 more-songs --separator spleeter
+remove my-catalog arirang doraji
+merge my-catalog your-catalog --out our-catalog
+info my-catalog
+""".splitlines()
+STEPS = {"read": "reading", "embed": "embedding"}
+SHOWN_LINES = 20
+"""Skipped files, and warnings, listed on the screen; files beside the catalog hold all of them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # titles may contain letters that the terminal's encoding lacks
+        stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (Hmm2SongError, OSError) as error:
+        print(f"hmm2song: {_shown(str(error))}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print(f"hmm2song: stopped{options.after_interrupt}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    program = "hmm2song" if Path(sys.argv[0]).stem == "hmm2song" else "python -m hmm2song"
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Find a song by humming it, and make catalogs of songs that can be found.",
+        epilog=_examples(program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
+    parser.set_defaults(after_interrupt="")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add_command in (_add_recognize, _add_index, _add_add, _add_remove, _add_merge, _add_info):
+        add_command(commands)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], None], summary: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.epilog = _examples(command.prog.removesuffix(f" {name}"), name)
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return command
+
+
+def _examples(program: str, command: str = "") -> str:
+    lines = [f"  {program} {line}\n" for line in EXAMPLES if line.startswith(command)]
+    return "examples:\n" + "".join(lines)
+
+
+# recognize --------------------------------------------------------------------------------------------------
+
+
+def _add_recognize(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "recognize", _recognize, "Find the song that a recording hums, sings or whistles.")
+    command.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="the recording: wav, flac, ogg, mp3, m4a, webm, ...; "
+        "of several hums of the same tune (at most 5) the first is shown and all are joined",
+    )
+    command.add_argument(
+        "--genre", action="append", default=[], metavar="G", help="search only this genre; may be given several times"
+    )
+    command.add_argument(
+        "--gender", default="any", choices=("any", "female", "male", "mixed"), help="search only these singers' songs"
+    )
+    command.add_argument(
+        "--only-known", action="store_true", help="with --genre or --gender, leave out songs where it is not known"
+    )
+    command.add_argument("--top-k", type=int, default=10, metavar="N", help="how many songs to list (default: 10)")
+    command.add_argument(
+        "--catalog", metavar="SOURCE", help="a folder or a repository on the Hub (default: the bundled catalog)"
+    )
+    command.add_argument("--revision", metavar="R", help="commit, tag or branch of the repository")
+
+
+def _recognize(options: argparse.Namespace) -> None:
+    from hmm2song.recognizer import Recognizer
+    from hmm2song.results import HEADINGS
+
+    recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
+    shown, *others = options.files
+    result = recognizer.recognize(
+        shown,
+        genres=tuple(options.genre),
+        gender=options.gender,
+        top_k=options.top_k,
+        only_known=options.only_known,
+        earlier=[recognizer.hear(file) for file in others],
+    )
+    if options.json:
+        _print_json(result.to_dict())
+        return
+    for notice in result.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    for advice in result.advice:
+        print(f"advice: {advice.message}", file=sys.stderr)
+    if result.no_match:
+        print(f"No match: probably none of the {result.n_searched} songs searched.")
+    if result.matches:
+        joined = f", {1 + len(result.earlier)} hums joined" if result.earlier else ""
+        print(("The closest" if result.no_match else f"Best of {result.n_searched} songs") + joined + ":")
+        _print_table(HEADINGS, [match.row() for match in result.matches])
+    if result.n_unknown:
+        print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")
+    if result.elsewhere is not None:
+        print(f"Outside the filter: {_shown(result.elsewhere.full_title)} ({result.elsewhere.probability:.0%})")
+
+
+# index ------------------------------------------------------------------------------------------------------
+
+
+def _add_index(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands, "index", _index, "Make a catalog of a folder of recordings and scores, or of a table."
+    )
+    command.add_argument(
+        "source",
+        metavar="FOLDER_OR_TABLE",
+        help="a folder, a table (CSV: id,Title,Singer,Lyric,genre,path,gender), a score or a recording",
+    )
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+    command.add_argument(
+        "--update",
+        action="store_true",
+        help="read only what is new or changed, drop what is gone, and keep songs that were added by hand",
+    )
+    _add_reading_options(command)
+
+
+def _add_reading_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--separator",
+        default="none",
+        metavar="SPEC",
+        help="what separates the singer from the band: spleeter[:FOLDER], onnx:MODEL, stems:FOLDER (separated "
+        "already), or none (default: one voice sings alone)",
+    )
+    command.add_argument(
+        "--stems-cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the separated parts here (default: they are deleted as soon as the melody is stored)",
+    )
+    command.add_argument(
+        "--previews",
+        action="store_true",
+        help="let songs refer to their recordings, so that `python app.py --previews FOLDER` plays them at the match",
+    )
+    command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
+    command.add_argument(
+        "--runner",
+        default="local",
+        metavar="RUNNER",
+        help="where files are read: local (default: processes here), ray (started here), or ray:ADDRESS (a cluster)",
+    )
+    command.set_defaults(after_interrupt="; run the same command again to go on where it stopped")
+
+
+def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
+    from hmm2song.indexing.build import IndexOptions
+
+    return IndexOptions(options.separator, options.stems_cache, options.previews, update, options.runner)
+
+
+def _index(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.hub import default_encoder, encoder_of
+    from hmm2song.indexing.build import index
+
+    out = Path(options.out)
+    encoder = encoder_of(out) if options.update else default_encoder()
+    with _progress_bar() as show:
+        report = index(options.source, out, encoder, options.workers, show, _reading_options(options, options.update))
+    if options.json:
+        _print_json({"out": options.out, **report.to_dict()})
+        return
+    changes = f"; {report.unchanged} files unchanged, {report.removed} songs removed" if options.update else ""
+    print(f"{report.indexed} songs in {options.out}, {len(report.skipped)} skipped{changes}")
+    _print_read(report.skipped, report.warned, report.notes, out)
+
+
+def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
+    """Print what was left out and what may not be found, a screenful of each."""
+    from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME
+
+    _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
+    _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in warned], catalog / REPORT_NAME)
+    for note in notes:
+        print(f"note: {note}")
+
+
+def _print_some(lines: Sequence[str], everything: Path) -> None:
+    for line in lines[:SHOWN_LINES]:
+        print(f"  {_shown(line)}")
+    if len(lines) > SHOWN_LINES:
+        print(f"  ... all of them: {everything}")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback that shows one bar per step on a terminal, and nothing elsewhere."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm] = {}
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=STEPS[step], total=total, disable=None, leave=False)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+# add, remove, merge -----------------------------------------------------------------------------------------
+
+
+def _add_add(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "add", _add, "Add songs to a catalog, without indexing the others again.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("sources", metavar="SOURCE", nargs="+", help="a recording, a score, a folder or a table")
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="let a song take the place of the one that has its id (default: it gets another id)",
+    )
+    _add_reading_options(command)
+
+
+def _add(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.hub import encoder_of
+    from hmm2song.indexing.edit import add
+
+    catalog = Path(options.catalog)
+    how = _reading_options(options)
+    with _progress_bar() as show:
+        report = add(catalog, options.sources, encoder_of(catalog), options.workers, show, how, options.replace)
+    _print_edit(report, catalog, f"{report.n_new} songs added, {len(report.catalog)} in {catalog}", options.json)
+
+
+def _add_remove(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "remove", _remove, "Remove songs from a catalog.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("ids", metavar="ID", nargs="+", help="the song's id, as `recognize --json` and the API say it")
+
+
+def _remove(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.hub import encoder_of
+    from hmm2song.indexing.edit import remove
+
+    catalog = Path(options.catalog)
+    report = remove(catalog, options.ids, encoder_of(catalog))
+    n_removed = len(set(options.ids))
+    _print_edit(report, catalog, f"{n_removed} songs removed, {len(report.catalog)} in {catalog}", options.json)
+
+
+def _add_merge(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "merge", _merge, "Make one catalog of several.")
+    command.add_argument("catalogs", metavar="CATALOG", nargs="+", help="the folders of the catalogs, two at least")
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.hub import encoder_of
+    from hmm2song.indexing.edit import merge
+
+    report = merge(options.catalogs, options.out, encoder_of(Path(options.catalogs[0])))
+    _print_edit(report, Path(options.out), f"{len(report.catalog)} songs in {options.out}", options.json)
+
+
+def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.to_dict())
+        return
+    print(summary)
+    for renamed in report.renamed:
+        print(_shown(f"  {renamed.id}: the id was taken, so the song is now {renamed.new_id}"))
+    for song_id in report.repeated:
+        print(_shown(f"  {song_id}: was there already"))
+    if report.read:
+        _print_read(report.read.skipped, report.read.warned, report.read.notes, catalog)
+
+
+# info -------------------------------------------------------------------------------------------------------
+
+
+def _add_info(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "info", _info, "Check a catalog and say what is in it.")
+    command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+
+
+def _info(options: argparse.Namespace) -> None:
+    from hmm2song.catalog.catalog import Catalog
+    from hmm2song.catalog.hub import encoder_of
+
+    encoder = encoder_of(Path(options.catalog))
+    catalog = Catalog.load(options.catalog, encoder)
+    duration_s = sum(melody.duration_s for melody in catalog.melodies)
+    genres, genders = catalog.genre_counts(), catalog.gender_counts()
+    if options.json:
+        about = {"songs": len(catalog), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
+        _print_json({**about, "encoder": encoder.fingerprint, "checksums": "ok"})
+        return
+    print(f"songs      {len(catalog)}")
+    print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
+    print(f"encoder    {encoder.fingerprint}")
+    print("checksums  ok")
+    for name, counts in (("genre", genres), ("singers", genders)):
+        print()
+        _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
+
+
+# output -----------------------------------------------------------------------------------------------------
+
+
+def _print_json(value: dict) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[_shown(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
+        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _shown(text: str) -> str:
+    """Return the text without control characters: a title from a file must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes on a terminal: Hangul and Han letters take two each, accents none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
 
 if __name__ == "__main__":
     sys.exit(main())

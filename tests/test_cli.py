@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.cli import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
+from hmm2song.__main__ import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
 from hmm2song.recognizer import MAX_EARLIER
 
 RATE_HZ = 16000

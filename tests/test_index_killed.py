@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.usefixtures("tiny_model"), pytest.mark.timeout(600)]
 # would hit that. Each run is a fork that leads a process group of its own, as a shell's job would be.
 RUNNER = """
 import os, sys
-from hmm2song.cli import main
+from hmm2song.__main__ import main
 import hmm2song.indexing.vocal_melody
 for line in sys.stdin:
     child = os.fork()

@@ -282,7 +282,7 @@ def test_an_update_of_nothing_is_a_catalog_made_anew(music, tmp_path):
 
 
 def test_an_update_keeps_what_was_added_by_hand_and_what_was_removed_stays_away(music, tmp_path, capsys):
-    from hmm2song.cli import main
+    from hmm2song.__main__ import main
 
     out, other = str(tmp_path / "out"), tmp_path / "other"
     record(other / "mine.wav", [72, 71, 72, 67, 64, 60])

@@ -39,7 +39,7 @@ def run(*command: object, folder: Path = ROOT, **environment: str) -> str:
     "code",
     [
         "import hmm2song, hmm2song.errors; dir(hmm2song)",
-        "from hmm2song.cli import main\ntry: main(['index', '--help'])\nexcept SystemExit: pass",
+        "from hmm2song.__main__ import main\ntry: main(['index', '--help'])\nexcept SystemExit: pass",
     ],
 )
 def test_errors_and_help_load_nothing_heavy(code):
