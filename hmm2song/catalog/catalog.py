@@ -15,7 +15,6 @@ Everything in it may come from a stranger: it is checked against the manifest an
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections import Counter
@@ -30,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hmm2song.catalog import storage
-from hmm2song.catalog.storage import CREDITS_FILE, DATA_FILES, EMBEDDINGS_FILE, MELODIES_FILE, SONGS_FILE
+from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, MELODIES_FILE
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
@@ -353,13 +352,11 @@ class Catalog:
                 f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
                 f"this program has {encoder.fingerprint!r}; build the catalog again"
             )
-        for name in DATA_FILES:
-            storage.check_file(folder / name, manifest["files"].get(name))
+        storage.check_files(folder)
+        songs = storage.read_songs(folder)
         try:
-            rows = json.loads((folder / SONGS_FILE).read_text(encoding="utf-8"))
             contours = load_file(folder / MELODIES_FILE)
             embedded = load_file(folder / EMBEDDINGS_FILE)
-            songs = tuple(Song.from_row(row) for row in rows)
             melodies = _split_melodies(contours["pitch_cents"], contours["n_frames"])
             embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
             credits = (folder / CREDITS_FILE).read_text(encoding="utf-8")

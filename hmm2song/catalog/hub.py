@@ -279,7 +279,8 @@ def _download(repository: _Repository) -> Path:
         get_session().head(constants.ENDPOINT, timeout=timeout, follow_redirects=False)
         api = HfApi(token=repository.token)
         info = api.repo_info(repository.id, repo_type=kind, revision=revision, timeout=HUB_TIMEOUT_S)
-        _require_one(repository, [file.rfilename for file in info.siblings or ()], info.sha)
+        if info.siblings is not None:  # a mirror of the Hub may not list them
+            _require_one(repository, [file.rfilename for file in info.siblings], info.sha)
         return _snapshot(repository, local_files_only=False)
     except LocalTokenNotFoundError as error:
         raise HubError("token=True, but no token is saved: run 'hf auth login' or pass the token") from error

@@ -49,6 +49,14 @@ def write_songs(folder: Path, songs: Sequence[Song]) -> None:
     (folder / SONGS_FILE).write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
+def read_songs(folder: Path) -> tuple[Song, ...]:
+    """Read the songs' rows, or raise CatalogError."""
+    try:
+        return tuple(Song.from_row(row) for row in json.loads((folder / SONGS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CatalogError(f"catalog {folder.name!r} is not well formed: {SONGS_FILE}: {error!r:.200}") from error
+
+
 def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
     """Record size and checksum of every data file in ``folder``."""
     manifest = {
@@ -90,8 +98,15 @@ def read_manifest(folder: Path) -> dict:
     return manifest
 
 
-def check_file(path: Path, recorded: dict | None) -> None:
-    """Compare a file with its record in the manifest, or raise IntegrityError."""
+def check_files(folder: Path) -> dict:
+    """Compare every file with its record and return the manifest, or raise CatalogError or IntegrityError."""
+    manifest = read_manifest(folder)
+    for name in DATA_FILES:
+        _check_file(folder / name, manifest["files"].get(name))
+    return manifest
+
+
+def _check_file(path: Path, recorded: object) -> None:
     name = f"{path.name} of catalog {path.parent.name!r}"
     if not isinstance(recorded, dict) or not path.is_file():
         raise IntegrityError(f"{name} is missing; fetch or build the catalog again")
