@@ -17,7 +17,8 @@ from hmm2song.indexing import extract as extraction
 from hmm2song.indexing import gathering
 from hmm2song.indexing.build import IndexOptions, index
 from hmm2song.indexing.separation import separation
-from hmm2song.indexing.separation.separation import Stems, open_separator
+from hmm2song.indexing.separation.separation import open_separator
+from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.vocal_melody import VocalMelody
 
 ROOT = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ from hmm2song.baselines.mel_cnn.full_input import (
 from hmm2song.baselines.mel_cnn.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
 from hmm2song.baselines.mel_cnn.mel import CLIP_HOP_SAMPLES, CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel, segments
 from hmm2song.errors import AudioError
-from hmm2song.indexing.separation.separation import Stems
+from hmm2song.indexing.separation.stems import Stems
 
 librosa = pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
 

@@ -11,7 +11,7 @@ import soundfile
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
-from hmm2song.indexing.separation.separation import Stems
+from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.vocal_melody import GAP_EDGE_S, LONG_GAP_S, STEADY_FRAMES, filled_gaps, steadied, vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, midi_to_hz
 

@@ -28,7 +28,8 @@ from safetensors.numpy import save_file
 from hmm2song.audio import MAX_RECORDING_BYTES
 from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
-from hmm2song.indexing.separation.separation import Separator, process_separator
+from hmm2song.indexing.separation.separation import process_separator
+from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.sources import Item
 from hmm2song.indexing.tags import song_fields
 from hmm2song.indexing.vocal_melody import vocal_melody

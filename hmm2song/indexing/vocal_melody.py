@@ -24,7 +24,7 @@ import numpy as np
 from scipy.ndimage import percentile_filter
 
 from hmm2song.audio import MAX_RECORDING_BYTES, MAX_RECORDING_S, load_audio
-from hmm2song.indexing.separation.separation import Stems
+from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.separation.voice_check import FAINT_DB
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import LOUD_PERCENTILE, PitchTrack, track_pitch

@@ -27,7 +27,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.separation.separation import FolderOfStems, NoSeparation, Separator
+from hmm2song.indexing.separation.separation import FolderOfStems, NoSeparation
+from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.vocal_melody import vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, HOP_S, Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows

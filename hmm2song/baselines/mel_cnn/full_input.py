@@ -36,7 +36,7 @@ from scipy import fft
 from hmm2song.audio import stereo_blocks
 from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
-from hmm2song.indexing.separation.separation import Stems
+from hmm2song.indexing.separation.stems import Stems
 
 LARGEST_SHIFT_S = 0.5
 """More than any decoder cuts off; a longer search could lock onto the next beat of the bar."""

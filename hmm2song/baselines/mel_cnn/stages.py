@@ -44,7 +44,8 @@ from hmm2song.baselines.mel_cnn.hum_filters import hums
 from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel, segments
 from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError
-from hmm2song.indexing.separation.separation import Stems, process_separator
+from hmm2song.indexing.separation.separation import process_separator
+from hmm2song.indexing.separation.stems import Stems
 
 STAGES_VERSION = "1"
 """Part of every key: change it when what a stage makes changes, so that old files are not used."""

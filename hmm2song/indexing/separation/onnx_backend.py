@@ -27,7 +27,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from hmm2song.catalog.hub import resolve_onnx_file
 from hmm2song.errors import HubError, SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation.segmentwise import separate_in_segments
-from hmm2song.indexing.separation.separation import Progress, Stems, weights_digest
+from hmm2song.indexing.separation.stems import Progress, Stems, weights_digest
 
 RATE_HZ = 44100
 N_FFT, HOP = 4096, 1024

@@ -32,7 +32,7 @@ import soundfile
 from hmm2song.audio import stereo_blocks
 from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailableError
-from hmm2song.indexing.separation.separation import SILENT_PEAK, Progress, Stems
+from hmm2song.indexing.separation.stems import SILENT_PEAK, Progress, Stems
 from hmm2song.indexing.separation.voice_check import VoiceCheck
 
 VOCALS_NAME = "vocals.flac"

@@ -35,7 +35,7 @@ import numpy as np
 from hmm2song.errors import SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation import spleeter_worker
 from hmm2song.indexing.separation.segmentwise import separate_in_segments
-from hmm2song.indexing.separation.separation import Progress, Stems, weights_digest
+from hmm2song.indexing.separation.stems import Progress, Stems, weights_digest
 
 PYTHON_VARIABLE = "HMM2SONG_SPLEETER_PYTHON"
 MODEL_VARIABLE = "HMM2SONG_SPLEETER_MODEL"
