@@ -28,10 +28,10 @@ CACHE_SWEEP_S, CACHE_AGE_S = 600, 600
 EXIT_ERROR = 2
 
 
-def build_app(recognizer: Recognizer, previews: Path | None = None) -> gr.Blocks:
-    """Return the page and the API; ``previews`` is the folder of the recordings, by default the catalog's own."""
+def build_app(recognizer: Recognizer, recordings: Path | None = None) -> gr.Blocks:
+    """Return the page and the API; ``recordings`` is the folder of the songs' sound, by default the catalog's own."""
     with gr.Blocks(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
-        Page(recognizer, blocks, previews)
+        Page(recognizer, blocks, recordings)
         Api(recognizer)
     return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 

@@ -29,7 +29,7 @@ HUMMED_FROM_S, HUMMED_TO_S, HUMMED_SHIFT_ST = 12.0, 22.0, -3.0
 N_SONGS = 12
 EXAMPLE_SONG = "songbook_arirang"
 """Id of the last song: the page offers the bundled hum of it as an example."""
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ def running_app(catalog: MiniatureCatalog, temporary: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 def _wait_until_it_answers(url: str, process: subprocess.Popen, log_path: Path) -> None:

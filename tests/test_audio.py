@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -285,6 +287,34 @@ def test_times_without_packets_become_silence(tmp_path: Path) -> None:
     assert len(loaded) / SAMPLE_RATE_HZ == pytest.approx(3.0, abs=0.1)
     level = [np.abs(loaded[round(s * SAMPLE_RATE_HZ) :][:1600]).max() for s in (0.5, 1.2, 1.7, 2.5)]
     assert level == pytest.approx([AMPLITUDE, 0.0, 0.0, AMPLITUDE], abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.m4a", "a.ogg", "a.webm"])
+def test_decoding_starts_at_any_place_without_reading_up_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    silence, rate_hz = np.zeros(round(30.5 * 48000)), 48000
+    samples = np.concatenate([silence, tone(rate_hz), silence])
+    codecs = {"a.mp3": "libmp3lame", "a.m4a": "aac", "a.ogg": "libopus", "a.webm": "libopus"}
+    if name in codecs:
+        encode(str(tmp_path / name), samples, rate_hz, codecs[name])
+    else:
+        soundfile.write(tmp_path / name, samples, rate_hz)
+    decode, decoded_s = audio._ffmpeg_frames, []
+
+    def counting_decode(*args):
+        for frame in decode(*args):
+            decoded_s.append(frame.samples / frame.sample_rate)
+            yield frame
+
+    monkeypatch.setattr(audio, "_ffmpeg_frames", counting_decode)
+    with closing(audio.stereo_blocks(tmp_path / name, SAMPLE_RATE_HZ, from_s=30.0)) as blocks:
+        heard = np.concatenate(list(islice(blocks, 100)))[:, 0]
+    assert sum(decoded_s) < 10.0
+    (voiced,) = np.nonzero(np.abs(heard) > AMPLITUDE / 4)
+    assert voiced[[0, -1]] / SAMPLE_RATE_HZ == pytest.approx([0.5, 1.5], abs=0.15)
+    with pytest.raises(AudioError):
+        list(audio.stereo_blocks(tmp_path / name, SAMPLE_RATE_HZ, from_s=90.0))
 
 
 # --- length and size --------------------

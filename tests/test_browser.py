@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from serving import HOSTILE_TITLE, HUMMED_FROM_S, N_SONGS, MiniatureCatalog
+from serving import HOSTILE_TITLE, N_SONGS, MiniatureCatalog
+
+from hmm2song.page.preview import LEAD_S
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,7 +28,8 @@ QUIET = [
     "--disable-sync",
 ]
 FAKE_MICROPHONE = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-SLOWLY_MS = 20_000
+DEADLINE_MS = 90_000
+"""Far more than anything takes, so that no test depends on how busy the machine is."""
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Visit:
 
     def see(self, selector: str, words: str) -> None:
         """Wait until the element holds the words."""
-        playwright.expect(self.page.locator(selector).first).to_contain_text(words, timeout=SLOWLY_MS)
+        playwright.expect(self.page.locator(selector).first).to_contain_text(words)
 
     def upload(self, path: Path) -> None:
         self.page.get_by_label("Upload file").first.click()
@@ -62,6 +65,7 @@ def parts(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def browser(catalog: MiniatureCatalog) -> Iterator[playwright.Browser]:
     flags = [*QUIET, *FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={catalog.hum_path}"]
+    playwright.expect.set_options(timeout=DEADLINE_MS)
     with playwright.sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=flags)
 
@@ -71,12 +75,13 @@ def visit(browser: playwright.Browser, url: str, request: pytest.FixtureRequest)
     """Open the page; parametrize indirectly with options of the browser context."""
     options = {"locale": "en-US", "permissions": ["microphone"], **getattr(request, "param", {})}
     context = browser.new_context(**options)
+    context.set_default_timeout(DEADLINE_MS)
     visit = Visit(context.new_page())
     visit.page.on("dialog", lambda dialog: (visit.troubles.append(dialog.message), dialog.dismiss()))
     visit.page.on("pageerror", lambda error: visit.troubles.append(str(error)))
     visit.page.on("request", lambda sent: visit.troubles.append(sent.url) if not is_local(sent.url, url) else None)
     visit.page.goto(url)
-    visit.page.locator("#recorder").wait_for(timeout=SLOWLY_MS)
+    visit.page.locator("#recorder").wait_for()
     yield visit
     context.close()
     assert not visit.troubles  # no script from a title ran, nothing failed, nothing was fetched from elsewhere
@@ -110,12 +115,12 @@ def test_the_match_is_drawn_described_and_played_at_its_place(visit: Visit, cata
     visit.upload(catalog.hum_path)
     visit.see("#overlay", "Song 0")
     page = visit.page
-    playwright.expect(page.locator("#overlay .scatterlayer .trace")).to_have_count(2, timeout=SLOWLY_MS)
+    playwright.expect(page.locator("#overlay .scatterlayer .trace")).to_have_count(2)
     player = page.locator("#overlay audio").first
     player.wait_for(state="attached")
     page.wait_for_function("document.querySelector('#overlay audio').currentTime > 0")
-    assert player.evaluate("a => a.currentTime") == pytest.approx(HUMMED_FROM_S, abs=1.0)
-    assert "s0.flac" in player.evaluate("a => a.currentSrc")
+    assert player.evaluate("a => a.currentTime") == pytest.approx(LEAD_S, abs=1.0)
+    assert "match-" in player.evaluate("a => a.currentSrc")
 
     second = page.locator(".card summary[data-index='1']")
     title = second.locator(".names b").inner_text()
@@ -157,7 +162,7 @@ def test_a_second_hum_is_joined_with_the_first(visit: Visit, parts: tuple[Path, 
     page.get_by_label("Clear", exact=True).first.click()
     visit.see(".status", "Press Record")
     visit.upload(first)  # without the button it is a new question
-    playwright.expect(page.locator(".status").first).to_have_text(re.compile("% sure$"), timeout=SLOWLY_MS)
+    playwright.expect(page.locator(".status").first).to_have_text(re.compile("% sure$"))
 
 
 def test_what_was_hummed_survives_a_bad_recording_and_another_language(
@@ -190,10 +195,11 @@ def test_visitors_hum_for_themselves(visit: Visit, browser: playwright.Browser, 
     visit.see(".status", "Song 0")
     visit.hum_once_more()
     context = browser.new_context(locale="en-US")
+    context.set_default_timeout(DEADLINE_MS)
     other = Visit(context.new_page())
     other.page.goto(visit.page.url)
     other.upload(parts[1])
-    playwright.expect(other.page.locator(".status").first).to_have_text(re.compile("% sure$"), timeout=SLOWLY_MS)
+    playwright.expect(other.page.locator(".status").first).to_have_text(re.compile("% sure$"))
     context.close()
     visit.page.get_by_role("button", name="Arirang").click()  # an example counts as a hum
     visit.see(".status", "· 2 hums joined")

@@ -1,8 +1,9 @@
-"""The match is played from the user's own recordings, and nothing but the recording matched leaves their folder."""
+"""The match is played from a cut of the user's own recording; nothing else leaves the folder of recordings."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,56 +18,86 @@ from humming import tune
 import app
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.melody.melody import melody_from_notes
+from hmm2song.page import preview
 from hmm2song.page.search import Page
 from hmm2song.recognizer import Recognizer
 from hmm2song.song import Song
 
 PATHS = {
     "inside": "album/a.flac", "gone": "gone.flac", "outside": "../secret.flac", "link": "link.flac",
-    "text": "notes.txt", "none": "",
+    "text": "notes.txt", "broken": "broken.mp3", "none": "",
 }  # fmt: skip
+RATE_HZ = 8000
+STEP_S = 60.0
 
 
 @pytest.fixture
-def previews(tmp_path):
+def recordings(tmp_path):
+    """Return a folder with a recording whose loudness steps up every minute, and with what must not leave it."""
     folder = tmp_path / "music"
     (folder / "album").mkdir(parents=True)
+    steps = np.repeat([0.1, 0.2, 0.4], round(STEP_S * RATE_HZ)) * np.sin(np.arange(3 * STEP_S * RATE_HZ))
     for file in (folder / "album" / "a.flac", tmp_path / "secret.flac"):
-        soundfile.write(file, np.zeros(8000), 8000)
+        soundfile.write(file, steps, RATE_HZ)
     (folder / "notes.txt").write_text("private")
+    (folder / "broken.mp3").write_bytes(bytes(1000))
     (folder / "link.flac").symlink_to(tmp_path / "secret.flac")
     return folder
 
 
 @pytest.fixture
-def page(previews, tmp_path, monkeypatch):
+def page(recordings, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     songs = [Song(song_id, song_id, path=path) for song_id, path in PATHS.items()]
     encoder = tiny_encoder()
     catalog = Catalog.build(songs, [melody_from_notes(tune(number)) for number in range(len(songs))], encoder)
     recognizer = Recognizer(dataclasses.replace(catalog, folder=tmp_path / "catalog"), encoder)
     with gr.Blocks() as blocks:
-        return Page(recognizer, blocks, previews)
+        return Page(recognizer, blocks, recordings)
 
 
-def played(page, song_id):
-    match = SimpleNamespace(id=song_id, alignment=SimpleNamespace(start_s=1.5, end_s=5.0))
+def played(page, song_id, start_s=1.5):
+    match = SimpleNamespace(id=song_id, alignment=SimpleNamespace(start_s=start_s, end_s=start_s + 3.5))
     return page._sound(match, "en")
 
 
-def test_the_recording_matched_is_copied_and_played_at_the_match(page, previews, tmp_path):
-    answer = played(page, "inside")
-    copy = Path(answer["value"])
-    assert copy.is_relative_to(tmp_path / "cache")
-    assert copy.read_bytes() == (previews / "album" / "a.flac").read_bytes()
-    assert answer["playback_position"] == 1.5
+def cuts(tmp_path):
+    return list((tmp_path / "cache").rglob("*.mp3"))
+
+
+def test_a_cut_of_the_recording_is_played_at_the_match(page, tmp_path):
+    answer = played(page, "inside", STEP_S + 5.5)
+    assert cuts(tmp_path) == [Path(answer["value"])]
+    assert Path(answer["value"]).stat().st_size < 1e6
+    samples, rate_hz = soundfile.read(answer["value"])
+    assert len(samples) / rate_hz == pytest.approx(preview.LENGTH_S, abs=0.1)
+    assert answer["playback_position"] == pytest.approx(preview.LEAD_S + 0.5)
+    assert np.abs(samples[rate_hz:]).max() == pytest.approx(0.2, abs=0.05)
+    early = played(page, "inside", 0.5)
+    assert early["playback_position"] == 0.5
+    assert np.abs(soundfile.read(early["value"])[0]).max() == pytest.approx(0.1, abs=0.05)
+
+
+def test_few_cuts_are_kept_and_used_again(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(preview, "MAX_KEPT", 2)
+    first, second = (played(page, "inside", start_s)["value"] for start_s in (10, 20))
+    assert played(page, "inside", 10.2)["value"] == first
+    third = played(page, "inside", 30)["value"]
+    assert set(cuts(tmp_path)) == {Path(first), Path(third)}  # the one not used for longest is gone
+    os.remove(first)  # as Gradio's sweep does
+    assert Path(played(page, "inside", 10)["value"]).is_file()
+    assert second not in map(str, cuts(tmp_path))
 
 
 @pytest.mark.parametrize("song_id", [song_id for song_id in PATHS if song_id != "inside"])
 def test_anything_else_is_played_as_a_tone(page, tmp_path, song_id):
     rate_hz, tone = played(page, song_id)["value"]
-    assert rate_hz > 8000 and len(tone) > rate_hz
-    assert not list((tmp_path / "cache").rglob("*.flac"))
+    assert rate_hz > RATE_HZ and len(tone) > rate_hz
+    assert not cuts(tmp_path)
+
+
+def test_a_match_after_the_recordings_end_is_played_as_a_tone(page):
+    assert isinstance(played(page, "inside", 500.0)["value"], tuple)
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import gradio as gr
 
-from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG
 from hmm2song.errors import Hmm2SongError
@@ -23,6 +22,7 @@ from hmm2song.match.overlay import overlay_figure
 from hmm2song.melody.melody import Melody
 from hmm2song.page import SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
+from hmm2song.page.preview import Previews
 from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, overlay_words, preferred_language, text
 from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.recognizer import DEFAULT_TOP_K, MAX_EARLIER, MIN_VOICED_S, Recognizer
@@ -44,17 +44,18 @@ log = logging.getLogger(__name__)
 class Page:
     """The widgets and their events. Create it inside ``gr.Blocks``.
 
-    ``previews`` is the folder that holds the catalog's recordings, by default the catalog's own.
+    ``recordings`` is the folder that holds the catalog's recordings, by default the catalog's own.
     """
 
-    def __init__(self, recognizer: Recognizer, blocks: gr.Blocks, previews: Path | None = None) -> None:
+    def __init__(self, recognizer: Recognizer, blocks: gr.Blocks, recordings: Path | None = None) -> None:
         self.recognizer = recognizer
-        self.previews = previews
+        self.recordings = recordings
         self.catalog = recognizer.catalog
         self.example_paths = example_hums(self.catalog)
         self.genders = {gender: count for gender, count in self.catalog.gender_counts().items() if gender and count}
         self._lay_out_question()
         self._lay_out_answer()
+        self.previews = Previews(self.player.GRADIO_CACHE)  # a visitor gets files of this folder only
         self._connect_search()
         self._connect_words(blocks)
 
@@ -257,11 +258,11 @@ class Page:
 
     def _sound(self, match: Match, language: str) -> dict:
         start_s, end_s = match.alignment.start_s, match.alignment.end_s
-        recording = self.catalog.recording(match.id, self.previews)
-        if recording is not None and recording.suffix.lower() in AUDIO_SUFFIXES:
-            # A copy of this one file is served, for ten minutes; the folder it is in stays closed to visitors.
-            copy = self.player.move_resource_to_block_cache(recording)
-            return gr.update(value=copy, playback_position=start_s, label=text(language, "play_recording"))
+        recording = self.catalog.recording(match.id, self.recordings)
+        preview = self.previews.cut(recording, start_s) if recording else None
+        if preview:
+            label = text(language, "play_recording")
+            return gr.update(value=str(preview.path), playback_position=preview.match_s, label=label)
         tone = melody_tone(self.catalog.melody(match.id), start_s - TONE_LEAD_S, end_s + TONE_LEAD_S)
         return gr.update(value=(SAMPLE_RATE_HZ, tone), playback_position=0, label=text(language, "play_tone"))
 
