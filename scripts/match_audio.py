@@ -28,9 +28,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.collect.info_csv import Row, TableError, read_info, write_info, write_whole
-from hmm2song.collect.match_files import Matching, MusicFolderError, Unusable, find_recordings, match, read_track
+from hmm2song.collect.match_files import Matching, MusicFolderError, find_recordings, match, read_track
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.sources import INFO_NAME
+from hmm2song.indexing.sources import INFO_NAME, Skipped
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -95,7 +95,7 @@ def same_form(path: str) -> str:
     return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))
 
 
-def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[Unusable]) -> str:
+def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[Skipped]) -> str:
     """Return what to look at, as CSV; ``wanting`` are the songs that had no recording before."""
     pairs = {pair.song_id: pair for pair in matching.pairs}
     near = {pair.song_id: pair for pair in matching.near_misses}

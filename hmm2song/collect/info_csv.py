@@ -3,12 +3,13 @@
 Conventions
 -----------
 * A row is a dict of text by column name. The columns are ``id, Title, Singer, Lyric, genre, path, gender`` of the
-  source system, then any others the file has, which are kept. Names are recognised in any case.
+  source system, then any others of the file, which are kept. Names are recognised in any case.
 * ``genre`` lists one or several genres (``"RnB_Soul, Indie"``), ``gender`` is ``female``, ``male``, ``mixed`` or empty
   (Korean words are read too), ``path`` is relative to the table's folder and stays inside it.
 * Text is UTF-8 (CP949, as a Korean Excel writes it, is read too), in NFC except ``path``, which is spelt as on the
   disk. Line breaks inside a cell are line feeds.
-* Who wins: a correction over the table, the table over what is collected anew; an empty cell over nothing.
+* A correction replaces a cell of the table, which is never replaced by what is collected anew. An empty cell replaces
+  nothing.
 """
 
 from __future__ import annotations
@@ -38,13 +39,7 @@ class TableError(Hmm2SongError, ValueError):
 
 
 def read_info(file: Path) -> list[Row]:
-    """Read a table in which every row has an id of its own.
-
-    Raises
-    ------
-    TableError
-        Not such a table; the message names file and line.
-    """
+    """Read a table in which every row has an id of its own; a TableError names file and line."""
     rows: list[Row] = []
     seen: set[str] = set()
     for line, row in _read(file):
@@ -58,29 +53,16 @@ def read_info(file: Path) -> list[Row]:
 
 
 def read_corrections(file: Path) -> list[Row]:
-    """Read hand-made rows and corrections: any of the columns, but each row has an ``id`` or a ``Title``.
-
-    Raises
-    ------
-    TableError
-        Not such a table; the message names file and line.
-    """
-    rows = []
-    for line, row in _read(file):
+    """Read hand-made rows and corrections: any of the columns, but each row has an ``id`` or a ``Title``."""
+    rows = _read(file)
+    for line, row in rows:
         if not row["id"] and not row["Title"]:
             raise TableError(f"{file.name}, line {line}: the row needs an id or a Title")
-        rows.append(row)
-    return rows
+    return [row for _, row in rows]
 
 
 def add_collected(rows: Sequence[Row], collected: Iterable[Row]) -> list[Row]:
-    """Return the table completed: empty cells filled, genres added, new songs appended; nothing is overwritten.
-
-    Raises
-    ------
-    CatalogError
-        A new row has no id, or a text longer than any song's.
-    """
+    """Return the table completed: empty cells filled, genres added, new songs appended; nothing is overwritten."""
     table = {row["id"]: dict(row) for row in rows}
     for new in collected:
         Song.from_row(new)
@@ -96,12 +78,8 @@ def apply_corrections(rows: Sequence[Row], corrections: Iterable[Row]) -> list[R
     """Return the table with every filled cell of a correction in place of the table's.
 
     A correction belongs to the row with its id; without an id, to the one with its title and singer, or title alone if
-    it names no singer. One that belongs to none is a new song.
-
-    Raises
-    ------
-    TableError
-        A correction belongs to several rows, or is for an unknown id and has no title to be a new song.
+    it names no singer. One that belongs to none is a new song, for which it needs a title; one that belongs to several
+    rows is a TableError.
     """
     table = {row["id"]: dict(row) for row in rows}
     for correction in corrections:
@@ -115,13 +93,7 @@ def apply_corrections(rows: Sequence[Row], corrections: Iterable[Row]) -> list[R
 
 
 def write_info(file: Path, rows: Sequence[Row]) -> None:
-    """Write the table: completely, or not at all.
-
-    Raises
-    ------
-    TableError
-        It cannot be written there.
-    """
+    """Write the table: completely, or not at all."""
     columns = list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -131,13 +103,7 @@ def write_info(file: Path, rows: Sequence[Row]) -> None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a text file as UTF-8 beside its place, then move it there.
-
-    Raises
-    ------
-    TableError
-        It cannot be written there.
-    """
+    """Write a text file as UTF-8 beside its place, then move it there; raises TableError if that fails."""
     target = Path(os.path.realpath(file))  # through a link, not over it
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

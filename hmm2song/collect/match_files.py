@@ -19,7 +19,6 @@ should be checked by a person.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -30,9 +29,9 @@ from pathlib import Path
 import numpy as np
 from rapidfuzz import fuzz, process
 
-from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.collect.info_csv import Row
 from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing.sources import Skipped, is_recording, readable_name, walk
 from hmm2song.indexing.tags import read_tags
 from hmm2song.song import HANGUL, safe_relative_path
 
@@ -70,7 +69,7 @@ _NAME_BREAK = re.compile(r"\s+[-–—]\s+|_-_")
 
 
 class MusicFolderError(Hmm2SongError):
-    """The music folder is missing or cannot be read."""
+    """The music folder is missing or holds no usable recording."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,6 @@ class Track:
 
     path: str
     readings: tuple[Reading, ...]
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """A file that cannot be given to a song, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -137,46 +128,34 @@ class _Name:
 # The folder ---------------------------------------------------------------------------------------------------
 
 
-def find_recordings(folder: Path) -> tuple[list[Path], list[Unusable]]:
-    """Return the recordings in a folder and below, in a stable order, and those whose names a table cannot hold.
+def find_recordings(folder: Path) -> tuple[list[Path], list[Skipped]]:
+    """Return the recordings in a folder and below, in a stable order, and those that cannot be given to a song.
 
     Raises
     ------
     MusicFolderError
-        There is no such folder, or part of it cannot be read.
+        There is no such folder.
     """
     if not folder.is_dir():
         raise MusicFolderError(f"there is no folder {str(folder)!r}; check the name")
-
-    def unreadable(error: OSError) -> None:
-        raise MusicFolderError(f"{error.filename!r} cannot be read ({error.strerror})") from error
-
-    files, unusable = [], []
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            file = Path(parent, name)
-            if name.startswith(".") or file.suffix.lower() not in AUDIO_SUFFIXES:  # "._x.mp3" is macOS's, not music
-                continue
-            path = file.relative_to(folder).as_posix()
-            reason = _unusable_reason(file, path, folder)
-            if reason:
-                unusable.append(Unusable(os.fsencode(path).decode("utf-8", "replace"), reason))
-            else:
-                files.append(file)
-    return sorted(files, key=lambda file: (unicodedata.normalize("NFC", str(file)), str(file))), unusable
+    found, skipped = walk(folder)
+    files = []
+    for file in filter(is_recording, found):
+        path = file.relative_to(folder).as_posix()
+        if reason := _why_no_table_holds(path) or ("" if file.is_file() else "a link to nothing"):
+            skipped.append(Skipped(readable_name(path), reason))
+        else:
+            files.append(file)
+    return files, [entry for entry in skipped if is_recording(Path(entry.path)) or (folder / entry.path).is_dir()]
 
 
-def _unusable_reason(file: Path, path: str, folder: Path) -> str:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
+def _why_no_table_holds(path: str) -> str:
+    """Return why a table cannot name a file, empty if it can."""
+    if path != readable_name(path):
         return "the name is not UTF-8; rename the file"
     if not safe_relative_path(path) or re.search(r"[\\\x00-\x1f]", path) or path != path.strip():
         return "a table cannot hold a path with : or \\, control characters or a space at its ends; rename the file"
-    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
-        return "a link out of the folder is not followed"
-    return "" if file.is_file() else "not a regular file"
+    return ""
 
 
 def read_track(file: Path, folder: Path) -> Track:
@@ -210,15 +189,7 @@ def readings_of_name(path: str) -> list[Reading]:
 
 
 def match(rows: Sequence[Row], tracks: Sequence[Track]) -> Matching:
-    """Give recordings to songs.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Songs, with ``id``, ``Title`` and ``Singer``.
-    tracks : sequence of Track
-        Recordings; equally good ones are taken in this order.
-    """
+    """Give recordings to songs (rows with ``id``, ``Title``, ``Singer``); of equally good ones the first is taken."""
     songs = [_name(number, row["Title"], row["Singer"]) for number, row in enumerate(rows)]
     readings = [
         _name(number, reading.title, reading.artist, reading.source)
