@@ -266,14 +266,11 @@ def test_measurements_come_back_and_an_unfinished_line_is_cut_off(script, miss, 
     assert again.get("hum.flac") == miss and again.get("other.flac") is None
     again.add(replace(miss, file="other.flac", rank=0))
     assert [script.WorkFile(path).get(name).rank for name in ("hum.flac", "other.flac")] == [5, 0]
-
-
-@pytest.mark.parametrize("content", [b"no json\n", b"[]\n", b'{"file": "x"}\n', b"\xff\n"])
-def test_another_file_is_not_taken_for_measurements(script, tmp_path: Path, content: bytes):
-    (tmp_path / "work.jsonl").write_bytes(content)
-    with pytest.raises(Hmm2SongError, match="holds no measurements of this script"):
-        script.WorkFile(tmp_path / "work.jsonl")
-    assert (tmp_path / "work.jsonl").read_bytes() == content
+    for content in (b"no json\n", b"[]\n", b'{"file": "x"}\n', b"\xff\n"):
+        path.write_bytes(content)
+        with pytest.raises(Hmm2SongError, match="holds no measurements of this script"):
+            script.WorkFile(path)
+        assert path.read_bytes() == content
 
 
 # The whole script ---------------------------------------------------------------------------------------
@@ -311,15 +308,12 @@ def test_bad_input_is_one_line(run, options: list[str], expected: str):
     assert code == 2 and expected in complained.splitlines()[-1]
 
 
-def test_hums_of_unknown_songs_are_refused(run, tmp_path: Path):
+def test_hums_of_unknown_songs_and_no_misses_are_refused(run, tmp_path: Path):
+    (tmp_path / "missed.csv").write_text("file,song_id\ntwo.flac,s2\n")
+    code, _, complained = run("--missed", tmp_path / "missed.csv")
+    assert code == 2 and "none of the hums is a miss" in complained
     (tmp_path / "queries.csv").write_text("file,song_id\nx.flac,nobody\n")
     code, _, complained = run("--queries", tmp_path / "queries.csv")
     assert (
         code == 2 and "1 hums are of songs that the catalog does not hold, the first 'x.flac' of 'nobody'" in complained
     )
-
-
-def test_without_a_miss_there_is_nothing_to_analyse(run, folder: Path, tmp_path: Path):
-    (tmp_path / "missed.csv").write_text("file,song_id\ntwo.flac,s2\n")
-    code, _, complained = run("--missed", tmp_path / "missed.csv")
-    assert code == 2 and "none of the hums is a miss" in complained

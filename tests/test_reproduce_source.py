@@ -57,8 +57,8 @@ def test_right_clip_and_right_song_are_counted_apart(script, clips):
     nearness = np.ones((4, 7))
     nearness[[0, 1, 2, 3], [0, 0, 4, 2]] = 0.0  # right; right song; right song; wrong
     row = script.row_of(clips, test, nearness, "x", "l2")
-    assert (row.clip.value, row.song.value) == (0.25, 0.75)
-    assert (row.clip_in_bucket.value, row.song_in_bucket.value) == (0.25, 1.0)  # 6 ties with 5, which is first
+    shares = [row[name]["value"] for name in ("clip", "song", "clip_in_bucket", "song_in_bucket")]
+    assert shares == [0.25, 0.75, 0.25, 1.0]  # 6 ties with 5, which is first
     assert script.chance(clips, test) == {
         "clip": pytest.approx(1 / 7, abs=1e-4), "song": pytest.approx(2 / 7, abs=1e-4),
         "clip_in_bucket": 0.5, "song_in_bucket": 1.0,

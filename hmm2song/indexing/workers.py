@@ -99,7 +99,7 @@ def _run_pool(
 ) -> None:
     """Run the calls ``todo``; return early, with some not finished, when a worker crashes."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=start_worker)
     try:
         futures: dict[Future, int] = {pool.submit(guarded, function, arguments[index]): index for index in todo}
         for future in as_completed(futures):
@@ -110,7 +110,8 @@ def _run_pool(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Leave Ctrl-C to the parent of this process, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from hmm2song.errors import Hmm2SongError, MelodyError
+from hmm2song.indexing.workers import start_worker
 from hmm2song.melody.contour import FilledContour, fill_rests, sample_windows
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.melody.scores import read_rows, row_notes
@@ -176,7 +177,8 @@ _MELODIES: list[PoolMelody] = []
 """The melodies of a worker process, read when it starts."""
 
 
-def _start_worker(pool: MelodyPool) -> None:
+def _start(pool: MelodyPool) -> None:
+    start_worker()
     torch.set_num_threads(1)
     _MELODIES[:] = pool.read()[0]
 
@@ -192,7 +194,7 @@ def batches(pool: MelodyPool, recipe: Recipe, seed: int, first_step: int, n_work
     """
     n_ahead = 2 * n_workers + 1
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, context, _start_worker, (pool,)) as workers:
+    with ProcessPoolExecutor(n_workers, context, _start, (pool,)) as workers:
         waiting: list[Future[Batch]] = []
         for step in range(first_step, recipe.n_steps):
             while len(waiting) < n_ahead and step + len(waiting) < recipe.n_steps:

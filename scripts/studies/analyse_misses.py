@@ -6,35 +6,37 @@
         --work w.jsonl
 
 Q.csv has the columns file,song_id; missed.csv is what evaluate.py --misses writes; S.jsonl has rows with id and title.
-In a random order (--seed) hums that were missed are measured until --misses of them have missed again, and as many of
-the others as --hits says: what is usual is read off those. --work keeps the measurements, one line a hum: the same
-command goes on from there. Needs requirements-dataset.txt (librosa).
+The hums that were missed are measured in a random order (--seed) until --misses of them have missed again; then the
+others, until there are as many hits as --hits says, which show what is usual. --work keeps the measurements, one line a
+hum, and the same command continues from there. Needs requirements-dataset.txt (librosa).
 
-What is measured of a hum: the *cost* of its song, the mean distance in semitones where the hum lies best on it, as
-searched and *forced* (this song alone, every place, every key in quarter semitones, 19 tempi), of the whole hum and of
-its two halves, each placed for itself. The same for the *rival*, the best wrong song, which is the one a missed hum was
-answered with. The *likeness* of the two: what the passage would cost on the rival if it were sung without a flaw. And
-what a second tracker hears (pYIN, Mauch and Dixon 2014), where the song then ranks and what it costs.
+These are measured of a hum:
 
-Each miss gets the first cause that applies. More than usual is above the 95th percentile of the hits, less than usual
-below the 5th.
+    cost        of its song: the mean distance in semitones where the hum lies best on it, as searched and *forced*
+                (this song alone, every place, every key in quarter semitones, 19 tempi), of the whole hum and of its
+                two halves, each placed for itself
+    rival       the best wrong song, with which a missed hum was answered: the same costs
+    likeness    what the song's passage would cost on the rival if it were sung without a flaw
+    second      what a second tracker hears (pYIN, Mauch and Dixon 2014), where the song then ranks and what it costs
+
+Each miss gets the first cause that applies. "More than usual" is above the 95th percentile of the hits, "less than
+usual" below the 5th.
 
     version     the rival holds the passage almost note for note (likeness at most that of hmm2song/match/versions.py)
-    matching    placed as well as they can be, the song is ahead of the rival by cost and votes together, or by cost
-                alone, and not by less than hits usually are: smaller leads are a toss-up
+    matching    if both are placed as well as they can be, the song is ahead of the rival by cost and votes together, or
+                by cost alone, and by no less than hits usually are: smaller leads are a toss-up
     tracker     the trackers agree less than usual on the pitch or on where there is one, and with the second one the
-                song comes first, or costs no more than usual though it did
+                song comes first, or its cost falls to a usual one
     jump        placed each for itself, the halves of the hum gain more than usual, and the song is ahead of the rival:
                 another key, a skip or a new start half-way
     singer      the song costs more than usual
     ambiguous   the song costs no more than usual, and the rival is more like it than most rivals of hits are
-    chance      the song costs no more than usual, and a rival that is unlike it lies as near
+    chance      the song costs no more than usual, and a rival that is unlike it costs as little
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import sys
@@ -43,6 +45,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -512,21 +515,10 @@ def costs(answer: Side) -> str:
 def write_csv(path: Path, misses: list[Measurement], causes: list[str], titles: dict[str, str]) -> None:
     """Write each miss with its cause and figures."""
     rows = [
-        {"cause": cause, "title": titles.get(miss.truth.song_id, ""), **flattened(asdict(miss))}
+        {"cause": cause, "title": titles.get(miss.truth.song_id, ""), **asdict(miss)}
         for miss, cause in zip(misses, causes, strict=True)
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def flattened(fields: dict) -> dict:
-    """Return a dict of dicts as one dict with joined names."""
-    flat = {}
-    for name, value in fields.items():
-        flat |= {f"{name}_{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
+    pandas.json_normalize(rows, sep="_").to_csv(path, index=False)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from hmm2song.baselines.mel_cnn.engine import raw_log_mel
 from hmm2song.baselines.mel_cnn.network import DISTANCES, ConvSubnet
 from hmm2song.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, split_clips, train_conv_subnet
 from hmm2song.errors import Hmm2SongError
-from hmm2song.evaluation import Estimate, retrieval_scores
+from hmm2song.evaluation import retrieval_scores
 from hmm2song.melody.scores import read_rows
 from hmm2song.training.singer import FLAWLESS
 from hmm2song.training.voice import hum_audio
@@ -55,18 +55,6 @@ class Lookup:
 
     clips: np.ndarray
     kinds: np.ndarray
-
-
-@dataclass(frozen=True)
-class Row:
-    """How often the nearest clip was the right one, and of the right song: among all clips and in the bucket."""
-
-    embedding: str
-    distance: str
-    clip: Estimate
-    song: Estimate
-    clip_in_bucket: Estimate
-    song_in_bucket: Estimate
 
 
 def main() -> int:
@@ -186,7 +174,7 @@ def measure(clips: ClipSet, tests: dict[str, Lookup], model: Path) -> dict:
             vectors = embed(pictures(clips, test), None)
             for distance in distances:
                 row = row_of(clips, test, DISTANCES[distance](vectors, gallery), label, distance)
-                figures[name]["rows"].append(to_json(row))
+                figures[name]["rows"].append(row)
             found = DISTANCES["l2"](vectors, gallery).argmin(axis=1)
             figures[name]["by_filter"][label] = by_filter(test, found == test.clips)
     return figures
@@ -203,13 +191,17 @@ def by_filter(test: Lookup, right: np.ndarray) -> dict[str, float]:
     return {kind: round(float(hits.mean()), 4) for kind, hits in shares.items() if len(hits)}
 
 
-def row_of(clips: ClipSet, test: Lookup, nearness: np.ndarray, embedding: str, distance: str) -> Row:
-    """Score distances (n, n_clips)."""
-    in_bucket = np.where(buckets(clips, test), nearness, np.inf)
-    hits = []
-    for found in (nearness.argmin(axis=1), in_bucket.argmin(axis=1)):
-        hits += [found == test.clips, clips.clip_song[found] == clips.clip_song[test.clips]]
-    return Row(embedding, distance, *(retrieval_scores(hit.astype(int)).top1 for hit in hits))
+def row_of(clips: ClipSet, test: Lookup, nearness: np.ndarray, embedding: str, distance: str) -> dict:
+    """Score distances (n, n_clips): how often the nearest clip, of all or in the bucket, is right or of the song."""
+    row: dict = {"embedding": embedding, "distance": distance}
+    for suffix, left in (("", True), ("_in_bucket", buckets(clips, test))):
+        found = np.where(left, nearness, np.inf).argmin(axis=1)
+        for name, hit in (
+            ("clip", found == test.clips),
+            ("song", clips.clip_song[found] == clips.clip_song[test.clips]),
+        ):
+            row[name + suffix] = retrieval_scores(hit.astype(int)).top1.to_dict()
+    return row
 
 
 def buckets(clips: ClipSet, test: Lookup) -> np.ndarray:
@@ -226,12 +218,6 @@ def chance(clips: ClipSet, test: Lookup) -> dict[str, float]:
         figures[f"clip{suffix}"] = float(np.mean(1 / left.sum(axis=1)))
         figures[f"song{suffix}"] = float(np.mean((same_song & left).sum(axis=1) / left.sum(axis=1)))
     return {name: round(value, 4) for name, value in figures.items()}
-
-
-def to_json(row: Row) -> dict:
-    """Return a row as plain JSON types."""
-    values = {name: getattr(row, name) for name in row.__dataclass_fields__}
-    return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in values.items()}
 
 
 # Hums ----------------------------------------------------------------------------------------------------
