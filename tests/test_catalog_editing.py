@@ -13,7 +13,7 @@ from encoders import tiny_encoder
 from humming import tune
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.edit import Renamed, assemble, credits_of, entries_of, join, remove_songs
+from hmm2song.catalog.edit import RenamedSong, assemble, credits_of, entries_of, join, remove_songs
 from hmm2song.errors import CatalogError, UnknownSongError
 from hmm2song.indexing.build import index
 from hmm2song.indexing.edit import add, merge, remove
@@ -78,7 +78,7 @@ def test_a_taken_id_is_changed_also_in_the_credits():
     first = catalog_of(0, 2)
     joined = join(first, other)
     assert ids(joined.catalog) == ["s0", "s2", "s0-2", "s1"]
-    assert joined.renamed == (Renamed("s0", "s0-2"),)
+    assert joined.renamed == (RenamedSong("s0", "s0-2"),)
     assert joined.catalog.song("s0-2").title == "Song 7"
     assert joined.catalog.credits == credits_of(joined.catalog.songs)
 

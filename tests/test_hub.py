@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_b
 
 from hmm2song.catalog import hub
 from hmm2song.catalog.hub import resolve_catalog, resolve_model
-from hmm2song.errors import CatalogError, Hmm2SongError, HubError
+from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
 REPOSITORY = "someone/songs"
 COMMIT, NEXT_COMMIT = "a" * 40, "b" * 40
@@ -38,6 +39,23 @@ FILES = {
 MODEL = {"config.json": b'{"dim": 1}', "model.safetensors": bytes(range(100)) * 30}
 UNWANTED = {"evil.pkl": b"pickle", "modeling.py": b"code", "nested/songs.json": b"nested"}
 LARGE_FILE = "melodies.safetensors"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is resolved in one of the two ways."""
+
+    word: str
+    resolve: Callable[..., hub.Resolved]
+    variable: str
+    files: dict[str, bytes]
+    error: type[Hmm2SongError]
+
+
+KINDS = (
+    Kind("catalog", resolve_catalog, hub.CATALOG_VARIABLE, FILES, CatalogError),
+    Kind("model", resolve_model, hub.MODEL_VARIABLE, MODEL, ModelError),
+)
 
 
 class StandIn(ThreadingHTTPServer):
@@ -148,13 +166,20 @@ def server() -> Iterator[StandIn]:
     stand_in.stop()
 
 
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.word)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
 @pytest.fixture
-def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bundled"
-    folder.mkdir()
-    monkeypatch.setattr(hub, "BUNDLED_CATALOG", folder)
-    monkeypatch.delenv(hub.CATALOG_VARIABLE, raising=False)
-    return folder
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The folders of the bundled things, by their names."""
+    folders = {kind.word: tmp_path / f"bundled {kind.word}" for kind in KINDS}
+    for kind in KINDS:
+        folders[kind.word].mkdir()
+        monkeypatch.setattr(hub, f"BUNDLED_{kind.word.upper()}", folders[kind.word])
+        monkeypatch.delenv(kind.variable, raising=False)
+    return folders
 
 
 @contextmanager
@@ -180,20 +205,13 @@ def real_client(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture(autouse=True)
-def client(server: StandIn, bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def client(
+    server: StandIn, bundled: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Point the real client at the stand-in, with an empty cache of its own."""
     monkeypatch.setattr(huggingface_hub.file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
     with real_client(server.url, tmp_path / "cache", monkeypatch):
         yield
-
-
-@pytest.fixture
-def bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bundled model"
-    folder.mkdir()
-    monkeypatch.setattr(hub, "BUNDLED_MODEL", folder)
-    monkeypatch.delenv(hub.MODEL_VARIABLE, raising=False)
-    return folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -206,56 +224,55 @@ def only_notice(resolved: hub.Resolved) -> str:
     return notice
 
 
-def assert_bundled_with_reason(resolved: hub.Resolved, bundled: Path, reason: str) -> None:
-    assert (resolved.folder, resolved.origin) == (bundled, "bundled")
-    assert reason in only_notice(resolved)
-    assert REPOSITORY in only_notice(resolved)
+def assert_bundled_with_reason(resolved: hub.Resolved, folder: Path, reason: str) -> None:
+    assert (resolved.folder, resolved.origin) == (folder, "bundled")
+    assert reason in only_notice(resolved) and REPOSITORY in only_notice(resolved)
 
 
-# --- Folders and the bundled catalog ---
+# --- Folders and what is bundled ---
 
 
 @pytest.mark.parametrize("source", [None, ""])
-def test_no_source_is_the_bundled_catalog(source: str | None, bundled: Path) -> None:
-    assert resolve_catalog(source) == hub.Resolved(bundled, "bundled", ())
+def test_no_source_is_the_bundled_one(source: str | None, kind: Kind, bundled: dict[str, Path]) -> None:
+    assert kind.resolve(source) == hub.Resolved(bundled[kind.word], "bundled", ())
 
 
-def test_the_bundled_catalog_lies_beside_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_bundled_lies_beside_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert Path(hub.__file__).parents[2] / "assets" / "catalog" == hub.BUNDLED_CATALOG
+    assets = Path(hub.__file__).parents[2] / "assets"
+    assert (assets / "catalog", assets / "model") == (hub.BUNDLED_CATALOG, hub.BUNDLED_MODEL)
 
 
-def test_a_missing_bundled_catalog_is_an_error_that_keeps_the_reason(server: StandIn, bundled: Path) -> None:
-    bundled.rmdir()
-    with pytest.raises(CatalogError, match="name a catalog folder or repository"):
-        resolve_catalog()
+def test_nothing_bundled_is_an_error_that_keeps_the_reason(
+    kind: Kind, server: StandIn, bundled: dict[str, Path]
+) -> None:
+    bundled[kind.word].rmdir()
+    with pytest.raises(kind.error, match=f"name a {kind.word} folder or repository"):
+        kind.resolve()
     server.stop()
-    with pytest.raises(CatalogError, match="The Hub was not reached .*ConnectError"):
-        resolve_catalog(REPOSITORY)
+    with pytest.raises(kind.error, match=f"The Hub was not reached .*ConnectError.* There is no bundled {kind.word}"):
+        kind.resolve(REPOSITORY)
 
 
-def test_the_environment_names_the_catalog_unless_the_caller_does(
-    tmp_path: Path, bundled: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_environment_names_the_source_unless_the_caller_does(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     mine.mkdir()
     other.mkdir()
-    monkeypatch.setenv(hub.CATALOG_VARIABLE, str(mine))
-    assert resolve_catalog().folder == mine
-    assert resolve_catalog(other) == hub.Resolved(other, str(other), ())
+    monkeypatch.setenv(kind.variable, str(mine))
+    assert kind.resolve().folder == mine
+    assert kind.resolve(other) == hub.Resolved(other, str(other), ())
+    assert [each.resolve().origin for each in KINDS if each is not kind] == ["bundled"]  # it has its own variable
 
 
-def test_a_folder_may_lie_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    (tmp_path / "mine").mkdir()
-    assert resolve_catalog("~/mine").folder == tmp_path / "mine"
-
-
-def test_an_existing_folder_wins_over_a_repository_of_that_name(
+def test_a_folder_may_lie_in_the_home_and_wins_over_a_repository(
     tmp_path: Path, server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / REPOSITORY).mkdir(parents=True)
+    assert resolve_catalog(f"~/{REPOSITORY}").folder == tmp_path / REPOSITORY
     monkeypatch.chdir(tmp_path)
     assert resolve_catalog(REPOSITORY).folder == Path(REPOSITORY)
     assert server.requests == []
@@ -263,33 +280,44 @@ def test_an_existing_folder_wins_over_a_repository_of_that_name(
 
 @pytest.mark.parametrize(
     "source",
-    ["./catalog", "../no-such-catalog", "/no/such/folder", "~/no/such", "~nobody-of-that-name/x", "a/b/c", "catalog"]
+    [
+        __file__,
+        "./catalog",
+        "../no-such-catalog",
+        "/no/such/folder",
+        "~/no/such",
+        "~nobody-of-that-name/x",
+        "a/b/c",
+        "catalog",
+    ]
     + ["assets/songs.json", "assets/songs.zip", "a\\b", Path("owner/name"), "x" * 5000, "o/na me", "a\0b/c"],
 )
 def test_a_path_that_is_no_folder_is_named_and_not_looked_up(source: str | Path, server: StandIn) -> None:
-    with pytest.raises(CatalogError) as caught:
-        resolve_catalog(source)
-    assert repr(os.fspath(source)) in str(caught.value)
+    for kind in KINDS:
+        with pytest.raises(kind.error, match=f"is not an existing folder: give a {kind.word} folder") as caught:
+            kind.resolve(source)
+        assert repr(os.fspath(source)) in str(caught.value)
     assert server.requests == []
-
-
-def test_a_file_is_no_catalog(tmp_path: Path) -> None:
-    (tmp_path / "songs").touch()
-    with pytest.raises(CatalogError, match="not an existing folder"):
-        resolve_catalog(str(tmp_path / "songs"))
 
 
 # --- A Hub that answers ---
 
 
 @pytest.mark.parametrize("prefix", ["", "datasets/"])
-def test_download_takes_the_catalogs_files_only_and_reports_the_commit(prefix: str, server: StandIn) -> None:
-    resolved = resolve_catalog(prefix + REPOSITORY)
-    assert contents(resolved.folder) == FILES
+def test_only_its_own_files_are_downloaded_and_the_commit_is_reported(prefix: str, kind: Kind, server: StandIn) -> None:
+    server.files = kind.files | UNWANTED
+    resolved = kind.resolve(prefix + REPOSITORY)
+    assert contents(resolved.folder) == kind.files
     assert resolved.origin == f"{prefix}{REPOSITORY}@{COMMIT}"
     assert f"revision='{COMMIT}'" in only_notice(resolved)
-    kind = "/api/datasets/" if prefix else "/api/models/"
-    assert server.requests[1][1] == kind + REPOSITORY
+    assert server.requests[1][1] == ("/api/datasets/" if prefix else "/api/models/") + REPOSITORY
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_repository_may_hold_a_catalog_with_its_model(revision: str | None, server: StandIn) -> None:
+    server.files = FILES | MODEL | UNWANTED
+    assert contents(resolve_model(REPOSITORY, revision).folder) == MODEL
+    assert contents(resolve_catalog(REPOSITORY, revision).folder) == FILES | MODEL  # a part of it was there before
 
 
 @pytest.mark.parametrize("in_the_name", [True, False])
@@ -336,22 +364,22 @@ def test_files_that_are_refused_are_an_error(server: StandIn) -> None:
 
 
 def test_a_wrong_name_or_revision_is_an_error() -> None:
-    with pytest.raises(HubError, match="no public repository someone/else"):
-        resolve_catalog("someone/else")
-    with pytest.raises(HubError, match="no revision 'v9'"):
-        resolve_catalog(REPOSITORY, "v9")
-    with pytest.raises(HubError, match="not a valid repository name"):
-        resolve_catalog("some--one/songs")
+    for arguments, words in (
+        (("someone/else",), "no public repository someone/else"),
+        ((REPOSITORY, "v9"), "no revision 'v9'"),
+        (("some--one/songs",), "not a valid repository name"),
+    ):
+        with pytest.raises(HubError, match=words):
+            resolve_catalog(*arguments)
 
 
-def test_a_repository_without_a_catalog_is_an_error(server: StandIn) -> None:
-    server.files = {"README.md": b"nothing here", "evil.pkl": b"pickle"}
-    with pytest.raises(HubError, match=r"no manifest\.json"):
-        resolve_catalog(REPOSITORY)
-    server.files = UNWANTED
-    server.commit = NEXT_COMMIT
-    with pytest.raises(HubError, match=r"no manifest\.json"):
-        resolve_catalog(REPOSITORY)
+@pytest.mark.parametrize("files", [UNWANTED, {"README.md": b"nothing here"}, {}])
+def test_a_repository_without_what_is_wanted_is_an_error(files: dict, kind: Kind, server: StandIn) -> None:
+    server.files = files
+    telling = next(iter(kind.files))
+    with pytest.raises(HubError, match=f"holds no {kind.word}: it has no {telling} at commit {COMMIT}"):
+        kind.resolve(REPOSITORY)
+    assert not [path for _, path, _ in server.requests if "/resolve/" in path]
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
@@ -373,62 +401,66 @@ def test_a_branch_works_from_the_cache_when_the_hub_is_gone(server: StandIn) -> 
     assert COMMIT in only_notice(again)
 
 
-def test_never_downloaded_and_unreachable_is_bundled_with_a_notice(server: StandIn, bundled: Path) -> None:
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_never_downloaded_and_unreachable_is_bundled_with_a_notice(
+    revision: str | None, kind: Kind, server: StandIn, bundled: dict[str, Path]
+) -> None:
+    server.files = FILES | MODEL
+    if kind.resolve is resolve_catalog:
+        resolve_model(REPOSITORY)  # a part of the same repository, but no catalog
     server.stop()
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, "ConnectError")
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY, COMMIT), bundled, "ConnectError")
+    resolved = kind.resolve(REPOSITORY, revision)
+    assert_bundled_with_reason(resolved, bundled[kind.word], "ConnectError")
+    assert f"the bundled {kind.word} is in use instead" in only_notice(resolved)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
-def test_a_troubled_hub_is_bundled_with_a_notice(status: int, server: StandIn, bundled: Path) -> None:
-    server.refusal = (status, "")
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, f"status {status}")
-
-
-def test_a_login_page_in_place_of_the_hub_is_bundled_with_a_notice(server: StandIn, bundled: Path) -> None:
-    server.page = b"<html>Please log in to the Wi-Fi</html>"
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, "JSONDecodeError")
+@pytest.mark.parametrize("status", [500, 503, 429, 408, None])
+def test_a_troubled_hub_is_bundled_with_a_notice(status: int | None, server: StandIn, bundled: dict[str, Path]) -> None:
+    if status is None:
+        server.page = b"<html>Please log in to the Wi-Fi</html>"
+    else:
+        server.refusal = (status, "")
+    reason = f"status {status}" if status else "JSONDecodeError"
+    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled["catalog"], reason)
 
 
 @pytest.mark.parametrize("method", ["do_HEAD", "do_GET"])
-def test_a_mute_hub_is_given_up(method: str, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mute_hub_is_given_up(method: str, bundled: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.1)
     silence = threading.Event()
     monkeypatch.setattr(_Handler, method, lambda handler: silence.wait())
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, "ReadTimeout")
+    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled["catalog"], "ReadTimeout")
     silence.set()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CAS service error"), ConnectionError("reset")])
 def test_a_failed_xet_transfer_is_bundled_with_a_notice(
-    error: Exception, bundled: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, bundled: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, local_files_only: bool, **options: object) -> str:
         raise hub.LocalEntryNotFoundError("not here") if local_files_only else error
 
     monkeypatch.setattr(hub, "snapshot_download", fail)
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, str(error))
+    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled["catalog"], str(error))
 
 
-def test_a_connection_dropped_in_mid_file_is_resumed(server: StandIn) -> None:
+def test_a_connection_dropped_in_mid_file_is_resumed_or_leaves_no_half_catalog(
+    server: StandIn, bundled: dict[str, Path]
+) -> None:
+    server.n_cuts = 1000
+    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled["catalog"], "RemoteProtocolError")
+    offline = resolve_catalog(REPOSITORY, local_files_only=True)
+    assert_bundled_with_reason(offline, bundled["catalog"], "local_files_only")
     server.n_cuts = 1
+    server.requests.clear()
     assert contents(resolve_catalog(REPOSITORY).folder) == FILES
     downloads = [path for method, path, _ in server.requests if method == "GET" and path.endswith(LARGE_FILE)]
     assert len(downloads) == 2
 
 
-def test_a_connection_that_keeps_dropping_leaves_no_half_catalog(server: StandIn, bundled: Path) -> None:
-    server.n_cuts = 1000
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, "RemoteProtocolError")
+def test_local_files_only_asks_nobody(server: StandIn, bundled: dict[str, Path]) -> None:
     offline = resolve_catalog(REPOSITORY, local_files_only=True)
-    assert_bundled_with_reason(offline, bundled, "local_files_only")
-    server.n_cuts = 0
-    assert contents(resolve_catalog(REPOSITORY).folder) == FILES
-
-
-def test_local_files_only_asks_nobody(server: StandIn, bundled: Path) -> None:
-    offline = resolve_catalog(REPOSITORY, local_files_only=True)
-    assert_bundled_with_reason(offline, bundled, "local_files_only")
+    assert_bundled_with_reason(offline, bundled["catalog"], "local_files_only")
     assert server.requests == []
     first = resolve_catalog(REPOSITORY)
     server.requests.clear()
@@ -462,73 +494,6 @@ def test_the_environment_variables_of_the_hub_client_are_obeyed(server: StandIn,
     offline_folder, offline_notice = run(HF_HUB_OFFLINE="1")
     assert (offline_folder, server.requests) == (folder, [])
     assert "HF_HUB_OFFLINE is set" in offline_notice
-
-
-# --- Models ---
-
-
-def test_no_source_is_the_bundled_model(bundled_model: Path) -> None:
-    assert resolve_model() == resolve_model("") == hub.Resolved(bundled_model, "bundled", ())
-
-
-def test_the_bundled_model_lies_beside_the_package() -> None:
-    assert Path(hub.__file__).parents[2] / "assets" / "model" == hub.BUNDLED_MODEL
-
-
-def test_the_environment_names_the_model_unless_the_caller_does(
-    tmp_path: Path, bundled_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine, other = tmp_path / "mine", tmp_path / "other"
-    mine.mkdir()
-    other.mkdir()
-    monkeypatch.setenv(hub.MODEL_VARIABLE, str(mine))
-    assert resolve_model().folder == mine
-    assert resolve_model(other).folder == other
-    assert resolve_catalog().origin == "bundled"  # which is named by another variable
-
-
-@pytest.mark.parametrize("prefix", ["", "datasets/"])
-def test_of_a_model_its_own_files_are_downloaded(prefix: str, server: StandIn) -> None:
-    server.files = FILES | MODEL | UNWANTED
-    resolved = resolve_model(prefix + REPOSITORY)
-    assert contents(resolved.folder) == MODEL
-    assert resolved.origin == f"{prefix}{REPOSITORY}@{COMMIT}"
-    assert f"revision='{COMMIT}'" in only_notice(resolved)
-
-
-@pytest.mark.parametrize("revision", [None, COMMIT])
-def test_a_repository_may_hold_a_catalog_with_its_model(revision: str | None, server: StandIn) -> None:
-    server.files = FILES | MODEL | UNWANTED
-    assert contents(resolve_model(REPOSITORY, revision).folder) == MODEL
-    assert contents(resolve_catalog(REPOSITORY, revision).folder) == FILES | MODEL  # a part of it was there before
-
-
-def test_a_catalog_is_not_taken_from_the_model_alone(server: StandIn, bundled: Path) -> None:
-    server.files = FILES | MODEL
-    resolve_model(REPOSITORY)
-    server.stop()
-    assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled, "ConnectError")
-    assert contents(resolve_model(REPOSITORY).folder) == MODEL
-
-
-def test_a_repository_without_a_model_is_an_error() -> None:
-    with pytest.raises(HubError, match=r"holds no model: it has no config\.json"):
-        resolve_model(REPOSITORY)
-
-
-def test_an_unreachable_model_is_the_bundled_one_with_a_notice(server: StandIn, bundled_model: Path) -> None:
-    server.stop()
-    resolved = resolve_model(REPOSITORY)
-    assert_bundled_with_reason(resolved, bundled_model, "ConnectError")
-    assert "the bundled model is in use instead" in only_notice(resolved)
-    bundled_model.rmdir()
-    with pytest.raises(Hmm2SongError, match="There is no bundled model .* name a model folder or repository"):
-        resolve_model(REPOSITORY)
-
-
-def test_what_is_neither_folder_nor_repository_is_no_model() -> None:
-    with pytest.raises(Hmm2SongError, match="'./model' is not an existing folder: give a model folder"):
-        resolve_model("./model")
 
 
 # --- The token ---

@@ -10,7 +10,7 @@ On disk a catalog is a folder::
     credits.md                where every entry comes from
     manifest.json             format version, size and SHA-256 of each file, the encoder's fingerprint
 
-Everything in it may come from a stranger: it is checked against the manifest and never executed or unpickled.
+The files may come from a stranger: they are checked against the manifest, and nothing in them is executed or unpickled.
 """
 
 from __future__ import annotations
@@ -189,14 +189,14 @@ class Catalog:
         return self.melodies[self.position(song_id)]
 
     def recording(self, song_id: str, folder: Path | None = None) -> Path | None:
-        """Return the song's recording, or None where there is none.
+        """Return the song's recording, or None if there is none.
 
         Parameters
         ----------
         song_id : str
         folder : Path, optional
-            Where recordings are, by default the catalog's own folder. That is for the person who runs the program to
-            say, never for the catalog: nothing outside this folder is returned, whatever path the catalog states.
+            Where recordings are, by default the catalog's own folder. Only the person who runs the program may choose
+            it: nothing outside this folder is returned, whatever path the catalog states.
         """
         relative = self.song(song_id).path
         folder = folder or self.folder
@@ -222,8 +222,8 @@ class Catalog:
     def select(self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False) -> Selection:
         """Filter the songs.
 
-        A song passes when it has any of ``genres`` and the ``gender``; where the catalog does not know, it passes too,
-        unless ``only_known``.
+        A song passes if it has any of ``genres`` and the ``gender``. A song whose genre or gender the catalog does not
+        know passes too, unless ``only_known``.
 
         Raises
         ------

@@ -1,11 +1,11 @@
-"""Catalogs out of catalogs: songs added, removed, replaced or merged without embedding anything twice.
+"""Catalogs made of other catalogs: songs are added, removed, replaced or merged, and none is embedded again.
 
 Conventions
 -----------
 * Functions are pure: they return a new :class:`~hmm2song.catalog.catalog.Catalog` and leave the old ones as they are.
-* A song that stays keeps its melody and the very bytes of its embeddings.
-* Catalogs are joined only if one encoder made both: embeddings of different ones cannot be compared.
-* Ids are unique: of two different songs with one id the first keeps it, the next get ``-2``, ``-3``, ...
+* A song that stays keeps its melody and its embeddings, byte for byte.
+* Catalogs are joined only if one encoder made both: embeddings of different encoders cannot be compared.
+* Ids are unique. Of several different songs with one id the first keeps it, the others get ``-2``, ``-3``, ...
 * Credits are Markdown. Lines that :func:`credits_of` wrote come and go with their songs; other text stays.
 """
 
@@ -25,19 +25,22 @@ CREDITS_TITLE = "# Credits"
 
 
 @dataclass(frozen=True)
-class Renamed:
-    """A song whose id was taken, and the one it has now."""
+class RenamedSong:
+    """A song whose id was taken, and the id it has now."""
 
     id: str
     new_id: str
 
 
 @dataclass(frozen=True, eq=False)
-class Joined:
-    """Catalogs made one; ``renamed`` lists ids that were taken, ``repeated`` those of songs that were there already."""
+class MergeResult:
+    """Two catalogs as one.
+
+    ``renamed`` lists the songs that got a new id, ``repeated`` the ids of songs that both had and that were not added.
+    """
 
     catalog: Catalog
-    renamed: tuple[Renamed, ...]
+    renamed: tuple[RenamedSong, ...]
     repeated: tuple[str, ...]
 
 
@@ -114,7 +117,7 @@ def remove_songs(catalog: Catalog, song_ids: Collection[str]) -> Catalog:
     return assemble([entry for entry in entries_of(catalog) if entry.song.id not in song_ids], credits)
 
 
-def join(first: Catalog, second: Catalog, replace: bool = False) -> Joined:
+def join(first: Catalog, second: Catalog, replace: bool = False) -> MergeResult:
     """Add the songs of one catalog to another.
 
     Parameters
@@ -140,13 +143,13 @@ def join(first: Catalog, second: Catalog, replace: bool = False) -> Joined:
     songs = with_unique_ids([entry.song for entry in (*kept, *added)])
     entries = [dataclasses.replace(entry, song=song) for entry, song in zip((*kept, *added), songs, strict=True)]
     renamed = tuple(
-        Renamed(entry.song.id, song.id)
+        RenamedSong(entry.song.id, song.id)
         for entry, song in zip(added, songs[len(kept) :], strict=True)
         if entry.song.id != song.id
     )
     old = _credits_with(first, dict.fromkeys(replacing))
     new = _credits_with(second, {**dict.fromkeys(repeated), **{entry.id: entry.new_id for entry in renamed}})
-    return Joined(assemble(entries, _joined_credits(old, new)), renamed, tuple(repeated))
+    return MergeResult(assemble(entries, _joined_credits(old, new)), renamed, tuple(repeated))
 
 
 def _is_same(first: Catalog, second: Catalog, song_id: str) -> bool:

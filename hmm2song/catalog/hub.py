@@ -35,8 +35,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from hmm2song.catalog.storage import recover
-from hmm2song.embeddings.base import WEIGHTS_FILE
+from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, recover
+from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
@@ -49,17 +49,14 @@ def assets_folder() -> Path:
 
 
 CATALOG_VARIABLE = "HMM2SONG_CATALOG"
-"""Environment variable naming the catalog (a folder or a repository) where the caller names none."""
-BUNDLED_CATALOG = assets_folder() / "catalog"
-CATALOG_FILES = (
-    "manifest.json", "songs.json", "melodies.safetensors", "embeddings.safetensors", "credits.md",
-    "config.json", "model.safetensors", "README.md",
-)  # fmt: skip
-"""A catalog may bring its model with it."""
+"""Environment variable naming the catalog (a folder or a repository) if the caller names none."""
 MODEL_VARIABLE = "HMM2SONG_MODEL"
-"""Environment variable naming the model (a folder or a repository) where the caller names none."""
+"""Environment variable naming the model (a folder or a repository) if the caller names none."""
+BUNDLED_CATALOG = assets_folder() / "catalog"
 BUNDLED_MODEL = assets_folder() / "model"
-MODEL_FILES = ("config.json", "model.safetensors", "README.md")
+MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, "README.md")
+CATALOG_FILES = (MANIFEST_FILE, *DATA_FILES, *MODEL_FILES)
+"""A catalog may bring its model with it."""
 ONNX_FILES = ("*.onnx",)
 HUB_CONNECT_TIMEOUT_S = 2.0
 """Wait for a connection, per network address of the Hub: with four of them a dead network costs 8 s."""

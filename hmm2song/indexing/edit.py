@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.edit import Renamed, join, remove_songs, with_unique_ids
+from hmm2song.catalog.edit import RenamedSong, join, remove_songs, with_unique_ids
 from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour import MelodyEncoder
@@ -53,7 +53,7 @@ class EditReport:
 
     catalog: Catalog
     n_new: int
-    renamed: tuple[Renamed, ...] = ()
+    renamed: tuple[RenamedSong, ...] = ()
     repeated: tuple[str, ...] = ()
     read: IndexReport | None = None
 
