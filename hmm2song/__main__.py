@@ -167,7 +167,7 @@ def _add_index(commands: argparse._SubParsersAction) -> None:
         metavar="FOLDER_OR_TABLE",
         help="a folder, a table (CSV: id,Title,Singer,Lyric,genre,path,gender), a score or a recording",
     )
-    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make or the catalog to replace")
     command.add_argument(
         "--update",
         action="store_true",
@@ -193,7 +193,7 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--previews",
         action="store_true",
-        help="let songs refer to their recordings, so that `python app.py --previews FOLDER` plays them at the match",
+        help="store the path of each recording, so that `python app.py --previews FOLDER` plays them at the match",
     )
     command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
     command.add_argument(
@@ -228,7 +228,7 @@ def _index(options: argparse.Namespace) -> None:
 
 
 def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
-    """Print what was left out and what may not be found, a screenful of each."""
+    """Print the skipped files and the songs that may not be found, a screenful of each."""
     from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME
 
     _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
@@ -273,7 +273,7 @@ def _add_add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--replace",
         action="store_true",
-        help="let a song take the place of the one that has its id (default: it gets another id)",
+        help="replace the song that has the same id (default: the new song gets another id)",
     )
     _add_reading_options(command)
 
@@ -292,7 +292,9 @@ def _add(options: argparse.Namespace) -> None:
 def _add_remove(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "remove", _remove, "Remove songs from a catalog.")
     command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
-    command.add_argument("ids", metavar="ID", nargs="+", help="the song's id, as `recognize --json` and the API say it")
+    command.add_argument(
+        "ids", metavar="ID", nargs="+", help="the song's id, as shown by `recognize --json` and the API"
+    )
 
 
 def _remove(options: argparse.Namespace) -> None:
@@ -308,7 +310,7 @@ def _remove(options: argparse.Namespace) -> None:
 def _add_merge(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "merge", _merge, "Make one catalog of several.")
     command.add_argument("catalogs", metavar="CATALOG", nargs="+", help="the folders of the catalogs, two at least")
-    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make; a catalog is replaced")
+    command.add_argument("--out", required=True, metavar="CATALOG", help="the folder to make or the catalog to replace")
 
 
 def _merge(options: argparse.Namespace) -> None:

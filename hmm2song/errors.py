@@ -18,11 +18,11 @@ class SeparationError(AudioError):
 
 
 class SeparatorUnavailableError(Hmm2SongError):
-    """Voices cannot be separated at all: no weights, no environment, or a worker that does not live."""
+    """No recording can be separated: weights or environment are missing, or the worker process has ended."""
 
 
 class QueryError(Hmm2SongError, ValueError):
-    """A search was asked for with an impossible option (``top_k``, genre, gender)."""
+    """An option of a search is impossible (``top_k``, genre, gender, rank)."""
 
 
 class UnknownSongError(Hmm2SongError, KeyError):
@@ -33,7 +33,7 @@ class UnknownSongError(Hmm2SongError, KeyError):
 
 
 class MelodyError(Hmm2SongError, ValueError):
-    """Notes or an f0 track that do not describe a melody."""
+    """Notes or an f0 track do not describe a melody."""
 
 
 class ScoreError(Hmm2SongError):

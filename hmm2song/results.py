@@ -81,7 +81,7 @@ class SearchResult:
     Attributes
     ----------
     matches : tuple of Match
-        Best first; at most ``top_k``. Also given when ``no_match`` is true: the best of a bad lot.
+        Best first, at most ``top_k``. When ``no_match`` is true these are the closest songs all the same.
     no_match : bool
         True when it is more likely than not that the song is not among those searched, or nothing could be searched.
     advice : tuple of Advice
@@ -89,11 +89,11 @@ class SearchResult:
     hum : Melody
         The melody heard.
     earlier : tuple of Melody
-        What was heard in earlier hums of the same tune, whose evidence is in the ranking too.
+        Melodies of earlier hums of the same tune, whose evidence is part of the ranking.
     n_searched, n_unknown : int
         Songs searched after filtering, and how many of them have an unknown genre or gender under the filter.
     elsewhere : Match or None
-        A good match outside the filter, offered when the filter's own best is poor or it left nothing.
+        A good match outside the filter, if the filter leaves no good match.
     notices : tuple of str
         Things the caller should know (the Hub was unreachable, the bundled catalog is in use, ...).
     seconds : float

@@ -1,4 +1,4 @@
-"""One catalog entry: what is known about a song, in the columns of the source system and ours."""
+"""One catalog entry: the fields of a song, the filter by genre and gender, and text as it arrives in files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KOREAN_GENDERS = {"여성": "female", "남성": "male", "혼성": "mixed"}
 HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 """Any letter of the Korean alphabet."""
 MAX_FIELD_CHARS = 100_000
-"""Longest text of one field: lyrics of any song fit, a hostile catalog's do not."""
+"""Longest text of one field. The lyrics of any song fit; a longer text is refused as damage or an attack."""
 
 ROW_FIELDS = (
     "id", "title", "title_ko", "singer", "author", "lyric", "genre", "gender", "year", "source", "licence",
@@ -117,7 +117,7 @@ class SongFilter:
         return genre_fits and (self.gender == ANY_GENDER or song.gender in ("", self.gender))
 
     def is_unknown_of(self, song: Song) -> bool:
-        """Tell whether the song has no genre or no gender although that is asked for."""
+        """Tell whether the filter asks for a genre or a gender that is unknown for this song."""
         return bool(self.genres and not song.genres) or (self.gender != ANY_GENDER and not song.gender)
 
 
@@ -128,7 +128,7 @@ def safe_relative_path(path: str) -> bool:
 
 
 def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
-    """Return the song with these fields; an id or title they lack is made of the file's name.
+    """Return the song with these fields; a missing id or title is taken from the file's name.
 
     Raises
     ------
@@ -143,12 +143,12 @@ def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
 
 
 def with_row(song: Song, row: Mapping[str, str]) -> Song:
-    """Return the song with what a row of a table states in place of what its file states.
+    """Return the song with the fields of a table's row, which replace those found in its file.
 
     Raises
     ------
     ScoreError
-        A gender that is none.
+        The gender is not a word that is known.
     CatalogError
         A field is too long.
     """
@@ -161,12 +161,12 @@ def with_row(song: Song, row: Mapping[str, str]) -> Song:
 
 
 def row_fields(row: dict) -> dict[str, str]:
-    """Return the :data:`ROW_FIELDS` of a row of JSON, empty where it states none.
+    """Return the :data:`ROW_FIELDS` of a row of JSON, empty if the row lacks them.
 
     Raises
     ------
     ScoreError
-        A gender that is none.
+        The gender is not a word that is known.
     """
     texts = {key: str(value).strip() for key, value in row.items() if isinstance(value, (str, int))}
     fields = {key: texts.get(key, "") for key in ROW_FIELDS}
