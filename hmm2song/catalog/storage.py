@@ -1,4 +1,4 @@
-"""The files of a catalog's folder, their checksums, and the replacement of a folder as a whole.
+"""The files of a catalog's folder, their checksums, and the replacement of a folder or a file as a whole.
 
 Conventions
 -----------
@@ -218,6 +218,21 @@ def _delete_leftovers(folder: Path) -> None:
 def _remove_if_empty(partial: Path) -> None:
     with suppress(OSError):  # an unfinished run has left results there
         partial.rmdir()
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Yield a name to write to; what is there takes the place of ``file`` if the block ends without an error.
+
+    A link stays a link: what it points to is replaced.
+    """
+    target = Path(os.path.realpath(file))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def keep_other_files(folder: Path, new: Path) -> None:

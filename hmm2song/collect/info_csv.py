@@ -22,6 +22,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hmm2song.catalog.storage import whole_file
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.sources import MAX_TABLE_BYTES
 from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path, table_text
@@ -104,18 +105,13 @@ def write_info(file: Path, rows: Sequence[Row]) -> None:
 
 def write_whole(file: Path, text: str) -> None:
     """Write a text file as UTF-8 beside its place, then move it there; raises TableError if that fails."""
-    target = Path(os.path.realpath(file))  # through a link, not over it
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
+        with whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(target)
     except OSError as error:
         raise TableError(f"{str(file)!r} cannot be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _id_of(correction: Row, rows: Iterable[Row]) -> str:

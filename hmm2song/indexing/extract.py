@@ -16,9 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hmm2song.audio import MAX_RECORDING_BYTES
-from hmm2song.catalog.storage import sha256_of
+from hmm2song.catalog.storage import sha256_of, whole_file
 from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
 from hmm2song.indexing.separation.separation import process_separator
 from hmm2song.indexing.separation.stems import Separator
@@ -175,9 +173,7 @@ def _save_result(found: Extracted, partial: Path, key: str) -> None:
     }
     tensors = {str(number): melody.melody.pitch_midi for number, melody in enumerate(found.melodies)}
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=partial, suffix=".tmp")
-        os.close(descriptor)
-        save_file(tensors, temporary, metadata={"about": json.dumps(about)})
-        os.replace(temporary, partial / f"{key}.safetensors")
+        with whole_file(partial / f"{key}.safetensors") as temporary:
+            save_file(tensors, temporary, metadata={"about": json.dumps(about)})
     except (OSError, SafetensorError) as error:  # the disk is full: no fault of the file that was read
         raise CatalogError(f"cannot write to {str(partial)!r} ({error})") from error

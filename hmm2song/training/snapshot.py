@@ -7,7 +7,6 @@ the tensors are used.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from hmm2song.catalog.storage import whole_file
 from hmm2song.errors import ModelError
 
 SNAPSHOT_FILE = "training.safetensors"
@@ -59,8 +59,8 @@ class Snapshot:
     def save(self, path: Path) -> None:
         """Write the snapshot in place of the former one."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        save_file(tensors, path.with_suffix(".new"), dict(self.told))
-        os.replace(path.with_suffix(".new"), path)
+        with whole_file(path) as temporary:
+            save_file(tensors, temporary, dict(self.told))
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put a network and its optimiser back into the state of the snapshot."""
