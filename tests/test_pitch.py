@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import sawtooth
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody import pitch
@@ -48,6 +49,26 @@ def test_a_whistle_is_heard_at_its_pitch(f0_hz):
     assert f0_hz > WHISTLE_ABOVE_HZ
     assert np.abs(inner_pitch(whistle(f0_hz)) - hz_to_midi(f0_hz)).max() < 0.2
     assert track_pitch(whistle(f0_hz)).is_whistle
+
+
+@pytest.mark.parametrize("f0_hz", [82.4, 100.0, 200.0, 247.0, 392.0, 500.0])
+@pytest.mark.parametrize("shape", [np.sin, lambda phase: sawtooth(phase, 0.5)], ids=["sine", "triangle"])
+def test_a_clean_synthetic_tone_is_heard_at_its_pitch_and_its_pauses_stay_silent(shape, f0_hz):
+    time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    tone = (0.3 * shape(2 * np.pi * f0_hz * time_s)).astype(np.float32)
+    melody = track_pitch(np.concatenate([tone, silence(1.0), tone])).melody
+    for start_s in (0.0, 2.0):
+        inner = melody.slice_s(start_s + EDGE_S, start_s + 1.0 - EDGE_S).pitch_midi
+        assert np.isfinite(inner).mean() > 0.9
+        assert np.nanmax(np.abs(inner - hz_to_midi(f0_hz))) < 0.4
+    assert melody.slice_s(1.0 + EDGE_S, 2.0 - EDGE_S).voiced_s == 0.0
+
+
+def test_only_pure_tones_get_noise(monkeypatch):
+    monkeypatch.setattr(pitch, "_with_noise", lambda samples: pytest.fail("a voice got noise"))
+    noise = np.random.default_rng(0).normal(0.0, 0.1, SAMPLE_RATE_HZ).astype(np.float32)
+    for samples in (hum(196.0), hum(196.0) + np.float32(0.2), noise, silence(1.0), np.full(2000, 0.5, np.float32)):
+        track_pitch(samples)
 
 
 def test_notes_keep_their_time():

@@ -1,8 +1,12 @@
 """From sound to pitch: the SwiftF0 tracker with the care that real hums need.
 
 SwiftF0 (Nieradzik 2025, MIT licence) is a small convolutional pitch tracker; it ships its network in its wheel.
-Three things are added here: very quiet input is scaled up first, frames far below the recording's own level are
-unvoiced (reverberation tails have a pitch too), and whistles are tracked an octave lower, where the network is at home.
+Four things are added here:
+
+* Very quiet input is scaled up first.
+* Frames far below the recording's own level are unvoiced, because reverberation tails have a pitch too.
+* Whistles are tracked an octave lower, in the range that the network has learned.
+* Synthetic pure tones get a little noise. Without any noise the network misses most of them.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
+from scipy.signal.windows import blackmanharris
 from swift_f0 import PitchResult, SwiftF0
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -32,8 +38,30 @@ MOSTLY_VOICED = 0.3
 MIN_VOICED_RUN_S = 0.06
 """Shorter voiced islands are clicks and breath."""
 PIECE_S = 5.0
-"""Length given to the tracker at a time: the answer is that of one call for everything, but comes a fifth sooner, as
-what the network computes then fits the processor's cache."""
+"""Length given to the tracker at a time. The answer is the same as that of one call for everything, but takes a fifth
+less time, because the network's intermediate results then fit into the processor's cache."""
+
+TONE_WINDOW = blackmanharris(1024)
+"""Window of 64 ms whose side lobes lie 92 dB below its main lobe, so that it shows how clean a tone is."""
+TONE_HALF_WIDTH_BINS = 4
+"""Half the width of that main lobe."""
+TONE_BAND_HZ = (60.0, 2100.0)
+"""Where the tracker looks."""
+TONE_SHARE = 0.95
+"""Least share of a pure tone's power that is in its fundamental: a sine has all, a triangle wave 0.99. With more
+overtones the network needs no noise, and with noise it finds some of those tones an octave off."""
+TONE_FLOOR_DB = -80.0
+"""Level of the quietest tenth of a pure tone's spectrum below its peak, at most. Real recordings have noise there: of
+3,171 hums and recordings, one has any frame that passes for a pure tone. Synthetic sines lie below -90 dB."""
+MIN_TONE_FRAMES = 0.2
+"""Share of the loud frames that must be pure tones; frames across two notes are none."""
+MAX_TONE_FRAMES = 200
+"""Frames looked at, spread over the recording."""
+TONE_SNR_DB = 40.0
+"""Level of a pure tone over the noise added to it. The network finds 99.9 % of the frames of sine melodies between MIDI
+43 and 82 at 40 dB, 99.0 % at 50 dB, 96.3 % at 60 dB and 71.5 % without noise."""
+TONE_NOISE_S = 0.032
+"""The noise follows the level of the tone over this time, so that pauses stay silent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +104,8 @@ def track_pitch(samples: np.ndarray) -> PitchTrack:
     peak = float(np.abs(samples).max(initial=0.0))
     gain = TARGET_PEAK / peak if peak > SILENCE_PEAK else 1.0
     scaled = (samples * gain).astype(np.float32)
+    if _is_pure_tone(scaled):
+        scaled = _with_noise(scaled)
     track = _detect(scaled, SAMPLE_RATE_HZ)
     if _n_voiced(track) < MOSTLY_VOICED * len(track.f0_hz) or _is_high(track):
         # A pure whistle may lie above what the network hears as a voice at all: try it an octave lower.
@@ -86,6 +116,32 @@ def track_pitch(samples: np.ndarray) -> PitchTrack:
     return PitchTrack(
         track.time_s, track.f0_hz, track.confidence, track.loudness_db - level_offset_db, track.is_whistle
     )
+
+
+def _is_pure_tone(samples: np.ndarray) -> bool:
+    """Tell whether a recording is a synthetic melody of nearly sinusoidal tones without any noise."""
+    n_window = len(TONE_WINDOW)
+    n_frames = min(MAX_TONE_FRAMES, len(samples) // n_window)
+    if n_frames == 0:
+        return False
+    starts = np.linspace(0, len(samples) - n_window, n_frames).astype(int)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, n_window)[starts]
+    lowest, highest = np.round(np.array(TONE_BAND_HZ) * n_window / SAMPLE_RATE_HZ).astype(int)
+    power = np.abs(np.fft.rfft(frames * TONE_WINDOW, axis=1)[:, lowest:]) ** 2
+    power = power[power.sum(axis=1) > power.sum(axis=1).max() * 10 ** (-GATE_BELOW_LOUD_DB / 10)]
+    in_band = power[:, : highest - lowest]
+    from_peak = np.abs(np.arange(power.shape[1]) - in_band.argmax(axis=1)[:, None])
+    share = np.sum(power * (from_peak <= TONE_HALF_WIDTH_BINS), axis=1) / power.sum(axis=1)
+    floor = np.percentile(in_band, 10, axis=1) / in_band.max(axis=1)
+    is_tone = (share >= TONE_SHARE) & (floor <= 10 ** (TONE_FLOOR_DB / 10))
+    return is_tone.sum() > MIN_TONE_FRAMES * len(is_tone)
+
+
+def _with_noise(samples: np.ndarray) -> np.ndarray:
+    """Add white noise :data:`TONE_SNR_DB` below the sound around each sample; the same noise every time."""
+    power = uniform_filter1d(samples.astype(np.float64) ** 2, round(TONE_NOISE_S * SAMPLE_RATE_HZ), mode="constant")
+    noise = np.random.default_rng(0).standard_normal(len(samples)) * 10 ** (-TONE_SNR_DB / 20)
+    return (samples + np.sqrt(np.maximum(power, 0.0)) * noise).astype(np.float32)
 
 
 def _n_voiced(track: PitchTrack) -> int:
