@@ -56,31 +56,24 @@ def refusal_of(folder: Path) -> str:
 # Saving and loading -------------------------------------------------------------------------------------
 
 
-def test_what_is_saved_comes_back_to_the_bit(folder):
-    before, after = tiny_encoder(), MelodyEncoder.load(folder)
-    assert (after.windows, after.sizes, after.dim) == (before.windows, before.sizes, 16)
+@pytest.mark.parametrize("windows", [WindowConfig(), WindowConfig(4, 1), WindowConfig(4.5, 0.3)])
+def test_what_is_saved_comes_back_to_the_bit(tmp_path, windows):
+    before = MelodyEncoder.untrained(TINY_SIZES, windows=windows)
+    before.save(tmp_path / "model")
+    after = MelodyEncoder.load(tmp_path / "model")
+    assert (after.windows, after.sizes, after.dim) == (windows, before.sizes, 16)
     assert after.fingerprint == before.fingerprint
-    windows = before.cut(random_notes(1))
-    np.testing.assert_array_equal(
-        before.embed(windows.pitch_st, windows.voiced), after.embed(windows.pitch_st, windows.voiced)
-    )
-    after.save(folder.parent / "again")
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        assert (folder.parent / "again" / name).read_bytes() == (folder / name).read_bytes()
+    cut = before.cut(random_notes(1))
+    np.testing.assert_array_equal(before.embed(cut.pitch_st, cut.voiced), after.embed(cut.pitch_st, cut.voiced))
+    after.save(tmp_path / "again")
+    one, again = tmp_path / "model", tmp_path / "again"
+    assert (one / WEIGHTS_FILE).read_bytes() == (again / WEIGHTS_FILE).read_bytes()
+    assert json.loads((one / CONFIG_FILE).read_text()) == json.loads((again / CONFIG_FILE).read_text())
 
 
 def test_everybody_may_read_what_is_saved(folder):
     assert {path.name for path in folder.iterdir()} == {CONFIG_FILE, WEIGHTS_FILE}
     assert {path.stat().st_mode & 0o444 for path in folder.iterdir()} == {0o444}
-
-
-@pytest.mark.parametrize("windows", [WindowConfig(4, 1), WindowConfig(4.5, 0.3)])
-def test_windows_of_any_length_survive(tmp_path, windows):
-    before = MelodyEncoder.untrained(TINY_SIZES, windows=windows)
-    before.save(tmp_path)
-    after = MelodyEncoder.load(tmp_path)
-    assert after.windows == windows
-    assert after.fingerprint == before.fingerprint
 
 
 def test_the_seed_decides_and_nothing_else_is_touched():
@@ -90,28 +83,15 @@ def test_the_seed_decides_and_nothing_else_is_touched():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_fingerprint_tells_every_size():
+def test_the_fingerprint_tells_every_size_with_the_same_weights_too():
     assert set(CHANGED_SIZES) == {field.name for field in fields(NetworkConfig)}
     assert set(CHANGED_WINDOWS) == {field.name for field in fields(WindowConfig)}
-    sizes = [TINY_SIZES, *(replace(TINY_SIZES, **{name: value}) for name, value in CHANGED_SIZES.items())]
-    windows = [WindowConfig(**{name: value}) for name, value in CHANGED_WINDOWS.items()]
-    encoders = [MelodyEncoder.untrained(each) for each in sizes]
-    encoders += [MelodyEncoder.untrained(TINY_SIZES, windows=each) for each in windows]
-    assert len({encoder.fingerprint for encoder in encoders}) == len(encoders) == 7
-
-
-def test_the_fingerprint_tells_sizes_that_change_no_weight():
     network = ContourNetwork(TINY_SIZES)
-    fingerprints = {
-        MelodyEncoder(windows, network, sizes).fingerprint
-        for windows, sizes in (
-            (WindowConfig(), TINY_SIZES),
-            (WindowConfig(window_s=4.0), TINY_SIZES),
-            (WindowConfig(song_hop_s=0.5), TINY_SIZES),
-            (WindowConfig(), replace(TINY_SIZES, dilations=(2, 1))),
-        )
-    }
-    assert len(fingerprints) == 4
+    sizes = [replace(TINY_SIZES, **{name: value}) for name, value in CHANGED_SIZES.items()]
+    windows = [WindowConfig(**{name: value}) for name, value in CHANGED_WINDOWS.items()]
+    made_with = [(WindowConfig(), each) for each in (TINY_SIZES, *sizes)] + [(each, TINY_SIZES) for each in windows]
+    fingerprints = {MelodyEncoder(*windows, network, size).fingerprint for *windows, size in made_with}
+    assert len(fingerprints) == len(made_with) == 7
 
 
 @pytest.mark.parametrize("name", sorted(ContourNetwork(TINY_SIZES).state_dict()))
@@ -183,19 +163,14 @@ def test_weights_of_other_sizes_are_refused(folder, name):
     assert "the weights do not fit" in refusal_of(folder)
 
 
-def test_a_missing_and_a_superfluous_weight_are_refused(folder):
-    state = state_of(folder)
-    (folder / WEIGHTS_FILE).write_bytes(save({name: state[name] for name in state if name != "head.bias"}))
-    assert "head.bias" in refusal_of(folder)
-    (folder / WEIGHTS_FILE).write_bytes(save({**state, "tail.bias": torch.zeros(1)}))
-    assert "tail.bias" in refusal_of(folder)
-
-
-def test_weights_that_are_no_numbers_are_refused(folder):
-    state = state_of(folder)
-    state["head.bias"][3] = float("nan")
+@pytest.mark.parametrize(
+    "changed", [{"head.bias": None}, {"tail.bias": torch.zeros(1)}, {"head.bias": torch.full((16,), float("nan"))}],
+    ids=["missing", "superfluous", "not a number"],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_named(folder, changed):
+    state = {name: tensor for name, tensor in {**state_of(folder), **changed}.items() if tensor is not None}
     (folder / WEIGHTS_FILE).write_bytes(save(state))
-    assert "head.bias" in refusal_of(folder)
+    assert next(iter(changed)) in refusal_of(folder)
 
 
 def with_type(weights: bytes, name: str, bits: int) -> bytes:
@@ -227,14 +202,6 @@ def test_damaged_weights_are_refused(folder, damage):
     assert "the weights do not fit" in refusal_of(folder)
 
 
-def test_a_pickle_is_not_opened(folder):
-    (folder / WEIGHTS_FILE).unlink()
-    torch.save(state_of_tiny := tiny_encoder()._network.state_dict(), folder / "pytorch_model.bin")
-    refusal_of(folder)
-    torch.save(state_of_tiny, folder / WEIGHTS_FILE)
-    refusal_of(folder)
-
-
 def test_huge_weights_are_not_even_read(folder, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
     with (folder / WEIGHTS_FILE).open("ab") as file:
@@ -253,11 +220,11 @@ def test_a_song_in_another_key_has_the_same_embeddings(key_st):
     np.testing.assert_allclose(transposed, as_written, atol=1e-4)
 
 
-def test_a_song_has_a_unit_embedding_for_each_window():
-    encoder, song = tiny_encoder(), random_notes(0)
-    embeddings = encoder.embed_song(song)
-    windows = encoder.cut(song)
-    assert embeddings.shape == (len(windows.start_s), 16)
+@pytest.mark.parametrize("song", [random_notes(0), *(contour(np.full(n_frames, 60.0)) for n_frames in (1, 2, 12))])
+def test_a_song_has_a_unit_embedding_for_each_window(song):
+    encoder = tiny_encoder()
+    embeddings, windows = encoder.embed_song(song), encoder.cut(song)
+    assert embeddings.shape == (len(windows.start_s), 16) and len(embeddings) >= 1
     assert embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(np.diff(windows.start_s), WindowConfig().song_hop_s)
@@ -271,13 +238,6 @@ def test_windows_have_the_encoders_own_sizes():
     np.testing.assert_allclose(windows.start_s, [0, 2, 4, 6, 8])
     np.testing.assert_array_equal(np.isnan(windows.pitch_st).sum(axis=1), [0, 0, 0, 0, 32])
     assert len(encoder.cut(contour(np.full(250, 60.0)), hop_s=1.0).start_s) == 9
-
-
-@pytest.mark.parametrize("n_frames", [1, 2, 12])
-def test_the_shortest_song_has_an_embedding(n_frames):
-    embeddings = tiny_encoder().embed_song(contour(np.full(n_frames, 60.0)))
-    assert embeddings.shape == (1, 16)
-    assert np.isfinite(embeddings).all()
 
 
 def test_many_windows_are_embedded_in_batches(monkeypatch):

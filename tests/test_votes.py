@@ -112,7 +112,7 @@ def test_the_shortest_hum_has_a_window_at_every_tempo(index, tunes, n_frames):
 
 
 @pytest.mark.parametrize("key_st", [0.0, -17.4])
-@pytest.mark.parametrize("start_s", [0.0, 7.0, 20.0])
+@pytest.mark.parametrize("start_s", [0.0, 7.0, 9.5, 20.0])  # one begins between two windows
 def test_the_same_melody_gets_a_full_vote_and_others_little(index, tunes, start_s, key_st):
     found = vote(hummed(tunes[3], start_s, key_st=key_st), index)
     assert found.dtype == np.float32
@@ -124,10 +124,6 @@ def test_the_same_melody_gets_a_full_vote_and_others_little(index, tunes, start_
 def test_a_tempo_tried_is_as_good_as_the_same(index, tunes, speed):
     found = vote(hummed(tunes[5], 6.0, speed=speed), index)
     assert found[5] > np.delete(found, 5).max() + 0.2  # not 1: rounding to frames moves note borders
-
-
-def test_a_start_between_two_windows_is_bridged(index, tunes):
-    assert vote(hummed(tunes[2], 9.5), index)[2] > 0.9
 
 
 def test_only_the_songs_asked_for_vote(index, tunes):
@@ -180,7 +176,7 @@ def test_a_path_advances_by_nought_to_two_windows(song, expected):
     np.testing.assert_allclose(found, [0.0, expected, 0.0], atol=1e-6)
 
 
-def test_a_path_may_stay_in_the_last_window():
+def test_a_path_may_stay_in_a_window():
     found = votes(hum_of((1, 1, 1, 2, 2)), FixedIndex(windows=((1, 2), (2, 1))), whole(2))
     np.testing.assert_allclose(found, [1.0, 0.6], atol=1e-6)
 
