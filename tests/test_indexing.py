@@ -1,6 +1,7 @@
 """Folders and tables of small files made here -> catalogs, compared byte by byte where it matters."""
 
 import csv
+import itertools
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 from test_audio import encode
+from test_storage import FILE_SYSTEM, KilledError
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
@@ -398,77 +400,80 @@ def test_unknown_runners_are_refused(music, tmp_path):
 
 # Being killed -----------------------------------------------------------------------------------------------
 
-N_FILES = 40
+
+def test_killed_again_and_again_a_run_ends_like_a_clean_one(music, tmp_path):
+    """Every run is killed some calls to the file system later than the one before."""
+    (music / "broken.mid").write_bytes(b"nonsense")
+    clean, killed = tmp_path / "clean", tmp_path / "killed"
+    index(music, clean, default_encoder(), 1, options=IndexOptions(previews=True))
+    for n_calls in itertools.count(step=4):
+        try:
+            with FILE_SYSTEM.killing_after(n_calls):
+                index(music, killed, default_encoder(), 1, options=IndexOptions(previews=True))
+            break
+        except KilledError:
+            assert not killed.exists() or files_of(killed) == files_of(clean)
+    assert n_calls > 40 and files_of(killed) == files_of(clean)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean", "killed", "music"]
+
+
+# Loaded by every process of the command, as it lies on its PYTHONPATH: who opens this recording never comes back.
+STALL = """
+import pathlib, time
+import hmm2song.audio
+real = hmm2song.audio.open_checked
+def open_checked(path, *arguments):
+    if path.name == "stall.wav":
+        pathlib.Path(__file__).with_name("stalled").touch()
+        time.sleep(3600)
+    return real(path, *arguments)
+hmm2song.audio.open_checked = open_checked
+"""
 
 
 @pytest.fixture
-def recordings(tmp_path):
-    """Return a folder of 40 files that take a few seconds, one of them broken."""
-    folder = tmp_path / "recordings"
+def start_stalled(tmp_path):
+    """Return what starts the command and waits until it is stuck; whatever a failed test leaves running is killed."""
+    folder = tmp_path / "stall"
     folder.mkdir()
-    rng = np.random.default_rng(5)
-    for number in range(N_FILES - 6):
-        soundfile.write(folder / f"{number:02d}.wav", sung(rng.integers(55, 70, 16), 0.3).astype(np.float32), 16000)
-    for number in range(N_FILES - 6, N_FILES - 1):
-        (folder / f"{number:02d}.abc").write_text(tune(number))
-    (folder / "broken.mid").write_bytes(b"MThd")
-    return folder
-
-
-@pytest.fixture
-def start():
-    """Return what starts the command; whatever a failed test leaves running is killed."""
+    (folder / "sitecustomize.py").write_text(STALL)
     started = []
 
-    def start_one(source, out):
+    def start(source, out):
         command = [sys.executable, "-m", "hmm2song", "index", str(source), "--out", str(out), "--workers", "2"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, env=environment, **pipes))
-        return started[-1]
+        process = subprocess.Popen(command, env=environment, **pipes)
+        started.append(process)
+        deadline_s = time.monotonic() + 300
+        while not (folder / "stalled").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        return process
 
-    yield start_one
+    yield start
     for process in started:
         process.kill()
         process.communicate()
 
 
-def wait_for_items(process, partial, n_items):
-    """Wait until the run has stored so many melodies and is still at work."""
-    deadline = time.monotonic() + 60
-    while len(list(partial.glob("*.safetensors"))) < n_items:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def test_killed_run_goes_on_and_gives_the_same_bytes(recordings, tmp_path, start):
-    clean, killed = tmp_path / "clean", tmp_path / "killed"
-    partial = tmp_path / "killed.partial"
-    process = start(recordings, killed)
-    wait_for_items(process, partial, random.randint(1, 20))
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not killed.exists()
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_ended_goes_on(music, tmp_path, start_stalled, sign):
+    for name in ("stall", "other"):
+        soundfile.write(
+            music / f"{name}.wav", np.tile(sung([60, 62, 64, 65, 67, 69]), 12), 16000
+        )  # worth two processes
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    process = start_stalled(music, out)
+    process.send_signal(sign)
+    output, errors = process.communicate(timeout=300)
+    assert (process.returncode, output) == ((130, "") if sign == signal.SIGINT else (-signal.SIGKILL, ""))
+    if sign == signal.SIGINT:
+        assert errors == "hmm2song: stopped; run the same command again to go on where it stopped\n"
+    assert not out.exists()
     stored = {path: path.stat().st_mtime_ns for path in partial.glob("*.safetensors")}
-    assert 0 < len(stored) < N_FILES
-
-    again = start(recordings, killed)
-    output, errors = again.communicate(timeout=120)
-    assert (again.returncode, errors) == (0, "")
-    assert output.startswith(f"{N_FILES - 1} songs in {killed}, 1 skipped\n  broken.mid: ")
-    assert not partial.exists()
-
-    index(recordings, clean, default_encoder(), workers=1)
-    assert files_of(killed) == files_of(clean)
-
-
-def test_interrupted_run_says_how_to_go_on(recordings, tmp_path, start):
-    process = start(recordings, tmp_path / "out")
-    wait_for_items(process, tmp_path / "out.partial", 1)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors == "hmm2song: stopped; run the same command again to go on where it stopped\n"
-    assert output == ""
+    assert len(stored) < 6
+    index(music, out, default_encoder(), 1)
+    index(music, tmp_path / "clean", default_encoder(), 1)
+    assert files_of(out) == files_of(tmp_path / "clean")

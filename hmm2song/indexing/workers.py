@@ -98,6 +98,7 @@ def _run_pool(
     finish: Callable[[int, str | Hmm2SongError], None],
 ) -> None:
     """Run the calls ``todo``; return early, with some not finished, when a worker crashes."""
+    not_ours = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=start_worker)
     try:
@@ -106,6 +107,10 @@ def _run_pool(
             finish(futures[future], future.result())
     except BrokenProcessPool:
         return
+    except BaseException:  # Ctrl-C, or nothing can be read: separating what is begun could take many minutes more
+        for worker in set(multiprocessing.active_children()) - not_ours:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
