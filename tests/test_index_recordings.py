@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from test_indexing import files_of, sung
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
@@ -26,23 +27,12 @@ RATE_HZ = 16000
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
 
-def sung(pitches_midi, note_s=0.5):
-    """Return a harmonic tone that sings MIDI pitches one after the other."""
-    f0_hz = np.repeat(440.0 * 2 ** ((np.array(pitches_midi) - 69) / 12), int(note_s * RATE_HZ))
-    phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
-    return (0.2 * sum(np.sin(harmonic * phase) / harmonic for harmonic in (1, 2, 3))).astype(np.float32)
-
-
 def record(file, pitches_midi, **tags):
     file.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(file, "w", RATE_HZ, 1) as sound:
         for name, text in tags.items():
             setattr(sound, name, text)
         sound.write(sung(pitches_midi))
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def report_of(folder):
