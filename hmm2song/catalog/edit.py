@@ -46,20 +46,11 @@ class MergeResult:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A song's melody and embeddings in a catalog, with the metadata it is to have.
-
-    ``tracked`` says whether the melody was tracked in sound, if that is known better than by ``catalog``.
-    """
+    """A song's melody and embeddings in a catalog, with the metadata it is to have."""
 
     catalog: Catalog
     position: int
     song: Song
-    tracked: bool | None = None
-
-    @property
-    def is_tracked(self) -> bool:
-        """Whether the melody was tracked in sound."""
-        return bool(self.catalog.tracked[self.position]) if self.tracked is None else self.tracked
 
 
 def entries_of(catalog: Catalog) -> list[Entry]:
@@ -97,7 +88,7 @@ def assemble(entries: Sequence[Entry], credits: str) -> Catalog:
         n_windows=np.array(n_windows, dtype=np.int32),
         encoder_fingerprint=fingerprints.pop(),
         credits=credits,
-        tracked=np.array([entry.is_tracked for entry in entries]),
+        tracked=np.array([entry.catalog.tracked[entry.position] for entry in entries]),
     )
 
 

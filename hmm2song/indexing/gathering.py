@@ -106,22 +106,12 @@ def read_items(
 
     Parameters
     ----------
-    listing : Listing
     partial : Path
         Folder of partial results; it is made if it is missing.
-    options : IndexOptions
     workers : int, optional
         Files read at a time; by default one per core, fewer for little work.
-    progress : callable, optional
     previous : PreviousCatalog, optional
         The catalog that is brought up to date.
-
-    Raises
-    ------
-    CatalogError
-        ``workers`` is impossible, or results cannot be stored.
-    SeparatorUnavailableError
-        What is to separate the recordings is missing or broken.
     """
     previous = previous or PreviousCatalog()
     if workers is not None and workers < 1:

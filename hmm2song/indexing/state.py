@@ -64,13 +64,7 @@ def state_text(files: Sequence[RememberedFile]) -> str:
 
 
 def read_state(folder: Path) -> tuple[RememberedFile, ...] | None:
-    """Read what a catalog remembers; None if it remembers nothing.
-
-    Raises
-    ------
-    CatalogError
-        The file is damaged.
-    """
+    """Read what a catalog remembers; None if it remembers nothing, CatalogError if the file is damaged."""
     file = folder / SOURCES_NAME
     if not file.is_file():
         return None

@@ -3,8 +3,8 @@
 Conventions
 -----------
 * Tags are texts of strangers: control and invisible characters go, spaces are joined, every text is cut to
-  :data:`MAX_TAG_CHARS`. Tags that cannot be read are as good as none.
-* What programs write for want of better ("Track 01", "Unknown Artist", "Various Artists") is no title and no artist.
+  :data:`MAX_TAG_CHARS`. Tags that cannot be read count as missing.
+* Placeholders that programs write ("Track 01", "Unknown Artist", "Various Artists") are no title and no artist.
 * A name is read as ``Artist - Title``, with or without a track number before it.
 * Pictures, lyrics and everything else in the tags are left where they are.
 """
@@ -54,14 +54,9 @@ class Tags:
 
 
 def song_fields(file: Path, name: str) -> dict[str, str]:
-    """Return the fields of a :class:`~hmm2song.song.Song` that a recording states, by its tags or else its name.
+    """Return the fields of a :class:`~hmm2song.song.Song` that a recording states in its tags.
 
-    Parameters
-    ----------
-    file : Path
-        The recording.
-    name : str
-        Its path in the collection, for people: title and artist come from it where there are no tags.
+    What they lack of title and artist comes from ``name``, the recording's path in the collection.
     """
     tags = read_tags(file)
     artist, title = artist_and_title(name)
@@ -76,7 +71,7 @@ def song_fields(file: Path, name: str) -> dict[str, str]:
 
 
 def read_tags(file: Path) -> Tags:
-    """Read the tags of a recording; none where there are none, or where they are damaged."""
+    """Read the tags of a recording; all are empty if it has none or they are damaged."""
     try:
         found = TinyTag.get(file, duration=False)
     except (TinyTagException, OSError):
@@ -113,7 +108,7 @@ def _split_name(stem: str) -> Sequence[str]:
 
 
 def _stated(text: str | None) -> str:
-    """Return a title or artist, empty where a program wrote it for want of one."""
+    """Return a title or artist, or nothing if it is only a placeholder."""
     cleaned = _clean(text)
     return "" if _PLACEHOLDER.fullmatch(cleaned) else cleaned
 

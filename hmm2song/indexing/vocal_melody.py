@@ -36,7 +36,7 @@ NEARBY_S = 6.0
 STEADY_FRAMES = 7
 """Frames of the running median, 0.28 s: longer than a scoop or half a vibrato, shorter than two usual notes."""
 LONG_GAP_S = 6.0
-"""Nobody breathes this long: here an instrument leads, or nothing does."""
+"""In a longer gap no singer merely breathes: an instrument leads, or nothing does."""
 GAP_EDGE_S = 1.0
 """Left empty at either end of such a gap: a voice fades in and out, and phrases are easier to find apart."""
 MIN_VOICE_SHARE = 0.05
@@ -73,11 +73,6 @@ def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
         Its separated voice; or the recording itself (``is_mix``), whose loudest line is then the melody.
     recording : path
         The recording, for the stretches where nobody sings.
-
-    Raises
-    ------
-    AudioError
-        A file cannot be read, is too large or lasts more than an hour.
     """
     voice = _track(stems.vocals)
     sung = steadied(gated(voice))
