@@ -10,9 +10,9 @@ its full input (voice where there is voice, accompaniment elsewhere) and cut int
 made into five hums (fh, fl, mh, ml, n), and all six into pictures of 128 x 431 decibels.
 hmm2song.baselines.mel_cnn.clips reads OUT.
 
---stage makes only a part, and what that part needs: separate, full, split and filters (clips and hums as sound, to
-listen to), mel (the pictures, song by song), or all (the pictures, then OUT). What is made is kept in OUT.work and not
-made again: killed, the same command goes on. When OUT is there, OUT.work may be deleted.
+--stage makes only one stage and what it needs: separate, full, split and filters (clips and hums as sound, to listen
+to), mel (the pictures, song by song), or all (the pictures, then OUT). Results are kept in OUT.work and not made again,
+so after an interruption the same command continues. When OUT is complete, OUT.work may be deleted.
 
 Broken recordings are skipped and listed, also in OUT/skipped.csv.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from hmm2song.baselines.mel_cnn.collection import Collection, collect
 from hmm2song.baselines.mel_cnn.full_input import Rule
 from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.runners import runner_of as runner_of_spec
+from hmm2song.indexing.runners import Runner, runner_of
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Skipped
 
@@ -42,7 +42,6 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 ALL = "all"
 RAY = "ray"
-Runner = Callable[..., list[str | Hmm2SongError]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +96,8 @@ def run(options: argparse.Namespace) -> None:
     separator_name = open_separator(options.separator).name  # fails here, not after the first song
     collection = collect(options.source, leave_out=other_sound(out, work, options.separator))
     stage = Stage.MEL if options.stage == ALL else Stage(options.stage)
-    made, skipped = make_all(stage, collection, settings, runner_of(options), options.workers)
+    runner = runner_of(f"{RAY}:{options.ray_address or ''}" if options.runner == RAY else "local")
+    made, skipped = make_all(stage, collection, settings, runner, options.workers)
     for entry in skipped:
         print(f"skipped {entry.path}: {entry.reason}", file=sys.stderr)
     if not made:
@@ -116,11 +116,6 @@ def other_sound(out: Path, work: Path, separator: str) -> list[Path]:
     kind, _, argument = separator.partition(":")
     folders = [out, work, *([Path(argument)] if kind == "stems" else [])]
     return [folder.resolve() for folder in folders]
-
-
-def runner_of(options: argparse.Namespace) -> Runner:
-    """Return what calls the function for every song."""
-    return runner_of_spec(f"{RAY}:{options.ray_address or ''}" if options.runner == RAY else "local")
 
 
 def make_all(

@@ -1,4 +1,4 @@
-"""scripts/build_dataset.py: from recordings to a dataset, its stages, interruptions, runners and errors."""
+"""scripts/build_dataset.py: from recordings to a dataset, its stages, interruptions and errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from hmm2song.baselines.mel_cnn.full_input import Rule, full_input
 from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, log_mel
 from hmm2song.baselines.mel_cnn.stages import Settings, make
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.indexing.workers import map_files
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "build_dataset.py"
@@ -246,30 +245,6 @@ def test_damaged_files_are_made_again_and_nothing_else_is_replaced(music, built,
     assert (out / "thesis.txt").read_text() == "mine"
 
 
-# Runners ------------------------------------------------------------------------------------------------------
-
-
-def calls(music: Path, work: Path) -> list[tuple]:
-    settings = Settings(work, f"stems:{music / 'stems'}", Rule.DIFFERENCE)
-    return [("full", str(music / name), name, settings) for name in ("one.flac", "text.flac", "two.flac", "alone.flac")]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray reads its own deprecated settings
-def test_ray_makes_the_same(music, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="pip install -r requirements-dataset.txt")
-    from hmm2song.indexing import ray_runner
-
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default, whatever else runs here comes first
-
-    done: list[int] = []
-    here = map_files(make, calls(music, tmp_path / "here"), workers=1)
-    there = ray_runner.map_files(make, calls(music, tmp_path / "there"), workers=2, progress=done.append)
-    assert (there[0], there[2], done) == (here[0], here[2], [1, 2, 3, 4])
-    assert contents(tmp_path / "there" / "full") == contents(tmp_path / "here" / "full")
-    assert isinstance(there[1], AudioError)
-    assert [str(one) for one in there[1::2]] == [str(one) for one in here[1::2]]
-
-
 # Errors -------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +276,7 @@ def test_impossible_options(music, main, tmp_path, changes, capsys):
 def test_a_disk_that_cannot_be_written_to_ends_the_run(music, tmp_path):
     (tmp_path / "work").write_text("a file where the folder should be")
     with pytest.raises(Hmm2SongError, match="cannot write") as stopped:
-        make(*calls(music, tmp_path / "work")[0])
+        make("full", str(music / "one.flac"), "one", Settings(tmp_path / "work", "none", Rule.DIFFERENCE))
     assert not isinstance(stopped.value, AudioError), "it is no fault of the recording"
 
 
