@@ -100,21 +100,11 @@ def count_decoded_s(monkeypatch: pytest.MonkeyPatch, rate_hz: int) -> list[float
 # --- what must load --------------------
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 44100, 48000, 96000, 192000])
-def test_every_rate_is_resampled(tmp_path: Path, rate_hz: int) -> None:
-    soundfile.write(tmp_path / "hum.wav", tone(rate_hz), rate_hz, subtype="PCM_16")
-    assert_is_tone(load_audio(tmp_path / "hum.wav"))
-
-
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
-def test_every_wav_sample_type(tmp_path: Path, subtype: str) -> None:
-    soundfile.write(tmp_path / "hum.wav", tone(22050), 22050, subtype=subtype)
-    assert_is_tone(load_audio(str(tmp_path / "hum.wav")))
-
-
 @pytest.mark.parametrize(
     ("name", "subtype", "rate_hz"),
     [
+        *(("hum.wav", "PCM_16", rate_hz) for rate_hz in (8000, 11025, 16000, 44100, 48000, 96000, 192000)),
+        *(("hum.wav", subtype, 22050) for subtype in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
         ("hum.flac", "PCM_16", 44100),
         ("hum.flac", "PCM_24", 8000),
         ("hum.wav", "IMA_ADPCM", 44100),
@@ -127,7 +117,7 @@ def test_every_wav_sample_type(tmp_path: Path, subtype: str) -> None:
 )
 def test_formats_written_by_libsndfile(tmp_path: Path, name: str, subtype: str, rate_hz: int) -> None:
     soundfile.write(tmp_path / name, tone(rate_hz), rate_hz, subtype=subtype)
-    assert_is_tone(load_audio(tmp_path / name))
+    assert_is_tone(load_audio(str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
@@ -421,24 +411,17 @@ def test_max_bytes_can_be_lowered_and_raised(tmp_path: Path) -> None:
 # --- damage --------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "subtype"),
-    [("hum.wav", "PCM_16"), ("hum.flac", "PCM_16"), ("hum.mp3", "MPEG_LAYER_III"), ("hum.ogg", "VORBIS")],
-)
-def test_a_truncated_file_gives_what_is_there(tmp_path: Path, name: str, subtype: str) -> None:
+@pytest.mark.parametrize("name", ["hum.wav", "hum.flac", "hum.mp3", "hum.ogg", "hum.webm"])
+def test_a_truncated_file_gives_what_is_there(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    soundfile.write(path, tone(44100, 10.0), 44100, subtype=subtype)
+    if name == "hum.webm":
+        encode(str(path), tone(48000, 10.0), 48000, "libopus")
+    else:
+        soundfile.write(path, tone(44100, 10.0), 44100)
     os.truncate(path, round(path.stat().st_size * 0.7))
     loaded = load_audio(path)
     assert 4.0 < len(loaded) / SAMPLE_RATE_HZ < 8.0
     assert_is_tone(loaded[: 2 * SAMPLE_RATE_HZ], 2.0)
-
-
-def test_a_truncated_webm_gives_what_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "hum.webm"
-    encode(str(path), tone(48000, 10.0), 48000, "libopus")
-    os.truncate(path, round(path.stat().st_size * 0.5))
-    assert_is_tone(load_audio(path)[: 4 * SAMPLE_RATE_HZ], 4.0)
 
 
 def test_damage_in_the_middle_of_a_webm_is_skipped(tmp_path: Path) -> None:
@@ -486,23 +469,10 @@ def test_numbers_too_large_for_float32_are_refused() -> None:
 # --- what is no recording --------------------
 
 
-def test_zero_bytes(tmp_path: Path) -> None:
-    (tmp_path / "hum.wav").touch()
-    with pytest.raises(AudioError, match=r"'hum\.wav' is empty \(0 bytes\)"):
-        load_audio(tmp_path / "hum.wav")
-
-
 def test_no_sample_in_a_valid_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "hum.wav", np.zeros(0), 16000)
     with pytest.raises(AudioError, match="no sound that can be decoded"):
         load_audio(tmp_path / "hum.wav")
-
-
-def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match=r"there is no file 'nothing\.wav'"):
-        load_audio(tmp_path / "nothing.wav")
-    with pytest.raises(AudioError, match="is a folder"):
-        load_audio(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -614,13 +584,22 @@ def test_arguments_that_are_no_recording(source: object, message: str) -> None:
         load_audio(source)
 
 
-@pytest.mark.parametrize("name", ["missing.wav", "empty.wav", "words.wav", "long.wav", "folder"])
-def test_messages_name_the_file_but_not_its_folder(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing.wav", "there is no file"),
+        ("empty.wav", r"is empty \(0 bytes\)"),
+        ("words.wav", "is not audio"),
+        ("long.wav", "at most 1 s"),
+        ("folder", "is a folder"),
+    ],
+)
+def test_messages_name_the_file_but_not_its_folder(tmp_path: Path, name: str, reason: str) -> None:
     home = tmp_path / "private"
     (home / "folder").mkdir(parents=True)
     (home / "empty.wav").touch()
     (home / "words.wav").write_text("words")
     soundfile.write(home / "long.wav", np.zeros(3 * 16000), 16000)
-    with pytest.raises(AudioError) as refused:
+    with pytest.raises(AudioError, match=f"'{name}'.*{reason}|{reason}.*'{name}'") as refused:
         load_audio(home / name, max_s=1.0)
-    assert name in str(refused.value) and "private" not in str(refused.value)
+    assert "private" not in str(refused.value)
