@@ -45,7 +45,6 @@ sys.path.insert(0, str(ROOT))
 from hmm2song import __version__
 from hmm2song.catalog.hub import CATALOG_VARIABLE, MODEL_VARIABLE, assets_folder
 from hmm2song.catalog.storage import (
-    CREDITS_FILE,
     DATA_FILES,
     MANIFEST_FILE,
     SONGS_FILE,
@@ -296,19 +295,11 @@ def model_card(folder: Path, repo_id: str, figures: str, own: RepoCard) -> str:
 def catalog_card(folder: Path, repo_id: str, figures: str) -> str:
     """Return the card of a catalog."""
     fingerprint, songs = check_files(folder).get("encoder_fingerprint"), read_songs(folder)
-    header = {
-        "license": "other",
-        "license_name": "per-entry",
-        "license_link": f"https://huggingface.co/datasets/{repo_id}/blob/main/{CREDITS_FILE}",
-        "pretty_name": "Hmm2Song catalog",
-        "tags": [*TAGS, "hmm2song"],
-        "size_categories": [size_category(len(songs))],
-        "configs": [{"config_name": "songs", "data_files": SONGS_FILE}],
-    }
     return card_of(
         "catalog",
-        header,
+        {},
         repo_id=repo_id,
+        size=size_category(len(songs)),
         figures=figures,
         songs=songs,
         genres=[genre for song in songs for genre in song.genres or ("",)],
@@ -329,7 +320,7 @@ def space_card(readme: str, model_repo: str | None = None, catalog_repo: str | N
 
 
 def card_of(template: str, header: dict, **content: object) -> str:
-    """Fill a template of scripts/cards."""
+    """Fill a template of scripts/cards; ``header`` is for one that has none of its own."""
     content |= {"mark": GENERATED_MARK, "table": table, "counts": counts_table}
     path = str(TEMPLATES / f"{template}.md")
     return str(RepoCard.from_template(CardData(**header), template_path=path, **content)).rstrip("\n") + "\n"
