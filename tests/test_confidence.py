@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from hmm2song.match.confidence import FITTED, LogitConstants, probabilities
+from hmm2song.match.confidence import TRACKED, WRITTEN, Confidence, LogitConstants, log_odds
+from hmm2song.match.confidence import probabilities as of_odds
 
 SCORES_ST = np.array([-0.2, -0.5, -0.55, -0.8])
 CONSTANTS = LogitConstants(sharpness_per_st=10.0, length_exponent=0.5, none_score_st=-0.5, crowd_weight=0.5)
+
+
+def probabilities(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants = WRITTEN) -> Confidence:
+    return of_odds(log_odds(scores_st, voiced_s, constants))
 
 
 @pytest.mark.parametrize("voiced_s", [0.0, 1.0, 6.0, 60.0])
@@ -61,7 +66,8 @@ def test_extreme_scores_stay_numbers():
     assert probabilities(np.array([]), 6.0).none == 1.0
 
 
-def test_the_fitted_constants_point_the_right_way():
-    assert FITTED.sharpness_per_st > 0
-    assert 0 < FITTED.crowd_weight < 1.5
-    assert -2.5 < FITTED.none_score_st < 0.3  # scores lie between the cap of the costs and a full vote
+@pytest.mark.parametrize("fitted", [WRITTEN, TRACKED])
+def test_the_fitted_constants_point_the_right_way(fitted):
+    assert fitted.sharpness_per_st > 0
+    assert 0 < fitted.crowd_weight < 1.5
+    assert -2.5 < fitted.none_score_st < 0.3  # scores lie between the cap of the costs and a full vote

@@ -12,6 +12,10 @@ key may move by :data:`DRIFT_STEP_ST` at every hum frame, within :data:`DRIFT_RE
 costs :data:`MOVE_PENALTY_ST`. A singer who goes flat phrase by phrase, or who continues in another key after a breath,
 pays for the moves and not for every note after them. A chance resemblance gains less, as it is off in both directions.
 The states are then (key, song frame).
+
+:func:`place_folded` is for melodies that were tracked in sound. A tracker jumps octaves in a mix of instruments, so
+pitches are compared modulo an octave. Long hums repeat a verse or jump to the chorus, so the path may resume anywhere
+in the song for :data:`JUMP_PENALTY_ST_S`. On written melodies folding loses more than it finds.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ DRIFT_REACH_ST = 3.0
 """How far the key of a singer may drift from where it was found."""
 MOVE_PENALTY_ST = 3.0
 """Cost of moving the key by a step, in semitone frames: as much as six frames, half a second, half a semitone off."""
+JUMP_PENALTY_ST_S = 1.9
+"""Cost of resuming elsewhere in a tracked song, in semitone seconds: three quarters of a second of wrong notes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +152,12 @@ def _costs_st() -> np.ndarray:
     return np.array([COST_CAP_ST, WARP_PENALTY_ST, MOVE_PENALTY_ST], np.float32)
 
 
+def _folded_costs_st(rate_hz: float, may_drift: bool) -> np.ndarray:
+    """Return the tuned costs as the folded kernels take them; a jump costs the same at every rate."""
+    move_st = MOVE_PENALTY_ST if may_drift else INFINITE_COST
+    return np.array([COST_CAP_ST, WARP_PENALTY_ST, move_st, JUMP_PENALTY_ST_S * rate_hz], np.float32)
+
+
 def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
     """Let threads do ``work`` on shares of ``n_items`` positions; it has to release the interpreter lock."""
     if n_threads == 1 or n_items < n_threads:
@@ -231,6 +243,90 @@ def trace(
     version = sample_contour(hum, rate_hz, speed)
     hum_frame, song_frame = kernels.best_path(version, song, _keys_st(key_st, reach_st), _costs_st())
     return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
+
+
+def fold(songs: PackedContours) -> PackedContours:
+    """Return contours as pitch classes from 0 to 12 st, as :func:`place_folded` compares them."""
+    return replace(songs, pitch_midi=np.mod(songs.pitch_midi, kernels.OCTAVE_ST))
+
+
+def place_folded(
+    hum: FilledContour,
+    songs: PackedContours,
+    chosen: np.ndarray,
+    speeds: tuple[float, ...],
+    key_step_st: float,
+    may_drift: bool,
+    n_threads: int,
+) -> Placements:
+    """Find the best path of the hum through whole songs in pitch classes, with jumps.
+
+    Parameters
+    ----------
+    hum : FilledContour
+        Not empty.
+    songs : PackedContours
+        Folded (:func:`fold`).
+    chosen : np.ndarray, shape (n,)
+        The contours to align with.
+    speeds : tuple of float
+        Tempo hypotheses.
+    key_step_st : float
+        Distance of the keys tried; a divisor of an octave.
+    may_drift : bool
+        Whether the key may move by such a step, for :data:`MOVE_PENALTY_ST`.
+    n_threads : int
+
+    Returns
+    -------
+    Placements
+        ``song`` are the numbers in ``chosen``. ``end_s`` is not filled: the path may lie in several parts of the song.
+    """
+    tempi = np.asarray(speeds)
+    hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
+    keys = np.arange(0.0, kernels.OCTAVE_ST, key_step_st, dtype=np.float32)
+    costs = _folded_costs_st(songs.rate_hz, may_drift)
+    start, stop = songs.first_frame[chosen], songs.first_frame[chosen + 1]
+    cost, key = np.full(len(chosen), INFINITE_COST), np.zeros(len(chosen), np.float32)
+    version = np.zeros(len(chosen), np.int64)
+
+    def work(order: np.ndarray) -> None:
+        kernels.place_folded(
+            hums.pitch_midi, hums.first_frame, tempo_st, songs.pitch_midi, start, stop, keys, costs, order,
+            cost, key, version,
+        )  # fmt: skip
+
+    _share(work, len(chosen), n_threads)
+    return Placements(chosen, np.full(len(chosen), np.nan), key, tempi[version], cost)
+
+
+def trace_folded(
+    hum: FilledContour, song: np.ndarray, speed: float, rate_hz: float, key_step_st: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the longest part of the best folded path without a jump as (hum time, song time) pairs.
+
+    Parameters
+    ----------
+    hum : FilledContour
+    song : np.ndarray, shape (n_song,), float32
+        The whole song in pitch classes, at ``rate_hz``.
+    speed : float
+        The tempo hypothesis to follow.
+    rate_hz, key_step_st : float
+        As for :func:`place_folded`.
+
+    Returns
+    -------
+    hum_time_s, song_time_s : np.ndarray, shape (n_path,)
+        Seconds from the first frame of the hum's contour and of the song.
+    """
+    version = sample_contour(hum, rate_hz, speed)
+    keys = np.arange(0.0, kernels.OCTAVE_ST, key_step_st, dtype=np.float32)
+    hum_frame, song_frame, jumped = kernels.best_folded_path(version, song, keys, _folded_costs_st(rate_hz, True))
+    bounds = np.concatenate(([0], np.flatnonzero(jumped), [len(jumped)]))
+    longest = int(np.argmax(np.diff(bounds)))
+    part = slice(bounds[longest], bounds[longest + 1])
+    return (hum_frame[part] + 0.5) / rate_hz / speed, (song_frame[part] + 0.5) / rate_hz
 
 
 def describe_path(

@@ -7,7 +7,9 @@ A conditional logit (McFadden 1974) over the ranked songs and one outside option
 where ``s`` are match scores in semitones (higher is better) and ``s_0`` is the score at which "not among these songs"
 is as likely as the song. A hum of few notes fits everything well, and among more songs a better chance resemblance is
 to be expected: so ``s_0`` follows the *crowd*, the mean score of the songs ranked fifth to twelfth, which are wrong
-whatever the first is. The constants are fitted by ``scripts/studies/fit_confidence.py``.
+whatever the first is. Scores of written and of tracked melodies mean different things, so each kind has constants and a
+crowd of its own; what they have in common is the odds against none. The constants are fitted by
+``scripts/studies/fit_confidence.py``.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class LogitConstants:
     crowd_weight: float
 
 
-FITTED = LogitConstants(sharpness_per_st=29.275, length_exponent=0.501, none_score_st=-0.359, crowd_weight=0.940)
+WRITTEN = LogitConstants(sharpness_per_st=29.275, length_exponent=0.501, none_score_st=-0.359, crowd_weight=0.940)
+TRACKED = LogitConstants(sharpness_per_st=20.0, length_exponent=0.5, none_score_st=-0.8, crowd_weight=0.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +51,17 @@ class Confidence:
     none: float
 
 
-def probabilities(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants = FITTED) -> Confidence:
-    """Return calibrated probabilities.
+def log_odds(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants) -> np.ndarray:
+    """Return the log odds of each song against none of them, shape (n,).
 
     Parameters
     ----------
     scores_st : np.ndarray, shape (n,)
-        Match scores of the best songs in semitones, best first.
+        Match scores of the best songs of one kind in semitones, best first.
     voiced_s : float
         Seconds of melody in the hum.
     constants : LogitConstants
-        The fitted ones, unless they are being fitted.
+        Those of the kind: :data:`WRITTEN` or :data:`TRACKED`.
     """
     crowd = scores_st[CROWD_RANKS]
     crowd_st = float(crowd.mean()) if len(crowd) else TYPICAL_CROWD_ST
@@ -66,7 +69,12 @@ def probabilities(scores_st: np.ndarray, voiced_s: float, constants: LogitConsta
         crowd_st = max(crowd_st, TYPICAL_CROWD_ST)
     none_st = constants.none_score_st + constants.crowd_weight * (crowd_st - TYPICAL_CROWD_ST)
     length = max(voiced_s, MIN_VOICED_S) / REFERENCE_VOICED_S
-    logits = constants.sharpness_per_st * length**constants.length_exponent * np.append(scores_st, none_st)
+    return constants.sharpness_per_st * length**constants.length_exponent * (scores_st - none_st)
+
+
+def probabilities(odds: np.ndarray) -> Confidence:
+    """Return calibrated probabilities for log odds against none, shape (n,), of all kinds together."""
+    logits = np.append(odds, 0.0)
     weights = np.exp(logits - logits.max())
     shares = weights / weights.sum()
     return Confidence(shares[:-1], float(shares[-1]))

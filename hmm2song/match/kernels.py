@@ -12,7 +12,8 @@ State and steps are those of :mod:`hmm2song.match.align`. Two rules keep measure
 Arrays: ``hums`` and ``pitch`` are packed contours in semitones, ``version_start`` bounds the hum at each tempo
 hypothesis, ``starts`` and ``stops`` (n,) are frames of ``pitch``, ``order`` the stretches to work on. ``costs`` (3,)
 holds the largest cost of a frame, the cost of a step off the diagonal and that of moving the key; as three scalars the
-same numbers make the loops up to 1.7 times slower. All floats are float32.
+same numbers make the loops up to 1.7 times slower. The *folded* kernels compare pitch classes, 0 to 12 st, and their
+``costs`` have a fourth number, the cost of jumping to another place in the song. All floats are float32.
 """
 
 from __future__ import annotations
@@ -178,3 +179,154 @@ def best_path(hum, song, keys, costs):
         if j < 0:
             break
     return hum_frame[:n_path][::-1].copy(), song_frame[:n_path][::-1].copy()
+
+
+OCTAVE_ST = np.float32(12.0)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def place_folded(hums, version_start, tempo_cost, pitch, starts, stops, keys, costs, order, cost, key, version):
+    """Fill cost, key and version (n,) with the best path over all tempi in pitch classes.
+
+    ``keys`` are offsets hum minus song once around the octave; the key may move along this ring if the cost of moving
+    is finite. A song shorter than the hum is not out of reach, as the path may jump.
+    """
+    for index in order:
+        song = pitch[starts[index] : stops[index]]
+        total = np.empty((3, len(keys), len(song) + 2), np.float32)
+        for hypothesis in range(len(version_start) - 1):
+            hum = hums[version_start[hypothesis] : version_start[hypothesis + 1]]
+            total[:] = INFINITE_COST
+            _fill_folded(total, hum, song, keys, costs)
+            best_k, best_j = _least(total[(len(hum) - 1) % 3])
+            found = total[(len(hum) - 1) % 3, best_k, best_j + 2] / len(hum) + tempo_cost[hypothesis]
+            if found < cost[index]:
+                cost[index] = found
+                key[index] = keys[best_k]
+                version[index] = hypothesis
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _fill_folded(total, hum, song, keys, costs):
+    """Fill the totals (n_rows, n_keys, n_song + 2) in pitch classes; otherwise as :func:`_fill`."""
+    n_rows, n_keys, n_song = len(total), len(keys), len(song)
+    frame_cost = np.empty((2, n_keys, n_song), np.float32)
+    moved, halves = np.empty(n_song + 2, np.float32), np.empty(n_song + 2, np.float32)
+    least = np.empty(n_keys, np.float32)
+    move, jump = costs[2], costs[3]
+    moves = n_keys > 1 and move < INFINITE_COST
+    for k in range(n_keys):
+        pitch = hum[0] - keys[k]
+        _first_folded_row(total[0, k], frame_cost[0, k], song, pitch - OCTAVE_ST * np.floor(pitch / OCTAVE_ST), costs)
+    for i in range(1, len(hum)):
+        before = total[(i - 1) % n_rows]
+        for k in range(n_keys):
+            least[k] = _least_total(before[k], halves)
+        for k in range(n_keys):
+            entered, resumed = before[k], least[k]
+            if moves:
+                below, above = (k - 1) % n_keys, (k + 1) % n_keys
+                _least_of_three(moved, before[below], before[k], before[above], costs)
+                entered, resumed = moved, min(resumed, min(least[below], least[above]) + move)
+            pitch = hum[i] - keys[k]
+            _next_folded_row(
+                total[i % n_rows, k], entered, total[(i - 2) % n_rows, k], frame_cost[i % 2, k],
+                frame_cost[(i - 1) % 2, k], song, pitch - OCTAVE_ST * np.floor(pitch / OCTAVE_ST), resumed + jump,
+                costs,
+            )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _first_folded_row(total, frame_cost, song, pitch, costs):
+    """Fill ``total`` (n_song + 2,) for the first hum frame, which may be anywhere."""
+    for j in range(len(song)):
+        distance = abs(pitch - song[j])
+        frame_cost[j] = min(min(distance, OCTAVE_ST - distance), costs[0])
+        total[j + 2] = frame_cost[j]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _next_folded_row(total, total_1, total_2, frame_cost, frame_cost_1, song, pitch, jumped, costs):
+    """Fill ``total`` (n_song + 2,) for a hum frame from the two before it, or from a jump that has cost ``jumped``."""
+    cap, warp = costs[0], costs[1]
+    for j in range(len(song)):
+        distance = abs(pitch - song[j])
+        around = OCTAVE_ST - distance
+        distance = distance if distance < around else around
+        distance = distance if distance < cap else cap
+        frame_cost[j] = distance
+        straight = total_1[j + 1]
+        song_fast = total_1[j] + warp
+        hum_fast = total_2[j + 1] + frame_cost_1[j] + warp
+        best = straight if straight < song_fast else song_fast
+        best = best if best < hum_fast else hum_fast
+        best = best if best < jumped else jumped
+        total[j + 2] = distance + best
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _least_total(row, halves):
+    """Return the least of ``row``, halved again and again: a plain loop over its frames does not vectorise."""
+    n = len(row) // 2
+    least = row[len(row) - 1]
+    _halve(halves, row, n)
+    while n > 1:
+        if n % 2 and halves[n - 1] < least:
+            least = halves[n - 1]
+        n //= 2
+        _halve(halves, halves, n)
+    return min(least, halves[0])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _halve(halves, row, n):
+    for j in range(n):
+        here, other = row[j], row[j + n]
+        halves[j] = here if here < other else other
+
+
+@numba.njit(nogil=True, cache=True)
+def best_folded_path(hum, song, keys, costs):
+    """Return the hum and song frames of the best path and which of them were reached by a jump, all (n_path,).
+
+    Found as in :func:`best_path`.
+    """
+    n_hum, n_keys, n_song = len(hum), len(keys), len(song)
+    cap, warp, move, jump = costs[0], costs[1], costs[2], costs[3]
+    total = np.full((max(n_hum, 3), n_keys, n_song + 2), INFINITE_COST, np.float32)
+    _fill_folded(total, hum, song, keys, costs)
+    k, j = _least(total[n_hum - 1])
+    hum_frame, song_frame, jumped = np.empty(n_hum, np.int64), np.empty(n_hum, np.int64), np.zeros(n_hum, np.bool_)
+    i, n_path = n_hum - 1, 0
+    while True:
+        hum_frame[n_path], song_frame[n_path] = i, j
+        n_path += 1
+        if i == 0:
+            break
+        least, taken, came, from_j = np.float32(2 * INFINITE_COST), 0, k, j - 1
+        for other in ((k - 1) % n_keys, k, (k + 1) % n_keys):
+            moving = move if other != k else np.float32(0.0)
+            if total[i - 1, other, j + 1] + moving < least:
+                least, taken, came, from_j = total[i - 1, other, j + 1] + moving, 0, other, j - 1
+            if total[i - 1, other, j] + warp + moving < least:
+                least, taken, came, from_j = total[i - 1, other, j] + warp + moving, 1, other, j - 2
+        if i >= 2:
+            distance = (hum[i - 1] - keys[k] - song[j]) % OCTAVE_ST
+            held = min(min(distance, OCTAVE_ST - distance), cap)
+            if total[i - 2, k, j + 1] + held + warp < least:
+                least, taken, came, from_j = total[i - 2, k, j + 1] + held + warp, 2, k, j - 1
+        for other in ((k - 1) % n_keys, k, (k + 1) % n_keys):
+            moving = move if other != k else np.float32(0.0)
+            best_j = np.argmin(total[i - 1, other, 2:])
+            if total[i - 1, other, best_j + 2] + jump + moving < least:
+                least, taken, came, from_j = total[i - 1, other, best_j + 2] + jump + moving, 3, other, best_j
+        if taken == 2:
+            hum_frame[n_path], song_frame[n_path] = i - 1, j
+            n_path += 1
+        if taken == 3:
+            jumped[n_path - 1] = True
+        i -= 2 if taken == 2 else 1
+        j, k = from_j, came
+        if j < 0:
+            break
+    return hum_frame[:n_path][::-1].copy(), song_frame[:n_path][::-1].copy(), jumped[:n_path][::-1].copy()

@@ -40,6 +40,11 @@ class Places:
         """Return the first ``n`` places."""
         return Places(self.song[:n], self.start_s[:n], self.end_s[:n])
 
+    def of(self, mask: np.ndarray) -> Places:
+        """Return the places in songs under ``mask`` (n_songs,)."""
+        chosen = mask[self.song]
+        return Places(self.song[chosen], self.start_s[chosen], self.end_s[chosen])
+
     def followed_by(self, others: Places) -> Places:
         """Return these places and the others behind them."""
         return Places(*(np.concatenate((getattr(self, f.name), getattr(others, f.name))) for f in fields(self)))

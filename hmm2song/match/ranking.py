@@ -2,15 +2,16 @@
 
 contours -> window embeddings -> places that the index proposes -> alignment -> window votes -> scores -> probabilities.
 
-A hum is judged as a whole. If that finds nothing and the hum pauses, its phrases are judged, each for itself. Long hums
-are cut into pieces. The scores of all pieces of all hums of one tune are averaged, and versions of a tune share its
-probability.
+A hum is judged as a whole. If that finds nothing and the hum pauses, its phrases are judged, each for itself. For
+written melodies long hums are cut into pieces; tracked ones are searched in another way
+(:mod:`hmm2song.match.tracked`), and both kinds meet as odds. The scores of all pieces of all hums of one tune are
+averaged, and versions of a tune share its probability.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.index.base import WindowIndex
 from hmm2song.index.exact import ExactIndex
-from hmm2song.match.confidence import probabilities
-from hmm2song.match.places import Alignment, Placements
+from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
+from hmm2song.match.places import Alignment, Placements, first_of_each
 from hmm2song.match.search import MelodySearch
+from hmm2song.match.tracked import TrackedSearch
 from hmm2song.match.votes import embed_hum, propose, ranges_of, votes
 from hmm2song.melody.contour import FilledContour, cut_at_pauses, cut_evenly, fill_rests
 from hmm2song.melody.melody import Melody
@@ -54,10 +56,11 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """One piece of a hum with its evidence; ``number`` is that of the hum, 0 the latest."""
+    """One piece of a hum with its evidence from songs of one kind; ``number`` is that of the hum, 0 the latest."""
 
     hum: FilledContour
     number: int
+    is_tracked: bool
     evidence: Evidence
 
 
@@ -113,6 +116,9 @@ class Ranker:
         self.catalog = catalog
         self._encoder = encoder
         self._search = MelodySearch(catalog.melodies, n_threads)
+        tracked = np.flatnonzero(catalog.tracked)
+        contours = [self._search.contour(int(song)) for song in tracked]
+        self._tracked = TrackedSearch(contours, tracked, self._search.n_threads) if contours else None
         self._index = index or ExactIndex.of(catalog.embeddings, catalog.n_windows, self._search.n_threads)
 
     def rank(self, hums: Sequence[Melody], selection: Selection) -> Ranking:
@@ -126,16 +132,33 @@ class Ranker:
         return by_phrases if by_phrases.is_match else ranking
 
     def evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
-        """Return the evidence for selected songs, by default all, in order of alignment cost; a hum of 1 to 15 s."""
-        selection = selection or self.catalog.select()
+        """Return the evidence for selected written songs, by default all, best aligned first; a hum of 1 to 15 s."""
+        selection = self._only(selection, ~self.catalog.tracked)
         windows = embed_hum(hum, self._encoder)
         proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection)
-        placed = self._search.rank(hum, selection.mask, proposed)
+        placed = self._search.rank(hum, selection.mask, proposed.of(selection.mask))
         # A vote counts where the hum was placed: a long track has a window for everything somewhere.
         ranges = ranges_of(placed.stretches(hum.duration_s), self._encoder.windows)
         found = Evidence(placed, votes(windows, self._index, ranges))
         best = placed.best_of_songs(found.scores_st)
         return Evidence(placed.take(best), found.vote[best])
+
+    def tracked_evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
+        """Return the evidence for selected tracked songs, by default all, best first; votes are 0."""
+        selection = self._only(selection, self.catalog.tracked)
+        if self._tracked is None or not selection.mask.any():
+            raise ValueError("no tracked song is selected")
+        promising = np.zeros(0, np.int64)
+        if not self._tracked.affords(hum, selection.mask):
+            windows = embed_hum(hum, self._encoder)
+            proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection).of(selection.mask)
+            promising = proposed.song[first_of_each(proposed.song)]
+        placed = self._tracked.rank(hum, selection.mask, promising)
+        return Evidence(placed, np.zeros(len(placed)))
+
+    def _only(self, selection: Selection | None, kind: np.ndarray) -> Selection:
+        selection = selection or self.catalog.select()
+        return replace(selection, mask=selection.mask & kind)
 
     def align(self, ranking: Ranking, position: int) -> Alignment:
         """Trace, on one song of a ranking, the piece of the latest hum that fits it best."""
@@ -148,7 +171,8 @@ class Ranker:
         ]
         if found:
             _, number, index = max(found)
-            return self._search.align(latest[number].hum, latest[number].evidence.placements, int(index))
+            search = self._tracked if latest[number].is_tracked else self._search
+            return search.align(latest[number].hum, latest[number].evidence.placements, int(index))
         alone = np.arange(len(self.catalog)) == song  # only an earlier hum brought this song up
         hum = latest[0].hum
         while len(placements := self._search.rank(hum, alone)) == 0:  # a song shorter than this hum
@@ -157,22 +181,37 @@ class Ranker:
 
     def _rank_parts(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> Ranking:
         """Join the evidence of the parts of every hum, each placed for itself."""
-        pieces = tuple(
-            Piece(piece, number, self.evidence(piece, selection))
-            for number, parts in enumerate(hums)
-            for part in parts
-            for piece in cut_evenly(part)
-        )
+        written, tracked = self._written_pieces(hums, selection), self._tracked_pieces(hums, selection)
         voiced_s = sum(part.voiced_s for parts in hums for part in parts)
-        songs, scores_st = _join_pieces(pieces)
-        confidence = probabilities(scores_st, voiced_s)
+        kinds = [(*_join_pieces(pieces), constants) for pieces, constants in ((written, WRITTEN), (tracked, TRACKED))]
+        songs, scores_st = (np.concatenate([kind[column] for kind in kinds]) for column in (0, 1))
+        confidence = probabilities(np.concatenate([log_odds(scores, voiced_s, fitted) for _, scores, fitted in kinds]))
         tune = self._tune_numbers(songs)
         probability = np.bincount(tune, weights=confidence.song)[tune]  # of the tune, whichever version was meant
         best_st = np.full(tune.max(initial=-1) + 1, -np.inf)
         np.maximum.at(best_st, tune, scores_st)
         steps_behind = np.floor((best_st[tune] - scores_st) / VERSION_STEP_ST)
         order = np.lexsort((songs, steps_behind, tune, -probability))
-        return Ranking(pieces, songs[order], scores_st[order], probability[order], confidence.none)
+        return Ranking(written + tracked, songs[order], scores_st[order], probability[order], confidence.none)
+
+    def _written_pieces(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> tuple[Piece, ...]:
+        if not (selection.mask & ~self.catalog.tracked).any():
+            return ()
+        return tuple(
+            Piece(piece, number, False, self.evidence(piece, selection))
+            for number, parts in enumerate(hums)
+            for part in parts
+            for piece in cut_evenly(part)
+        )
+
+    def _tracked_pieces(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> tuple[Piece, ...]:
+        if not (selection.mask & self.catalog.tracked).any():
+            return ()
+        return tuple(
+            Piece(part, number, True, self.tracked_evidence(part, selection))
+            for number, parts in enumerate(hums)
+            for part in parts
+        )
 
     def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
         """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""
@@ -183,6 +222,8 @@ class Ranker:
 
 def _join_pieces(pieces: tuple[Piece, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the songs, best first, and their mean scores; a piece that missed a song gives it its worst score."""
+    if not pieces:
+        return np.zeros(0, np.int64), np.zeros(0)
     songs = np.unique(np.concatenate([piece.evidence.placements.song for piece in pieces]))
     total_st = np.zeros(len(songs))
     for piece in pieces:

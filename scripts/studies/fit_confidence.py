@@ -2,11 +2,14 @@
 """Fit the weight of the votes and the constants of hmm2song/match/confidence.py; report both on other singers.
 
     python scripts/studies/fit_confidence.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
+    python scripts/studies/fit_confidence.py --queries Q.csv --catalog C --kind tracked
 
 The files are those of scripts/evaluate.py, songs as notes; a column `singer` in Q.csv keeps each singer's hums in one
-fold. Every hum is asked whole and without its first seconds, in catalogs of several sizes (random subsets), once with
-its song and once with its song removed. Five folds by singer give all figures: each fold is answered with what was
-fitted on the other singers. What is printed last is fitted on everything. `--plot` draws the reliability of P(first).
+fold; without one the hums of a song stay together. Every hum is asked whole and in parts, in catalogs of several sizes
+(random subsets), once with its song and once with its song removed. Five folds by singer give all figures: each fold is
+answered with what was fitted on the others. What is printed last is fitted on everything. `--plot` draws the
+reliability of P(first). `--kind tracked` fits the constants of tracked melodies, which have no votes, on the tracked
+songs of a catalog that scripts/evaluate.py has saved.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.hub import default_encoder
-from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.evaluation import read_queries
-from hmm2song.match.confidence import MIN_CROWD_SONGS, LogitConstants, probabilities
+from hmm2song.catalog.hub import default_encoder, encoder_of
+from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
+from hmm2song.evaluation import Query, read_queries
+from hmm2song.match.confidence import MIN_CROWD_SONGS, LogitConstants, log_odds, probabilities
 from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
@@ -37,8 +40,10 @@ from hmm2song.melody.scores import read_scores
 
 CATALOG_SHARES = (1.0, 0.4, 0.15)
 """Sizes of the catalogs asked, as shares of the songs given; of the 100 ranked, 15 must remain to have a crowd."""
-SKIPPED_S = (0.0, 3.0)
-"""Seconds dropped from the start of each hum: short hums belong to the fit."""
+SKIPPED_S = 3.0
+"""Seconds dropped from the start of a recorded hum."""
+KEPT_S = ((0.0, 8.0), (5.0, 15.0))
+"""Start and length of the parts of a hum that is an f0 track, which may be long."""
 N_FOLDS = 5
 N_BINS = 10
 START = np.array([20.0, 0.2, -0.1, 0.9, 0.8])
@@ -81,11 +86,15 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id[,singer]")
-    parser.add_argument("--songs", type=Path, action="append", required=True, help="scores; repeatable")
+    parser.add_argument("--songs", type=Path, action="append", default=[], help="scores; repeatable")
+    parser.add_argument("--catalog", type=Path, help="a catalog folder instead of scores")
+    parser.add_argument("--kind", choices=["written", "tracked"], default="written", help="whose constants to fit")
     parser.add_argument("--limit", type=int, default=500, metavar="N", help="hums to use (default 500)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the reliability as SVG")
     options = parser.parse_args()
+    if bool(options.songs) == bool(options.catalog):
+        parser.error("give scores or a catalog")
     try:
         trials = collect_trials(options)
     except Hmm2SongError as error:
@@ -101,29 +110,46 @@ def main() -> int:
 def collect_trials(options: argparse.Namespace) -> list[Trial]:
     """Ask every hum and cut the answers into trials."""
     queries = read_queries(options.queries)  # before the songs are embedded, which takes a minute
-    scored = {each.song.id: each for path in options.songs for each in read_scores(path).melodies}
-    songs, melodies = [each.song for each in scored.values()], [each.melody for each in scored.values()]
-    encoder = default_encoder()
-    ranker = Ranker(Catalog.build(songs, melodies, encoder), encoder)
+    ranker = open_ranker(options)
+    ask = ranker.tracked_evidence if options.kind == "tracked" else ranker.evidence
     rng = random.Random(options.seed)
     trials = []
     for query in tqdm(rng.sample(queries, min(options.limit, len(queries))), unit=" hums"):
+        group = query.singer or "|".join(query.acceptable)
         try:
-            samples = load_audio(query.file)
-        except AudioError as error:
+            hums = parts_of(query, options.kind)
+        except (AudioError, MelodyError) as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
-        singer = query.singer or query.name
-        for skipped_s in SKIPPED_S:
-            rest = samples[round(skipped_s * SAMPLE_RATE_HZ) :]
-            hum = track_pitch(rest).melody if len(rest) else Melody(rest)
+        for hum in hums:
             if hum.voiced_s < MIN_VOICED_S:
                 continue  # nothing is searched then
-            evidence = ranker.evidence(fill_rests(hum))
+            evidence = ask(fill_rests(hum))
             is_right = [ranker.catalog.songs[song].id in query.acceptable for song in evidence.placements.song]
             for share in CATALOG_SHARES:
-                trials += cut_trials(evidence, is_right, hum.voiced_s, singer, share, rng)
+                trials += cut_trials(evidence, is_right, hum.voiced_s, group, share, rng)
     return trials
+
+
+def open_ranker(options: argparse.Namespace) -> Ranker:
+    """Load the catalog, or build one of scores."""
+    if options.catalog:
+        encoder = encoder_of(options.catalog)
+        return Ranker(Catalog.load(options.catalog, encoder), encoder)
+    scored = {each.song.id: each for path in options.songs for each in read_scores(path).melodies}
+    songs, melodies = [each.song for each in scored.values()], [each.melody for each in scored.values()]
+    encoder = default_encoder()
+    return Ranker(Catalog.build(songs, melodies, encoder), encoder)
+
+
+def parts_of(query: Query, kind: str) -> list[Melody]:
+    """Return the whole hum and parts of it: short hums belong to the fit."""
+    if query.file.suffix == ".csv":
+        whole = read_scores(query.file).melodies[0].melody
+        return [whole, *(whole.slice_s(start_s, start_s + kept_s) for start_s, kept_s in KEPT_S)]
+    samples = load_audio(query.file)
+    rest = samples[round(SKIPPED_S * SAMPLE_RATE_HZ) :]
+    return [track_pitch(samples).melody, track_pitch(rest).melody if len(rest) else Melody(rest)]
 
 
 def cut_trials(
@@ -146,7 +172,7 @@ def answer(trial: Trial, fitted: Fit) -> Answer:
     """Say what the fit makes of a trial."""
     scores_st = fitted.vote_weight_st * trial.vote - trial.cost_st
     order = np.argsort(-scores_st, kind="stable")
-    confidence = probabilities(padded(scores_st[order]), trial.voiced_s, fitted.constants)
+    confidence = probabilities(log_odds(padded(scores_st[order]), trial.voiced_s, fitted.constants))
     place = int(np.flatnonzero(order == trial.right)[0]) if trial.right >= 0 else -1
     truth = confidence.none if place < 0 else float(confidence.song[place])
     return Answer(float(confidence.song[0]), confidence.none, truth, place == 0, place < 0)

@@ -1,0 +1,93 @@
+"""Search in melodies that were tracked in sound: whole songs in pitch classes, with jumps.
+
+Trackers jump octaves, take an instrument for the voice and find voices where nobody sings; and whoever hums a recording
+for half a minute repeats a verse or jumps to the chorus. So a hum is neither cut into pieces nor placed at one stretch:
+it is aligned with every position of a song at once (:func:`hmm2song.match.align.place_folded`). A coarse pass chooses
+the songs that get the fine one. The window votes take no part in the score: the encoder has learned from written
+melodies, and its windows differ most where a tracker errs. They only choose where to look in a catalog that is too
+large to be aligned with as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hmm2song.match.align import describe_path, fold, pack_contours, place_folded, trace_folded
+from hmm2song.match.places import Alignment, Placements
+from hmm2song.melody.contour import FilledContour
+
+COARSE_BUDGET_S2 = 2.4e6
+"""Seconds of hum times seconds of song that get the coarse pass: 28 hours of songs for a hum of 24 s."""
+COARSE_RATE_HZ = 4.0
+COARSE_KEY_STEP_ST = 1.0
+COARSE_SPEEDS = (0.75, 1.0, 1.33)
+N_REFINED = 60
+"""Songs that get the fine pass."""
+FINE_RATE_HZ = 6.25
+FINE_KEY_STEP_ST = 0.5
+FINE_SPEEDS = (0.71, 0.84, 1.0, 1.19, 1.41)
+
+
+class TrackedSearch:
+    """Alignment search over the tracked songs of a catalog.
+
+    Parameters
+    ----------
+    contours : sequence of FilledContour
+        Those of the tracked songs, not empty.
+    songs : np.ndarray, shape (n_tracked,)
+        Their positions in the catalog, ascending.
+    n_threads : int
+        Threads per search.
+    """
+
+    def __init__(self, contours: Sequence[FilledContour], songs: np.ndarray, n_threads: int) -> None:
+        self.songs = songs
+        self.n_threads = n_threads
+        self._contours = contours
+        self._coarse = fold(pack_contours(contours, COARSE_RATE_HZ))
+        self._fine = fold(pack_contours(contours, FINE_RATE_HZ))
+        self._length_s = np.array([contour.duration_s for contour in contours])
+
+    def rank(self, hum: FilledContour, mask: np.ndarray, promising: np.ndarray) -> Placements:
+        """Align a hum that is not empty with songs; best first, each song once, ``end_s`` not filled.
+
+        Parameters
+        ----------
+        hum : FilledContour
+        mask : np.ndarray, shape (n_songs of the catalog,), bool
+            The songs to search.
+        promising : np.ndarray, shape (n,)
+            Positions in the catalog of the songs under ``mask`` to prefer if not all can be aligned with.
+        """
+        chosen = self._affordable(hum, mask, promising)
+        coarse = place_folded(
+            hum, self._coarse, chosen, COARSE_SPEEDS, COARSE_KEY_STEP_ST, may_drift=False, n_threads=self.n_threads
+        )
+        best = np.argsort(coarse.cost_st, kind="stable")[:N_REFINED]
+        fine = place_folded(
+            hum, self._fine, chosen[best], FINE_SPEEDS, FINE_KEY_STEP_ST, may_drift=True, n_threads=self.n_threads
+        )
+        ranked = fine.take(np.argsort(fine.cost_st, kind="stable"))
+        return Placements(self.songs[ranked.song], ranked.end_s, ranked.key_st, ranked.speed, ranked.cost_st)
+
+    def affords(self, hum: FilledContour, mask: np.ndarray) -> bool:
+        """Return whether the coarse pass reaches all songs under ``mask`` (n_songs of the catalog,)."""
+        return bool(self._length_s[mask[self.songs]].sum() <= COARSE_BUDGET_S2 / hum.duration_s)
+
+    def _affordable(self, hum: FilledContour, mask: np.ndarray, promising: np.ndarray) -> np.ndarray:
+        """Return the songs under ``mask``, or as many promising ones as the budget allows, as numbers in here."""
+        if self.affords(hum, mask):
+            return np.flatnonzero(mask[self.songs])
+        numbers = np.searchsorted(self.songs, promising)
+        within = np.cumsum(self._length_s[numbers]) <= COARSE_BUDGET_S2 / hum.duration_s
+        return numbers[within]
+
+    def align(self, hum: FilledContour, placements: Placements, index: int) -> Alignment:
+        """Trace one placement: the longest part of it without a jump."""
+        number = int(np.searchsorted(self.songs, placements.song[index]))
+        song = self._fine.pitch_midi[self._fine.first_frame[number] : self._fine.first_frame[number + 1]]
+        path = trace_folded(hum, song, float(placements.speed[index]), FINE_RATE_HZ, FINE_KEY_STEP_ST)
+        return describe_path(hum, self._contours[number], *path)
