@@ -40,7 +40,7 @@ class LogitConstants:
 
 
 WRITTEN = LogitConstants(sharpness_per_st=29.275, length_exponent=0.501, none_score_st=-0.359, crowd_weight=0.940)
-TRACKED = LogitConstants(sharpness_per_st=20.0, length_exponent=0.5, none_score_st=-0.8, crowd_weight=0.9)
+TRACKED = LogitConstants(sharpness_per_st=30.531, length_exponent=0.271, none_score_st=-0.458, crowd_weight=1.058)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,22 +31,22 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder, encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import Query, read_queries
-from hmm2song.match.confidence import MIN_CROWD_SONGS, LogitConstants, log_odds, probabilities
+from hmm2song.match.confidence import CROWD_RANKS, MIN_CROWD_SONGS, LogitConstants, log_odds, probabilities
 from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
 
-CATALOG_SHARES = (1.0, 0.4, 0.15)
-"""Sizes of the catalogs asked, as shares of the songs given; of the 100 ranked, 15 must remain to have a crowd."""
+CATALOG_SHARES = (1.0, 0.4, 0.25)
+"""Sizes of the catalogs asked, as shares of the songs given."""
 SKIPPED_S = 3.0
 """Seconds dropped from the start of a recorded hum."""
 KEPT_S = ((0.0, 8.0), (5.0, 15.0))
 """Start and length of the parts of a hum that is an f0 track, which may be long."""
 N_FOLDS = 5
 N_BINS = 10
-START = np.array([20.0, 0.2, -0.1, 0.9, 0.8])
+START = {"written": np.array([20.0, 0.2, -0.1, 0.9, 0.8]), "tracked": np.array([40.0, 0.2, -0.5, 1.0])}
 SCALE = np.array([10.0, 0.5, 0.1, 0.5, 0.5])
 """Start and typical size of each constant, for the optimiser; the last is the weight of the votes, in semitones."""
 PLOT_PX = 360
@@ -100,10 +100,10 @@ def main() -> int:
     except Hmm2SongError as error:
         print(f"fit_confidence.py: {error}", file=sys.stderr)
         return 2
-    bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold)])
+    bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold, options.kind)])
     if options.plot:
         options.plot.write_text(reliability_svg(bins), encoding="utf-8")
-    print("fitted on all trials:", fit(trials))
+    print("fitted on all trials:", fit(trials, options.kind))
     return 0
 
 
@@ -157,9 +157,12 @@ def cut_trials(
 ) -> list[Trial]:
     """Ask a random part of the catalog, with and without the right song.
 
-    A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score.
+    A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score. Neither do
+    so few others that they are no crowd.
     """
     others = [i for i, right in enumerate(is_right) if not right and rng.random() < share]
+    if len(others) < CROWD_RANKS.stop:
+        return []
     right = [i for i, right in enumerate(is_right) if right][:1]
     questions = ([(others, -1)] if others else []) + ([(right + others, 0)] if right else [])
     return [
@@ -178,17 +181,18 @@ def answer(trial: Trial, fitted: Fit) -> Answer:
     return Answer(float(confidence.song[0]), confidence.none, truth, place == 0, place < 0)
 
 
-def fit(trials: list[Trial]) -> Fit:
+def fit(trials: list[Trial], kind: str) -> Fit:
     """Maximise the likelihood of the right answers."""
+    start, scale = START[kind], SCALE[: len(START[kind])]
 
     def as_fit(scaled: np.ndarray) -> Fit:
-        *constants, vote_weight_st = (scaled * SCALE).round(3).tolist()
-        return Fit(LogitConstants(*constants), vote_weight_st)
+        numbers = (scaled * scale).round(3).tolist()
+        return Fit(LogitConstants(*numbers[:4]), *(numbers[4:] or [0.0]))
 
     def loss(scaled: np.ndarray) -> float:
         return float(np.mean([-np.log(max(answer(trial, as_fit(scaled)).truth, 1e-9)) for trial in trials]))
 
-    found = minimize(loss, START / SCALE, method="Powell", options={"maxiter": 6, "xtol": 1e-2, "ftol": 1e-5})
+    found = minimize(loss, start / scale, method="Powell", options={"maxiter": 6, "xtol": 1e-2, "ftol": 1e-5})
     return as_fit(found.x)
 
 
@@ -197,12 +201,12 @@ def padded(scores_st: np.ndarray) -> np.ndarray:
     return np.append(scores_st, np.full(MIN_CROWD_SONGS, -10.0))
 
 
-def cross_validate(trials: list[Trial], fold: int) -> list[Answer]:
+def cross_validate(trials: list[Trial], fold: int, kind: str) -> list[Answer]:
     """Fit on the other singers and answer this fold's trials."""
     singers = sorted({trial.singer for trial in trials})
     random.Random(0).shuffle(singers)
     tested = set(singers[fold::N_FOLDS])
-    fitted = fit([trial for trial in trials if trial.singer not in tested])
+    fitted = fit([trial for trial in trials if trial.singer not in tested], kind)
     return [answer(trial, fitted) for trial in trials if trial.singer in tested]
 
 
