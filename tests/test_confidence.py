@@ -7,7 +7,9 @@ from hmm2song.match.confidence import TRACKED, WRITTEN, Confidence, LogitConstan
 from hmm2song.match.confidence import probabilities as of_odds
 
 SCORES_ST = np.array([-0.2, -0.5, -0.55, -0.8])
-CONSTANTS = LogitConstants(sharpness_per_st=10.0, length_exponent=0.5, none_score_st=-0.5, crowd_weight=0.5)
+CONSTANTS = LogitConstants(
+    sharpness_per_st=10.0, length_exponent=0.5, none_score_st=-0.5, crowd_weight=0.5, typical_crowd_st=-0.6
+)
 
 
 def probabilities(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants = WRITTEN) -> Confidence:

@@ -21,26 +21,26 @@ import numpy as np
 REFERENCE_VOICED_S = 6.0
 MIN_VOICED_S = 0.5
 CROWD_RANKS = slice(4, 12)
-TYPICAL_CROWD_ST = -0.6
 MIN_CROWD_SONGS = 50
 """The fifth of a handful of songs is no sign of how well chance fits: with fewer, the crowd is typical at least."""
 
 
 @dataclass(frozen=True)
 class LogitConstants:
-    """The fitted constants: ``b`` for a hum of six voiced seconds and its growth; ``s_0`` and its share of the crowd.
+    """The constants: ``b`` for a hum of six voiced seconds and its growth; ``s_0`` and its share of the crowd.
 
-    ``s_0 = none_score_st + crowd_weight * (crowd - TYPICAL_CROWD_ST)``.
+    ``s_0 = none_score_st + crowd_weight * (crowd - typical_crowd_st)``. All but the typical crowd are fitted.
     """
 
     sharpness_per_st: float
     length_exponent: float
     none_score_st: float
     crowd_weight: float
+    typical_crowd_st: float
 
 
-WRITTEN = LogitConstants(sharpness_per_st=29.275, length_exponent=0.501, none_score_st=-0.359, crowd_weight=0.940)
-TRACKED = LogitConstants(sharpness_per_st=30.531, length_exponent=0.271, none_score_st=-0.458, crowd_weight=1.058)
+WRITTEN = LogitConstants(29.275, 0.501, none_score_st=-0.359, crowd_weight=0.940, typical_crowd_st=-0.6)
+TRACKED = LogitConstants(30.531, 0.271, none_score_st=-0.775, crowd_weight=1.058, typical_crowd_st=-0.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +64,11 @@ def log_odds(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants) 
         Those of the kind: :data:`WRITTEN` or :data:`TRACKED`.
     """
     crowd = scores_st[CROWD_RANKS]
-    crowd_st = float(crowd.mean()) if len(crowd) else TYPICAL_CROWD_ST
+    typical_st = constants.typical_crowd_st
+    crowd_st = float(crowd.mean()) if len(crowd) else typical_st
     if len(scores_st) < MIN_CROWD_SONGS:
-        crowd_st = max(crowd_st, TYPICAL_CROWD_ST)
-    none_st = constants.none_score_st + constants.crowd_weight * (crowd_st - TYPICAL_CROWD_ST)
+        crowd_st = max(crowd_st, typical_st)
+    none_st = constants.none_score_st + constants.crowd_weight * (crowd_st - typical_st)
     length = max(voiced_s, MIN_VOICED_S) / REFERENCE_VOICED_S
     return constants.sharpness_per_st * length**constants.length_exponent * (scores_st - none_st)
 

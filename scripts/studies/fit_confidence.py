@@ -31,7 +31,15 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder, encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.evaluation import Query, read_queries
-from hmm2song.match.confidence import CROWD_RANKS, MIN_CROWD_SONGS, LogitConstants, log_odds, probabilities
+from hmm2song.match.confidence import (
+    CROWD_RANKS,
+    MIN_CROWD_SONGS,
+    TRACKED,
+    WRITTEN,
+    LogitConstants,
+    log_odds,
+    probabilities,
+)
 from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
@@ -46,9 +54,10 @@ KEPT_S = ((0.0, 8.0), (5.0, 15.0))
 """Start and length of the parts of a hum that is an f0 track, which may be long."""
 N_FOLDS = 5
 N_BINS = 10
-START = {"written": np.array([20.0, 0.2, -0.1, 0.9, 0.8]), "tracked": np.array([40.0, 0.2, -0.5, 1.0])}
+START = {"written": np.array([20.0, 0.2, -0.1, 0.9, 0.8]), "tracked": np.array([40.0, 0.2, -0.8, 1.0])}
 SCALE = np.array([10.0, 0.5, 0.1, 0.5, 0.5])
 """Start and typical size of each constant, for the optimiser; the last is the weight of the votes, in semitones."""
+TYPICAL_CROWD_ST = {"written": WRITTEN.typical_crowd_st, "tracked": TRACKED.typical_crowd_st}
 PLOT_PX = 360
 
 
@@ -157,8 +166,8 @@ def cut_trials(
 ) -> list[Trial]:
     """Ask a random part of the catalog, with and without the right song.
 
-    A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score. Neither do
-    so few others that they are no crowd.
+    A right song too far down to be ranked gives no trial: it is there, but nobody could say with which score. So few
+    others that they are no crowd give none either.
     """
     others = [i for i, right in enumerate(is_right) if not right and rng.random() < share]
     if len(others) < CROWD_RANKS.stop:
@@ -187,7 +196,7 @@ def fit(trials: list[Trial], kind: str) -> Fit:
 
     def as_fit(scaled: np.ndarray) -> Fit:
         numbers = (scaled * scale).round(3).tolist()
-        return Fit(LogitConstants(*numbers[:4]), *(numbers[4:] or [0.0]))
+        return Fit(LogitConstants(*numbers[:4], TYPICAL_CROWD_ST[kind]), *(numbers[4:] or [0.0]))
 
     def loss(scaled: np.ndarray) -> float:
         return float(np.mean([-np.log(max(answer(trial, as_fit(scaled)).truth, 1e-9)) for trial in trials]))
