@@ -124,7 +124,7 @@ def _add_recognize(commands: argparse._SubParsersAction) -> None:
 
 def _recognize(options: argparse.Namespace) -> None:
     from hmm2song.recognizer import Recognizer
-    from hmm2song.results import HEADINGS
+    from hmm2song.results import FOUND, HEADINGS, NONE, PERHAPS
 
     recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
     shown, *others = options.files
@@ -143,11 +143,12 @@ def _recognize(options: argparse.Namespace) -> None:
         print(f"note: {notice}", file=sys.stderr)
     for advice in result.advice:
         print(f"advice: {advice.message}", file=sys.stderr)
-    if result.no_match:
-        print(f"No match: probably none of the {result.n_searched} songs searched.")
+    if result.level == NONE:
+        print(f"No match among the {result.n_searched} songs searched.")
     if result.matches:
         joined = f", {1 + len(result.earlier)} hums joined" if result.earlier else ""
-        print(("The closest" if result.no_match else f"Best of {result.n_searched} songs") + joined + ":")
+        headings = {FOUND: "Best of {} songs", PERHAPS: "Perhaps, of {} songs", NONE: "The closest"}
+        print(headings[result.level].format(result.n_searched) + joined + ":")
         _print_table(HEADINGS, [match.row() for match in result.matches])
     if result.n_unknown:
         print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")

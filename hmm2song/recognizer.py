@@ -22,7 +22,7 @@ from hmm2song.match.ranking import MIN_VOICED_S, Ranker, Ranking
 from hmm2song.melody.advice import assess
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
-from hmm2song.results import Advice, Match, SearchResult
+from hmm2song.results import NONE, Advice, Match, SearchResult, level_of
 from hmm2song.song import ANY_GENDER, Song
 
 INDEX_VARIABLE = "HMM2SONG_INDEX"
@@ -231,7 +231,9 @@ class Recognizer:
             hums = [melody, *earlier]
             ranking = self.ranker.rank(hums, selection)
             matches = tuple(self._match(ranking, position) for position in range(min(top_k, len(ranking))))
-            no_match = not ranking.is_match
+            voiced_s = sum(hum.voiced_s for hum in hums)
+            best = matches[0].probability if matches else 0.0
+            no_match = not ranking.is_match or level_of(best, voiced_s) == NONE
             elsewhere = self._elsewhere(hums, selection, matches)
         return SearchResult(
             matches=matches,

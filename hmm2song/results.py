@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 HEADINGS = ("", "sure", "title", "artist", "genre", "at", "key", "tempo")
 """What the cells of :meth:`Match.row` are."""
+FOUND, PERHAPS, NONE = "found", "perhaps", "none"
+"""Levels of an answer; see :attr:`SearchResult.level`."""
+FOUND_PROBABILITY = 0.5
+PERHAPS_PROBABILITY = 0.07
+"""A best guess below this is not worth naming: of right ones after five seconds or more, one in twenty is below."""
+MIN_EVIDENCE_S = 2.0
+"""Of hums with less melody hardly any is found: in a small catalog even a wrong song may look probable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +90,8 @@ class SearchResult:
     matches : tuple of Match
         Best first, at most ``top_k``. When ``no_match`` is true these are the closest songs all the same.
     no_match : bool
-        True when it is more likely than not that the song is not among those searched, or nothing could be searched.
+        True when it is more likely than not that the song is not among those searched, when the level is ``"none"``,
+        or when nothing could be searched.
     advice : tuple of Advice
         What to do better next time, measured from the recording.
     hum : Melody
@@ -111,12 +119,20 @@ class SearchResult:
     notices: tuple[str, ...] = ()
     seconds: float = 0.0
 
+    @property
+    def level(self) -> str:
+        """How much to make of the best match: :data:`FOUND`, :data:`PERHAPS` (worth naming) or :data:`NONE`."""
+        voiced_s = self.hum.voiced_s + sum(hum.voiced_s for hum in self.earlier)
+        return level_of(self.matches[0].probability if self.matches else 0.0, voiced_s)
+
     def __repr__(self) -> str:
         best = f": {self.matches[0]!r}" if self.matches else ""
         return f"SearchResult({self._summary()}{best})"
 
     def _summary(self) -> str:
-        if self.no_match:
+        if self.level == PERHAPS:
+            return f"perhaps one of {self.n_searched} songs"
+        if self.level == NONE:
             return f"no match among {self.n_searched} songs" + (", the closest" if self.matches else "")
         return f"best {len(self.matches)} of {self.n_searched} songs"
 
@@ -152,6 +168,7 @@ class SearchResult:
         """Return plain JSON types."""
         return {
             "matches": [match.to_dict() for match in self.matches],
+            "level": self.level,
             "no_match": self.no_match,
             "advice": [advice.to_dict() for advice in self.advice],
             "hum": {"duration_s": round(self.hum.duration_s, 2), "voiced_s": round(self.hum.voiced_s, 2)},
@@ -162,3 +179,10 @@ class SearchResult:
             "notices": list(self.notices),
             "seconds": round(self.seconds, 3),
         }
+
+
+def level_of(probability: float, voiced_s: float) -> str:
+    """Return the level of an answer whose best match has this probability, for hums with ``voiced_s`` of melody."""
+    if voiced_s < MIN_EVIDENCE_S or probability < PERHAPS_PROBABILITY:
+        return NONE
+    return FOUND if probability >= FOUND_PROBABILITY else PERHAPS

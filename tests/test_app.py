@@ -38,6 +38,7 @@ from hmm2song.song import ANY_GENDER, Song
 
 RESULT_KEYS = {
     "matches",
+    "level",
     "no_match",
     "advice",
     "hum",

@@ -113,7 +113,7 @@ def test_joined_hums_are_counted(language: str) -> None:
     result, two = make_result(make_match()), texts.text(language, "joined", n=2)
     joined = replace(result, earlier=(hum(),))
     assert two in cards.found_html(joined, language)
-    assert two in cards.found_html(replace(joined, no_match=True), language)
+    assert two in cards.found_html(replace(joined, matches=(make_match(probability=0.01),)), language)
     assert two not in cards.found_html(result, language)
     assert two not in cards.found_html(replace(joined, matches=(), no_match=True), language)  # nothing was searched
 
@@ -128,13 +128,13 @@ def test_nothing_from_a_catalog_becomes_html(language: str) -> None:
         elsewhere=hostile,
         advice=(Advice("x", HOSTILE, 1.0),),
         notices=(HOSTILE,),
-        no_match=True,
     )
     song = SimpleNamespace(title=HOSTILE, title_ko="", artist=HOSTILE, genre=HOSTILE, year=HOSTILE)
     pages = [
         cards.ranking_html(result, language),
         cards.verdict_html(result, language),
-        cards.found_html(replace(result, no_match=False), language),
+        cards.found_html(result, language),
+        cards.verdict_html(replace(result, matches=(replace(hostile, probability=0.01),)), language),
         cards.error_html(HOSTILE, language),
         cards.description_html(HOSTILE, language),
         cards.songs_html([song], HOSTILE, language, is_cut=True),
@@ -194,11 +194,19 @@ def test_nothing_is_certain_or_impossible(probability: float, shown: str) -> Non
 
 
 def test_no_match_is_admitted_and_the_guesses_are_dimmed() -> None:
-    result = make_result(make_match(probability=0.2), no_match=True, advice=(Advice("too_quiet", "", -52.0),))
+    result = make_result(make_match(probability=0.02), no_match=True, advice=(Advice("too_quiet", "", -52.0),))
     verdict = cards.verdict_html(result, "en")
     assert "No convincing match" in verdict and "-52 dB" in verdict
     assert 'class="dim"' in cards.ranking_html(result, "en")
-    assert 'class="dim"' not in cards.ranking_html(replace(result, no_match=False), "en")
+    assert 'class="dim"' not in cards.ranking_html(make_result(make_match(probability=0.2)), "en")
+
+
+@LANGUAGES
+def test_the_headline_has_three_levels(language: str) -> None:
+    shown = [cards.found_html(make_result(make_match(probability=p)), language) for p in (0.9, 0.3, 0.01)]
+    assert len({re.sub(r"\d+%", "", words) for words in shown}) == 3
+    assert ["Arirang" in words for words in shown] == [True, True, False]
+    assert ["90%" in shown[0], "30%" in shown[1]] == [True, True]
 
 
 def test_an_empty_search_says_that_the_filter_left_nothing_and_offers_the_match_elsewhere() -> None:

@@ -20,10 +20,31 @@ def test_everything_is_shown_in_a_line():
     match = make_match()
     assert repr(match) == "Match(1: 'Arirang (아리랑)', 93%, from 0:10)"
     assert repr(make_result(match, match)) == f"SearchResult(best 2 of 12 songs: {match!r})"
-    assert repr(make_result(match, no_match=True)) == f"SearchResult(no match among 12 songs, the closest: {match!r})"
+    for probability, words in ((0.01, "no match among 12 songs, the closest"), (0.3, "perhaps one of 12 songs")):
+        poor = make_match(probability=probability)
+        assert repr(make_result(poor)) == f"SearchResult({words}: {poor!r})"
     assert repr(make_result(no_match=True)) == "SearchResult(no match among 12 songs)"
     assert repr(hum()) == "Melody(4.0 s, 4.0 s of it voiced, MIDI 46.0 to 52.0)"
     assert repr(Melody(np.full(50, np.nan))) == "Melody(2.0 s, 0.0 s of it voiced)"
+
+
+@pytest.mark.parametrize(
+    ("probability", "voiced_s", "level"),
+    [(0.9, 4.0, "found"), (0.5, 4.0, "found"), (0.49, 4.0, "perhaps"), (0.08, 4.0, "perhaps"), (0.04, 4.0, "none"),
+     (0.9, 1.5, "none"), (0.0, 60.0, "none")],
+)  # fmt: skip
+def test_a_level_needs_evidence_and_a_probability_worth_saying(probability, voiced_s, level):
+    hummed = Melody(np.full(round(voiced_s / HOP_S), 60.0))
+    assert make_result(make_match(probability=probability), hum=hummed).level == level
+    assert make_result(hum=hummed).level == "none"
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_a_short_hum_is_no_match_even_in_a_small_catalog():
+    recognizer = Recognizer.from_melodies({"a": SONG})
+    result = recognizer.recognize_melody(SONG.slice_s(0.0, 1.5))
+    assert (result.level, result.no_match) == ("none", True)
+    assert result.to_dict()["level"] == "none"
 
 
 @pytest.mark.usefixtures("tiny_model")

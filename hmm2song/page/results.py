@@ -26,7 +26,7 @@ from hmm2song.page.texts import (
     text,
     titles,
 )
-from hmm2song.results import Match, SearchResult
+from hmm2song.results import NONE, Match, SearchResult
 
 if TYPE_CHECKING:
     from hmm2song.song import Song
@@ -60,10 +60,10 @@ def found_html(result: SearchResult, language: str) -> str:
     joined = ""
     if result.earlier and result.matches:  # without matches nothing was searched
         joined = f" · {text(language, 'joined', n=1 + len(result.earlier))}"
-    if result.no_match:
+    if result.level == NONE:
         return _status(text(language, "no_match" if result.n_searched else "nothing_left") + joined)
     best = result.matches[0]
-    return _status(text(language, "found", title=full_title(best, language), percent=_percent(best)) + joined)
+    return _status(text(language, result.level, title=full_title(best, language), percent=_percent(best)) + joined)
 
 
 def description_html(words: str, language: str) -> str:
@@ -127,7 +127,7 @@ def _text(language: str, key: str, /, **values: object) -> str:
 
 
 def _no_match(result: SearchResult, language: str) -> str:
-    if not result.no_match:
+    if result.level != NONE:
         return ""
     key = "no_match" if result.n_searched else "nothing_left"
     return f'<div class="note"><b>{_text(language, key)}</b><br>{_text(language, f"{key}_hint")}</div>'
@@ -156,8 +156,8 @@ def _ranking(result: SearchResult, language: str) -> str:
     cards = "".join(
         _card(index, match, first_ranks[match.tune or match.id], language) for index, match in enumerate(result.matches)
     )
-    heading = _text(language, "guesses" if result.no_match else "results")
-    dim = ' class="dim"' if result.no_match else ""
+    heading = _text(language, "guesses" if result.level == NONE else "results")
+    dim = ' class="dim"' if result.level == NONE else ""
     return f"<h2>{heading}</h2><div{dim}>{cards}</div>"
 
 
