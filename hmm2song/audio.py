@@ -47,7 +47,7 @@ MAX_RECORDING_BYTES = 2**30
 AUDIO_SUFFIXES = (
     ".flac", ".wav", ".aiff", ".aif", ".aifc", ".wv", ".ape", ".tta", ".caf", ".w64",
     ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".oga", ".mp2", ".aac", ".m4b", ".wma", ".ac3", ".amr", ".mka",
-    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".avi", ".mpg", ".mpeg", ".flv",
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".avi", ".mpg", ".mpeg", ".flv", ".wmv", ".ogv",
 )  # fmt: skip
 """How the names of recordings end, those without loss first; of videos the sound is read."""
 LENGTH_TOLERANCE_S = 0.5

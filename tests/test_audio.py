@@ -141,6 +141,9 @@ def test_formats_written_by_libsndfile(tmp_path: Path, name: str, subtype: str, 
         ("hum.tta", "tta", 44100),
         ("hum.ac3", "ac3", 44100),
         ("hum.oga", "libopus", 48000),
+        ("hum.ogv", "libopus", 48000),
+        ("hum.wmv", "wmav2", 44100),
+        ("hum.flv", "libmp3lame", 44100),
     ],
 )
 @pytest.mark.parametrize("n_channels", [1, 2])

@@ -29,7 +29,7 @@ from hmm2song.song import safe_relative_path, table_text
 INFO_NAME = "info.csv"
 MAX_TABLE_BYTES = 256 * 2**20
 UNREADABLE_SOUND = (
-    ".au", ".snd", ".spx", ".dsf", ".dff", ".mpc", ".ra", ".rm", ".shn", ".dts", ".voc", ".gsm", ".wmv", ".ogv",
+    ".au", ".snd", ".spx", ".dsf", ".dff", ".mpc", ".ra", ".rm", ".shn", ".dts", ".voc", ".gsm",
     ".mod", ".xm", ".s3m", ".it", ".aup3",
 )  # fmt: skip
 UNREADABLE_NOTES = (

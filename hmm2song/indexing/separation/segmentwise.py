@@ -202,7 +202,7 @@ def _complete(out: Path, name: str, digest: str) -> Stems | None:
         return Stems(out / VOCALS_NAME, out / ACCOMPANIMENT_NAME, is_mix=False, voice_db=float(record["voice_db"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):  # not our record, or the torso that a power cut leaves
+    except (ValueError, KeyError, TypeError):  # somebody else's file, or truncated by a power cut
         return None
 
 
