@@ -1,4 +1,4 @@
-"""The README does what it says: snippets run, options exist, files are there, the Space's header is right."""
+"""The README and docs/ are true: snippets run, options exist, files are there, the Space's header is right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from serving import ROOT, MiniatureCatalog, running_app
 
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-BODY = TEXT.split("---\n", 2)[2]
+PAGES = {"README.md": TEXT.split("---\n", 2)[2]} | {
+    f"docs/{path.name}": path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))
+}
+EXECUTED = ("README.md", "docs/api.md")
+"""Pages whose Python snippets need no other data than the repository's."""
+MAX_README_LINES = 130
+"""Two screens."""
 DOCUMENTED_URL = "http://127.0.0.1:7860"
 SPACE_COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 MAX_SHORT_DESCRIPTION = 60
@@ -28,15 +34,15 @@ SEPARATORS = {"&&", "||", ";", "|"}
 PROGRAMS = re.compile(r"-m hmm2song(?: [a-z]+)?|app\.py|scripts/[\w/]+\.py")
 
 
-def fenced(language: str) -> list[str]:
-    """What stands in the code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", BODY, re.MULTILINE | re.DOTALL)
+def fenced(page: str, language: str) -> list[str]:
+    """Return the code blocks of a language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """Every ``python ...`` command in shell blocks and in the text, split into words."""
-    lines = [line for block in fenced("bash") for line in block.replace("\\\n", " ").splitlines()]
-    lines += re.findall(r"`(python [^`]+)`", re.sub(r"^```.*?^```$", "", BODY, flags=re.MULTILINE | re.DOTALL))
+def own_commands(page: str) -> set[str]:
+    """Return the ``python ...`` commands in shell blocks and in the text that run something of this repository."""
+    lines = [line for block in fenced(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`(python [^`]+)`", re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.MULTILINE | re.DOTALL))
     found: list[list[str]] = []
     for line in lines:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -47,12 +53,8 @@ def commands() -> list[list[str]]:
                 found.append([])
             elif found[-1] or "=" not in word:  # VARIABLE=value may come before the program
                 found[-1].append(word)
-    return [words[1:] for words in found if words[:1] == ["python"]]
-
-
-def own_commands() -> list[str]:
-    """Commands that run something of this repository."""
-    return sorted({shlex.join(words) for words in commands() if PROGRAMS.match(" ".join(words))})
+    texts = [shlex.join(words[1:]) for words in found if words[:1] == ["python"]]
+    return {text for text in texts if PROGRAMS.match(text)}
 
 
 @lru_cache
@@ -80,8 +82,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("snippet", fenced("python"), ids=lambda snippet: snippet.splitlines()[0])
-def test_the_python_snippet_runs(snippet: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("page", "number"), [(page, n) for page in EXECUTED for n in range(len(fenced(page, "python")))]
+)
+def test_the_python_snippet_runs(page: str, number: int, request: pytest.FixtureRequest) -> None:
+    snippet = fenced(page, "python")[number]
     if "gradio_client" in snippet:
         assert DOCUMENTED_URL in snippet
         snippet = snippet.replace(DOCUMENTED_URL, request.getfixturevalue("url"))
@@ -95,27 +100,32 @@ def test_the_python_snippet_runs(snippet: str, request: pytest.FixtureRequest) -
     assert done.stdout.strip()  # it shows something
 
 
-def test_there_are_snippets_and_commands() -> None:
-    assert len(fenced("python")) >= 2
-    programs = {PROGRAMS.match(command)[0] for command in own_commands()}
+def test_the_readme_is_short_and_shows_how_to_use_it() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= MAX_README_LINES
+    assert len(fenced("README.md", "python")) == 2
+    programs = {PROGRAMS.match(command)[0] for command in own_commands("README.md")}
     assert {"-m hmm2song recognize", "-m hmm2song index", "app.py"} <= programs
 
 
-@pytest.mark.parametrize("command", own_commands())
-def test_the_command_names_options_and_files_that_exist(command: str) -> None:
-    program = PROGRAMS.match(command)[0]
-    words = shlex.split(command)
-    named = {word.partition("=")[0] for word in words[len(program.split()) :] if word.startswith("-")}
-    assert named <= options_of(program) | {"--help", "-h"}
-    assert not [word for word in words if word.startswith("assets/") and not (ROOT / word).exists()]
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_name_programs_and_options_that_exist(page: str) -> None:
+    for command in own_commands(page):
+        program = PROGRAMS.match(command)[0]
+        words = shlex.split(command)[len(program.split()) :]
+        named = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
+        assert named <= options_of(program) | {"--help", "-h"}, command
 
 
-def test_every_file_it_links_exists() -> None:
-    linked = re.findall(r"\]\(([^)\s]+)[^)]*\)", BODY) + re.findall(r'<img[^>]+src="([^"]+)"', BODY)
-    local = [target.partition("#")[0] for target in linked if not re.match(r"[a-z]+:|#", target)]
-    local += re.findall(r"\bscripts/[\w/]+\.py\b|\bassets/[\w/.-]+\w", BODY)
-    assert local
-    assert not [target for target in local if not (ROOT / target).exists()]
+@pytest.mark.parametrize("page", PAGES)
+def test_the_files_it_names_exist(page: str) -> None:
+    text = re.sub(r"https?://\S+", "", PAGES[page])
+    linked = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", text)]
+    named = [(ROOT / page).parent / target for target in linked if target and ":" not in target]
+    named += [
+        ROOT / path for path in re.findall(r"(?<![\w/.-])(?:scripts|assets|hmm2song|tests|docs)/[\w/.-]+\w", text)
+    ]
+    assert named
+    assert not [str(path) for path in named if not path.exists()]
 
 
 def test_the_header_is_one_the_space_accepts() -> None:
