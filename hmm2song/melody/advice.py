@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-* A code is given only when its measure is past a threshold that real hums rarely pass: of 400 recordings of
-  MIR-QBSH (8 bit, 8 kHz, many noisy) and 162 other hums less than 5 % get any one code but ``too_short``.
+* A code is given only if its measure passes a threshold that real hums rarely pass: of 400 recordings of MIR-QBSH
+  (8 bit, 8 kHz, many noisy) and 162 other hums, less than 5 % get any one code except ``too_short``.
 * Levels are dBFS (0 = full scale) or differences of levels in dB; shares are percent.
 * Advice never stops a search: a bad recording of a known song may still be found.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.melody import Melody, hz_to_midi
-from hmm2song.melody.pitch import LOUD_PERCENTILE, SILENCE_PEAK, PitchTrack
+from hmm2song.melody.pitch import LOUD_PERCENTILE, SILENCE_PEAK, PitchTrack, voiced_runs
 
 MIN_MELODY_S = 4.0
 """Seconds with a pitch; shorter hums fit too many songs."""
@@ -31,13 +31,13 @@ MIN_VOICED_PERCENT = 40.0
 """Share of the performance that has a pitch; sung lyrics with all their consonants keep at least 50 %."""
 
 FULL_SCALE = 0.97
-"""Samples beyond this are at full scale: 8-bit audio ends at 0.992, and resampling rounds flat tops off."""
+"""Samples beyond this are at full scale: 8-bit audio ends at 0.992, and resampling rounds off flat tops."""
 NEAR_FULL_SCALE = 0.90
 CLIPPED_PERCENT = 3.0
 """Share of samples at full scale; less is neither heard nor harmful."""
 CLIPPED_PILE_UP = 2.0
-"""Overload piles samples up at full scale: this many times those just below it. A pure tone that only touches
-full scale has 1.2 times as many, a voice far fewer."""
+"""An overloaded recording has this many times more samples at full scale than just below it. A pure tone that only
+touches full scale has 1.2 times as many, a voice far fewer."""
 
 PAUSE_MARGIN_S = 0.05
 """Frames this close to voiced ones may still hold their sound."""
@@ -54,8 +54,7 @@ MIN_JUDGED_S = 1.0
 VIBRATO_CYCLE_S = 0.18
 """Pitch is averaged over one cycle of vibrato (about 5.5 Hz), which is no speech melody."""
 STEADY_S, STEADY_RANGE_ST = 0.16, 0.5
-"""A steady stretch stays within this many semitones for this long; sung notes have one, spoken syllables
-glide through."""
+"""A steady stretch stays within this many semitones for this long. Sung notes have one; spoken syllables glide."""
 MIN_STEADY_PERCENT = 55.0
 SYLLABLE_S = 0.3
 """Median length of uninterrupted voice below which it may be speech: spoken syllables last 0.1 to 0.25 s."""
@@ -93,24 +92,15 @@ class Advice:
 
 
 def assess(samples: np.ndarray, track: PitchTrack, melody: Melody) -> tuple[Advice, ...]:
-    """Say what would make the next recording better.
+    """Say what would make the next recording better, the most important first; silence gets ``too_quiet`` alone.
 
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n,), float32
-        The recording as loaded: mono, 16 kHz, full scale +-1, not normalised.
-    track : PitchTrack
-        Its pitch track.
-    melody : Melody
-        The melody made of the track.
-
-    Returns
-    -------
-    tuple of Advice
-        Most important first; empty when nothing is wrong. Silence gets ``too_quiet`` alone.
+    ``samples`` is the recording as loaded, shape (n,): mono, 16 kHz, full scale +-1, not normalised.
     """
-    if float(np.abs(samples).max(initial=0.0)) <= SILENCE_PEAK:
-        return (_silent(samples),)
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak <= SILENCE_PEAK:
+        peak_dbfs = max(FLOOR_DBFS, 20 * np.log10(peak)) if peak > 0 else FLOOR_DBFS
+        message = f"The recording is silent ({peak_dbfs:.0f} dB); check that the right microphone is switched on."
+        return (Advice("too_quiet", message, peak_dbfs),)
     found = (
         _too_quiet(track),
         _mostly_unvoiced(track),
@@ -122,27 +112,17 @@ def assess(samples: np.ndarray, track: PitchTrack, melody: Melody) -> tuple[Advi
     return tuple(advice for advice in found if advice is not None)
 
 
-def _silent(samples: np.ndarray) -> Advice:
-    peak = float(np.abs(samples).max(initial=0.0))
-    peak_dbfs = max(FLOOR_DBFS, 20 * np.log10(peak)) if peak > 0 else FLOOR_DBFS
-    return Advice(
-        "too_quiet",
-        f"The recording is silent ({peak_dbfs:.0f} dB); check that the right microphone is switched on.",
-        peak_dbfs,
-    )
+def _if_below(limit: float, value: float, code: str, message: str) -> Advice | None:
+    """Return the advice if ``value`` is too low; ``message`` has a place for it."""
+    return Advice(code, message.format(value), value) if value < limit else None
 
 
 def _too_quiet(track: PitchTrack) -> Advice | None:
     voiced = track.f0_hz > 0
     loudness_db = track.loudness_db[voiced] if voiced.any() else track.loudness_db
     level_dbfs = max(FLOOR_DBFS, float(np.percentile(loudness_db, LOUD_PERCENTILE)))
-    if level_dbfs >= QUIET_DBFS:
-        return None
-    return Advice(
-        "too_quiet",
-        f"The recording is very quiet ({level_dbfs:.0f} dB); hum louder or closer to the microphone.",
-        level_dbfs,
-    )
+    message = "The recording is very quiet ({:.0f} dB); hum louder or closer to the microphone."
+    return _if_below(QUIET_DBFS, level_dbfs, "too_quiet", message)
 
 
 def _mostly_unvoiced(track: PitchTrack) -> Advice | None:
@@ -151,23 +131,13 @@ def _mostly_unvoiced(track: PitchTrack) -> Advice | None:
     loud_db = np.percentile(track.loudness_db, LOUD_PERCENTILE)
     active = track.loudness_db >= loud_db - ACTIVE_BELOW_LOUD_DB
     percent = 100.0 * float(np.mean(track.f0_hz[active] > 0))
-    if percent >= MIN_VOICED_PERCENT:
-        return None
-    return Advice(
-        "mostly_unvoiced",
-        f'Only {percent:.0f} % of the sound had a clear pitch; hum or sing "la la la" rather than whisper.',
-        percent,
-    )
+    message = 'Only {:.0f} % of the sound had a clear pitch; hum or sing "la la la" rather than whisper.'
+    return _if_below(MIN_VOICED_PERCENT, percent, "mostly_unvoiced", message)
 
 
 def _too_short(melody: Melody) -> Advice | None:
-    if melody.voiced_s >= MIN_MELODY_S:
-        return None
-    return Advice(
-        "too_short",
-        f"Only {melody.voiced_s:.1f} s of melody was heard; hum for 8 to 10 seconds.",
-        melody.voiced_s,
-    )
+    message = "Only {:.1f} s of melody was heard; hum for 8 to 10 seconds."
+    return _if_below(MIN_MELODY_S, melody.voiced_s, "too_short", message)
 
 
 def _several_voices(samples: np.ndarray, track: PitchTrack) -> Advice | None:
@@ -177,18 +147,12 @@ def _several_voices(samples: np.ndarray, track: PitchTrack) -> Advice | None:
         return None
     if float(np.mean(track.confidence[voiced])) >= SURE_CONFIDENCE:
         return None
-    percent = _harmonic_percent(samples, track)
-    if percent >= MIN_HARMONIC_PERCENT:
-        return None
-    return Advice(
-        "not_one_voice",
-        f"Only {percent:.0f} % of the sound belongs to one melody; hum alone, without music or other voices.",
-        percent,
-    )
+    message = "Only {:.0f} % of the sound belongs to one melody; hum alone, without music or other voices."
+    return _if_below(MIN_HARMONIC_PERCENT, _harmonic_percent(samples, track), "not_one_voice", message)
 
 
 def _harmonic_percent(samples: np.ndarray, track: PitchTrack) -> float:
-    """Average share of power on the overtones of the tracked pitch; 100 where nothing can be measured."""
+    """Return the mean share of power on the overtones of the tracked pitch; 100 if nothing can be measured."""
     half = SPECTRUM_SAMPLES // 2
     frames = np.flatnonzero(track.f0_hz > 0)[::SPECTRUM_EVERY]
     centre = np.round(track.time_s[frames] * SAMPLE_RATE_HZ).astype(int)
@@ -213,7 +177,7 @@ def _harmonic_percent(samples: np.ndarray, track: PitchTrack) -> float:
 def _speech(track: PitchTrack) -> Advice | None:
     """Tell speech by its short syllables whose pitch glides instead of resting on notes."""
     hop_s = _hop_s(track)
-    runs = _voiced_runs(track)
+    runs = voiced_runs(track.f0_hz > 0)
     n_voiced = sum(end - start for start, end in runs)
     if n_voiced * hop_s < MIN_JUDGED_S:
         return None
@@ -221,14 +185,8 @@ def _speech(track: PitchTrack) -> Advice | None:
         return None
     pitch_midi = hz_to_midi(track.f0_hz)
     n_steady = sum(_steady_frames(pitch_midi[start:end], hop_s) for start, end in runs)
-    percent = 100.0 * n_steady / n_voiced
-    if percent >= MIN_STEADY_PERCENT:
-        return None
-    return Advice(
-        "not_one_voice",
-        f'Only {percent:.0f} % of the sound rests on notes, as when speaking; hum or sing "la la la".',
-        percent,
-    )
+    message = 'Only {:.0f} % of the sound rests on notes, as when speaking; hum or sing "la la la".'
+    return _if_below(MIN_STEADY_PERCENT, 100.0 * n_steady / n_voiced, "not_one_voice", message)
 
 
 def _steady_frames(pitch_midi: np.ndarray, hop_s: float) -> int:
@@ -255,14 +213,11 @@ def _noisy(track: PitchTrack) -> Advice | None:
         return None
     background_db = np.percentile(track.loudness_db[pause], BACKGROUND_PERCENTILE)
     margin_db = float(np.median(track.loudness_db[voiced]) - background_db)
-    if margin_db >= NOISY_MARGIN_DB:
-        return None
-    return Advice(
-        "noisy",
-        f"The background is nearly as loud as the hum ({margin_db:.1f} dB apart); "
-        "find a quieter place or come closer to the microphone.",
-        margin_db,
+    message = (
+        "The background is nearly as loud as the hum ({:.1f} dB apart); "
+        "find a quieter place or come closer to the microphone."
     )
+    return _if_below(NOISY_MARGIN_DB, margin_db, "noisy", message)
 
 
 def _clipped(samples: np.ndarray) -> Advice | None:
@@ -271,19 +226,10 @@ def _clipped(samples: np.ndarray) -> Advice | None:
     just_below_percent = 100.0 * float(np.mean((magnitude >= NEAR_FULL_SCALE) & (magnitude < FULL_SCALE)))
     if percent < CLIPPED_PERCENT or percent < CLIPPED_PILE_UP * just_below_percent:
         return None
-    return Advice(
-        "clipped",
-        f"{percent:.0f} % of the recording is overloaded; hum softer or further from the microphone.",
-        percent,
-    )
+    message = f"{percent:.0f} % of the recording is overloaded; hum softer or further from the microphone."
+    return Advice("clipped", message, percent)
 
 
 def _hop_s(track: PitchTrack) -> float:
-    """Time between frames; of a single frame, nothing is asked that needs it."""
+    """Return the time between frames; 0 for a single frame."""
     return float(track.time_s[1] - track.time_s[0]) if len(track.time_s) > 1 else 0.0
-
-
-def _voiced_runs(track: PitchTrack) -> list[tuple[int, int]]:
-    """Return (start, end) frames of each uninterrupted stretch of voice."""
-    steps = np.diff(np.concatenate(([0], (track.f0_hz > 0).astype(np.int8), [0])))
-    return list(zip(np.flatnonzero(steps > 0).tolist(), np.flatnonzero(steps < 0).tolist(), strict=True))

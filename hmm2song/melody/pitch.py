@@ -11,7 +11,7 @@ Four things are added here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,7 +25,7 @@ from hmm2song.melody.melody import Melody, melody_from_f0
 CONFIDENCE_VOICED = 0.5
 """SwiftF0's own calibrated threshold."""
 GATE_BELOW_LOUD_DB = 35.0
-"""Frames this far below the recording's loud frames are room, not voice."""
+"""Frames this far below the recording's loud frames are reverberation, not voice."""
 LOUD_PERCENTILE = 95
 TARGET_PEAK = 0.5
 """Input is scaled to this peak: the tracker loses very quiet voices."""
@@ -66,15 +66,7 @@ TONE_NOISE_S = 0.032
 
 @dataclass(frozen=True, eq=False)
 class PitchTrack:
-    """A tracker's answer.
-
-    Attributes
-    ----------
-    time_s, f0_hz, confidence, loudness_db : np.ndarray, shape (n,)
-        Frame times, frequency (0 = unvoiced), voicing confidence 0-1 and level in dBFS.
-    is_whistle : bool
-        Whether the recording was tracked as a whistle.
-    """
+    """The tracker's answer: arrays of shape (n,); unvoiced frames have 0 Hz, confidence is 0 to 1, loudness in dBFS."""
 
     time_s: np.ndarray
     f0_hz: np.ndarray
@@ -94,13 +86,7 @@ def _detector() -> SwiftF0:
 
 
 def track_pitch(samples: np.ndarray) -> PitchTrack:
-    """Track the pitch of one voice.
-
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n,), float32
-        Mono audio at 16 kHz (:data:`hmm2song.audio.SAMPLE_RATE_HZ`), at least one sample.
-    """
+    """Track the pitch of one voice in mono float32 audio at 16 kHz, shape (n,), at least one sample."""
     peak = float(np.abs(samples).max(initial=0.0))
     gain = TARGET_PEAK / peak if peak > SILENCE_PEAK else 1.0
     scaled = (samples * gain).astype(np.float32)
@@ -112,14 +98,11 @@ def track_pitch(samples: np.ndarray) -> PitchTrack:
         lowered = _detect(scaled, SAMPLE_RATE_HZ // 2)
         if _is_high(lowered) and _n_voiced(lowered) >= _n_voiced(track) / 2:  # two of its frames last as long as one
             track = lowered
-    level_offset_db = 20 * np.log10(gain)
-    return PitchTrack(
-        track.time_s, track.f0_hz, track.confidence, track.loudness_db - level_offset_db, track.is_whistle
-    )
+    return replace(track, loudness_db=track.loudness_db - 20 * np.log10(gain))
 
 
 def _is_pure_tone(samples: np.ndarray) -> bool:
-    """Tell whether a recording is a synthetic melody of nearly sinusoidal tones without any noise."""
+    """Tell whether a recording is a synthetic melody of nearly pure sine tones without any noise."""
     n_window = len(TONE_WINDOW)
     n_frames = min(MAX_TONE_FRAMES, len(samples) // n_window)
     if n_frames == 0:
@@ -154,14 +137,16 @@ def _is_high(track: PitchTrack) -> bool:
 
 
 def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
-    """Run the tracker, pretending the audio has ``declared_rate_hz``, and undo the pretence in the answer."""
+    """Run the tracker as if the audio had ``declared_rate_hz``, and scale times and pitches back."""
     ratio = SAMPLE_RATE_HZ / declared_rate_hz
     found = _heard(samples) if declared_rate_hz == SAMPLE_RATE_HZ else _detector().detect(samples, declared_rate_hz)
     loud_db = np.percentile(found.loudness_db, LOUD_PERCENTILE)
     voiced = (found.confidence >= CONFIDENCE_VOICED) & (found.loudness_db > loud_db - GATE_BELOW_LOUD_DB)
     time_s = found.timestamps / ratio
     frame_s = float(time_s[1] - time_s[0]) if len(time_s) > 1 else MIN_VOICED_RUN_S
-    voiced = _drop_short_runs(voiced, max(1, round(MIN_VOICED_RUN_S / frame_s)))
+    for start, end in voiced_runs(voiced):
+        if end - start < round(MIN_VOICED_RUN_S / frame_s):
+            voiced[start:end] = False
     f0_hz = np.where(voiced, found.pitch_hz * ratio, 0.0)
     return PitchTrack(time_s, f0_hz, found.confidence, found.loudness_db, is_whistle=ratio > 1)
 
@@ -175,10 +160,7 @@ def _heard(samples: np.ndarray) -> PitchResult:
     return PitchResult(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
 
 
-def _drop_short_runs(voiced: np.ndarray, min_frames: int) -> np.ndarray:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], voiced, [False])).astype(np.int8)))
-    kept = voiced.copy()
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        if end - start < min_frames:
-            kept[start:end] = False
-    return kept
+def voiced_runs(voiced: np.ndarray) -> list[tuple[int, int]]:
+    """Return the (start, end) frames of each uninterrupted stretch of voice."""
+    edges = np.flatnonzero(np.diff(voiced.astype(np.int8), prepend=0, append=0)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))

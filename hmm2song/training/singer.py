@@ -34,7 +34,7 @@ tracked is too connected: connected notes 71 %, unvoiced 9 %.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import lfilter
@@ -132,24 +132,13 @@ FEMALE = Singer(centre_midi=64.0, centre_sd_st=2.5, formant_scale=1.17)
 """An untrained woman; measured: high voices of MAST, medians 64.0-64.2, 5-95 % 60.4-68.0."""
 WHISTLER = Singer(centre_midi=86.0, centre_sd_st=3.0, timbres=(WHISTLE,))
 """Somebody whistling, about 800-2000 Hz."""
+_ERRORS = (
+    "centre_sd_st", "tempo_log_sd", "interval_scale_sd", "tempo_warp_log_sd", "drift_sd_st_per_10s",
+    "note_error_median_st", "wrong_probability", "dropped_probability", "repeated_probability", "jitter_sd_st",
+    "scoop_sd_st", "vibrato_probability", "breath_rate_per_s", "octave_slip_rate_per_s",
+)  # fmt: skip
 FLAWLESS = Singer(
-    centre_sd_st=0.0,
-    tempo_log_sd=0.0,
-    interval_scale_sd=0.0,
-    tempo_warp_log_sd=0.0,
-    drift_sd_st_per_10s=0.0,
-    note_error_median_st=0.0,
-    wrong_probability=0.0,
-    dropped_probability=0.0,
-    repeated_probability=0.0,
-    jitter_sd_st=0.0,
-    legato_share=(0.0, 0.0),
-    scoop_sd_st=0.0,
-    vibrato_probability=0.0,
-    breath_rate_per_s=0.0,
-    phrase_start_probability=1.0,
-    lead_in_s=(0.0, 0.0),
-    octave_slip_rate_per_s=0.0,
+    legato_share=(0.0, 0.0), phrase_start_probability=1.0, lead_in_s=(0.0, 0.0), **dict.fromkeys(_ERRORS, 0.0)
 )
 """Sings what is written, the notes apart, in a key of its own: for tests that need a known answer."""
 
@@ -158,18 +147,8 @@ FLAWLESS = Singer(
 class Performance:
     """A hum and the truth about it.
 
-    Attributes
-    ----------
-    melody : Melody
-        The contour, from hum time 0.
-    start_s, end_s : float
-        Song time of the first note's beginning and the last note's end as sung.
-    tempo_ratio : float
-        Mean speed relative to the score.
-    key_shift_st : float
-        Semitones from the score to the hum.
-    hum_onset_s, song_onset_s : np.ndarray, shape (n_notes,)
-        When each sung note begins in the hum and in the song.
+    ``melody`` is the contour from hum time 0; ``start_s`` and ``end_s`` the song times at which the first note begins
+    and the last ends, as sung; ``hum_onset_s`` and ``song_onset_s``, shape (n_notes,), when each note begins.
     """
 
     melody: Melody
@@ -185,42 +164,12 @@ class Performance:
 class Take:
     """A performance on the control grid, before it becomes a contour or sound.
 
-    Attributes
-    ----------
-    onset_s, end_s : np.ndarray, shape (n_notes,)
-        Hum times of the sung notes.
-    song_onset_s : np.ndarray, shape (n_notes,)
-        Song times of their onsets.
-    pitch_midi : np.ndarray, shape (n_control,)
-        Pitch at ``CONTROL_RATE_HZ``, held through silences.
-    voiced : np.ndarray, shape (n_control,), bool
-        Where it sounds.
-    song_start_s, song_end_s, tempo_ratio, key_shift_st : float
-        The truth, as in :class:`Performance`.
+    ``pitch_midi`` (held through silences) and ``voiced`` have one value per control frame, shape (n_control,).
     """
 
-    onset_s: np.ndarray
-    end_s: np.ndarray
-    song_onset_s: np.ndarray
+    performance: Performance
     pitch_midi: np.ndarray
     voiced: np.ndarray
-    song_start_s: float
-    song_end_s: float
-    tempo_ratio: float
-    key_shift_st: float
-
-    def performance(self, pitch_midi: np.ndarray) -> Performance:
-        """Put a control-rate contour on the melody grid and add the truth."""
-        contour_midi = np.where(self.voiced, pitch_midi, np.nan)[::CONTROL_PER_FRAME]
-        return Performance(
-            melody=Melody(within_range(contour_midi)),
-            start_s=self.song_start_s,
-            end_s=self.song_end_s,
-            tempo_ratio=self.tempo_ratio,
-            key_shift_st=self.key_shift_st,
-            hum_onset_s=self.onset_s,
-            song_onset_s=self.song_onset_s,
-        )
 
 
 def hum_contour(
@@ -236,15 +185,11 @@ def hum_contour(
     ----------
     notes : sequence of (onset_s, duration_s, midi)
         A song. Where notes overlap the later onset wins, as in :func:`hmm2song.melody.melody.melody_from_notes`.
-    singer : Singer
-        Who hums.
-    rng : np.random.Generator
-        The only source of chance.
     start_s : float, optional
         Song time to begin at; a note sounding there is begun in its middle. By default somewhere in the song,
         preferably at a phrase, such that the song suffices for ``duration_s`` if it is long enough.
     duration_s : float
-        Length of the hum, lead-in included; shorter where the song ends before.
+        Length of the hum, lead-in included; shorter if the song ends before.
 
     Raises
     ------
@@ -252,7 +197,13 @@ def hum_contour(
         No usable note, or nothing left to sing after ``start_s`` or within ``duration_s``.
     """
     take = perform(notes, singer, rng, start_s, duration_s)
-    return take.performance(take.pitch_midi + _octave_slips(singer, rng, len(take.pitch_midi)))
+    slips_st = _octave_slips(singer, rng, len(take.pitch_midi))
+    return replace(take.performance, melody=_on_frames(take.pitch_midi + slips_st, take.voiced))
+
+
+def _on_frames(pitch_midi: np.ndarray, voiced: np.ndarray) -> Melody:
+    """Put a contour at the control rate on the melody grid."""
+    return Melody(within_range(np.where(voiced, pitch_midi, np.nan)[::CONTROL_PER_FRAME]))
 
 
 # What is sung: score rows in song time ------------------------------------------------------------------
@@ -316,10 +267,6 @@ def _misremember(rows: np.ndarray, singer: Singer, rng: np.random.Generator) -> 
 # When it is sung: hum time ------------------------------------------------------------------------------
 
 
-def _limited(value: np.ndarray | float, limit: float) -> np.ndarray:
-    return np.clip(value, -limit, limit)
-
-
 def _wander(span_s: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw a normal number on each of the knots covering 0 to ``span_s``; return knot times and numbers."""
     n_knots = int(np.ceil(span_s / WANDER_KNOT_S)) + 2
@@ -332,7 +279,7 @@ def _hum_times_s(rows: np.ndarray, tempo_ratio: float, singer: Singer, rng: np.r
     skipped_s = np.append(0.0, np.cumsum(np.maximum(rest_s - LONGEST_REST_S, 0.0)))
     even_s = (rows[:, :2] - rows[0, 0] - skipped_s[:, None]) / tempo_ratio
     knot_s, number = _wander(even_s[-1, 1], rng)
-    slower = _limited(singer.tempo_warp_log_sd * number, singer.tempo_warp_limit)
+    slower = np.clip(singer.tempo_warp_log_sd * number, -singer.tempo_warp_limit, singer.tempo_warp_limit)
     slower -= slower[:-1].mean()
     warped_s = np.append(0.0, np.cumsum(WANDER_KNOT_S * np.exp(slower[:-1])))
     return np.interp(even_s, knot_s, warped_s)
@@ -385,7 +332,8 @@ def perform(
     song_per_hum = (rows[-1, 1] - rows[-1, 0]) / (times_s[sung][-1, 1] - times_s[sung][-1, 0])
     centre_midi = float(np.median(rows[:, 2]))
     key_shift_st = singer.centre_midi + singer.centre_sd_st * rng.standard_normal() - centre_midi
-    scale = 1.0 + _limited(singer.interval_scale_sd * rng.standard_normal(), singer.interval_scale_limit)
+    widest = singer.interval_scale_limit
+    scale = 1.0 + np.clip(singer.interval_scale_sd * rng.standard_normal(), -widest, widest)
     note_sd_st = singer.note_error_median_st * np.exp(singer.note_error_log_sd * rng.standard_normal())
     target_midi = centre_midi + key_shift_st + scale * (rows[:, 2] - centre_midi)
     target_midi += note_sd_st * rng.standard_normal(len(rows))
@@ -396,19 +344,19 @@ def perform(
         _glides(time_s, onset_s, end_s, target_midi, singer, rng)
         + _drift_st(time_s, singer, rng)
         + _vibrato_st(time_s - onset_s[note], (end_s - onset_s)[note], note, singer, rng)
-        + _jitter_st(len(time_s), singer, rng)
+        + singer.jitter_sd_st * _smooth_noise(len(time_s), singer.jitter_time_s, rng)
     )
-    return Take(
-        onset_s=onset_s,
-        end_s=end_s,
-        song_onset_s=rows[:, 0],
-        pitch_midi=pitch_midi,
-        voiced=(time_s >= onset_s[note]) & (time_s < end_s[note]),
-        song_start_s=float(rows[0, 0]),
-        song_end_s=float(min(rows[-1, 0] + (end_s[-1] - onset_s[-1]) * song_per_hum, rows[-1, 1])),
+    voiced = (time_s >= onset_s[note]) & (time_s < end_s[note])
+    performance = Performance(
+        melody=_on_frames(pitch_midi, voiced),
+        start_s=float(rows[0, 0]),
+        end_s=float(min(rows[-1, 0] + (end_s[-1] - onset_s[-1]) * song_per_hum, rows[-1, 1])),
         tempo_ratio=tempo_ratio,
         key_shift_st=float(key_shift_st),
+        hum_onset_s=onset_s,
+        song_onset_s=rows[:, 0],
     )
+    return Take(performance, pitch_midi, voiced)
 
 
 def _glides(
@@ -466,12 +414,8 @@ def _smooth_noise(n_control: int, time_constant_s: float, rng: np.random.Generat
     return lfilter([np.sqrt(1 - memory**2)], [1.0, -memory], white)
 
 
-def _jitter_st(n_control: int, singer: Singer, rng: np.random.Generator) -> np.ndarray:
-    return singer.jitter_sd_st * _smooth_noise(n_control, singer.jitter_time_s, rng)
-
-
 def _octave_slips(singer: Singer, rng: np.random.Generator, n_control: int) -> np.ndarray:
-    """Draw a tracker's short errors of an octave, up or down, shape (n_control,)."""
+    """Draw the short octave errors of a tracker, shape (n_control,)."""
     slips_st = np.zeros(n_control)
     for _ in range(rng.poisson(singer.octave_slip_rate_per_s * n_control / CONTROL_RATE_HZ)):
         begin = rng.integers(n_control)

@@ -51,17 +51,12 @@ def hum_audio(
     Parameters and errors are those of :func:`hmm2song.training.singer.hum_contour`; with the same seed it is the same
     performance, except that a voice has no octave slips.
 
-    Returns
-    -------
-    Performance
-        With the contour intended: the truth for a pitch tracker.
-    np.ndarray, shape (n_samples,), float32
-        Mono audio at 16 kHz, as long as the performance's melody.
+    Returns the performance with the intended contour (the truth for a pitch tracker), and mono float32 audio at 16 kHz,
+    as long as the performance's melody.
     """
     take = perform(notes, singer, rng, start_s, duration_s)
-    performance = take.performance(take.pitch_midi)
-    n_samples = round(performance.melody.duration_s * SAMPLE_RATE_HZ)
-    return performance, _record(_voice(take, singer, rng, n_samples), singer, rng)
+    n_samples = round(take.performance.melody.duration_s * SAMPLE_RATE_HZ)
+    return take.performance, _record(_voice(take, singer, rng, n_samples), singer, rng)
 
 
 def _voice(take: Take, singer: Singer, rng: np.random.Generator, n_samples: int) -> np.ndarray:
@@ -72,11 +67,9 @@ def _voice(take: Take, singer: Singer, rng: np.random.Generator, n_samples: int)
     f0_hz = midi_to_hz(take.pitch_midi) * (1.0 + singer.cycle_jitter_share * rng.standard_normal(len(take.pitch_midi)))
     phase = 2 * np.pi * np.cumsum(np.interp(sample_s, control_s, f0_hz)) / SAMPLE_RATE_HZ
     loudness = np.interp(sample_s, control_s, _loudness(take, singer, rng))
-    harmonics = _harmonic_amplitudes(f0_hz, timbre, singer.formant_scale)
-    tone = np.zeros(n_samples)
+    tone, harmonic = np.zeros(n_samples), np.ones(n_samples, dtype=complex)
     turn = np.exp(1j * phase)
-    harmonic = np.ones(n_samples, dtype=complex)
-    for amplitude in harmonics:
+    for amplitude in _harmonic_amplitudes(f0_hz, timbre, singer.formant_scale):
         harmonic *= turn
         tone += np.interp(sample_s, control_s, amplitude) * harmonic.imag
     tone /= max(_rms(tone), 1e-12)
@@ -129,11 +122,12 @@ def _breath(
 
 def _loudness(take: Take, singer: Singer, rng: np.random.Generator) -> np.ndarray:
     """Draw the loudness curve: each note its level, soft edges, dips between connected notes, shimmer."""
+    onset_s = take.performance.hum_onset_s
     time_s = np.arange(len(take.voiced)) / CONTROL_RATE_HZ
-    note = np.maximum(np.searchsorted(take.onset_s, time_s, side="right") - 1, 0)
-    note_db = singer.note_level_sd_db * rng.standard_normal(len(take.onset_s))
-    dip = rng.uniform(0.2, 0.7, len(take.onset_s))
-    since_onset_s = time_s - take.onset_s[note]
+    note = np.maximum(np.searchsorted(onset_s, time_s, side="right") - 1, 0)
+    note_db = singer.note_level_sd_db * rng.standard_normal(len(onset_s))
+    dip = rng.uniform(0.2, 0.7, len(onset_s))
+    since_onset_s = time_s - onset_s[note]
     level = take.voiced * 10.0 ** (note_db[note] / 20.0)
     level *= 1.0 - dip[note] * np.exp(-((since_onset_s / DIP_S) ** 2))
     n_attack = round(ATTACK_S * CONTROL_RATE_HZ)
