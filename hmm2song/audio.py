@@ -2,14 +2,13 @@
 
 Conventions
 -----------
-* Samples are float32 with full scale at +-1. Nothing is normalised: silence stays silent, a quiet hum stays
-  quiet (:mod:`hmm2song.melody.advice` needs to see that).
-* Files are opened here, once, and only the open file is handed to a decoder: libsndfile for wav, flac and
-  aiff (what microphones give), FFmpeg through PyAV for all else (mp3, ogg, m4a, webm, ...). A decoder never
-  gets a name it could follow to another file or to the network, and playlists are not among the formats
-  FFmpeg may recognise.
+* Samples are float32 with full scale at +-1. Nothing is normalised: a quiet hum stays quiet, because
+  :mod:`hmm2song.melody.advice` needs to see that.
+* Files are opened here, once, and the decoder gets the open file only: libsndfile for wav, flac and aiff, FFmpeg
+  through PyAV for all else (mp3, ogg, m4a, webm, ...). No decoder gets a name that could lead it to another file or to
+  the network, and FFmpeg may not recognise playlists.
 * Everything is decoded in blocks that are resampled at once, so memory depends on the length limit alone.
-* A recording may change its sample rate or number of channels on the way: each part is resampled and mixed by itself.
+* A recording may change its sample rate or number of channels on the way.
 * Times without any packets inside a container that states times (WebM, MP4, OGG) become silence.
 """
 
@@ -96,23 +95,17 @@ def load_audio(
     max_s: float = MAX_HUM_S,
     max_bytes: int = MAX_FILE_BYTES,
 ) -> np.ndarray:
-    """Read a recording.
+    """Read a recording as mono float32 samples at 16 kHz, shape (n,), at least one.
+
+    Channels are averaged; if they cancel each other, the loudest is taken. A damaged file gives what could be decoded.
 
     Parameters
     ----------
     source : path or (sample_rate_hz, samples)
         A local audio or video file; or what ``gradio.Audio(type="numpy")`` gives: the rate in Hz and an array
         of shape (n,) or (n, n_channels), of floats with full scale +-1 or of uint8, int8, int16, int32.
-    max_s : float
-        Longest recording accepted, in seconds. Longer ones are refused without being decoded to their end.
-    max_bytes : int
-        Largest file accepted, in bytes.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
-        Mono samples at 16 kHz, at least one. Channels are averaged, or the loudest one is taken where they
-        cancel. A damaged file gives what could be decoded of it.
+    max_s, max_bytes
+        Longest recording and largest file accepted. A longer recording is refused before it is decoded to its end.
 
     Raises
     ------
@@ -120,13 +113,11 @@ def load_audio(
         Missing, empty, not audio, without sound, too long, too large, or with samples that are not numbers.
     """
     if isinstance(source, (tuple, list)):
-        blocks = _checked(_array_blocks(source, max_s), "the recording", max_s)
-        return np.concatenate([_to_mono(part) for part in _resampled_parts(blocks)])
+        return _mono(_array_blocks(source, max_s), "the recording", max_s)
     path = local_path(source)
     label = repr(path.name)
     with open_checked(path, label, max_bytes) as file:
-        blocks = _checked(_file_blocks(file, label, max_s), label, max_s)
-        return np.concatenate([_to_mono(part) for part in _resampled_parts(blocks)])
+        return _mono(_file_blocks(file, label, max_s), label, max_s)
 
 
 def stereo_blocks(
@@ -136,7 +127,9 @@ def stereo_blocks(
     max_s: float = MAX_RECORDING_S,
     from_s: float = 0.0,
 ) -> Iterator[np.ndarray]:
-    """Decode a recording block by block: memory does not depend on its length.
+    """Yield a recording in blocks of some thousand float32 samples, shape (n, 2): memory does not depend on its length.
+
+    One channel is doubled. More than two are averaged into both, as surround recordings have the voice in the centre.
 
     Parameters
     ----------
@@ -145,18 +138,9 @@ def stereo_blocks(
     rate_hz : int
         The sample rate wanted.
     progress : callable, optional
-        Called with the share of the file that has been read, 0 to 1: codecs need not state their length.
-    max_s : float
-        Longest recording accepted, in seconds.
+        Called with the share of the file that has been read, 0 to 1; many codecs do not state the length.
     from_s : float
-        Where to begin, in seconds, exact to a packet of the codec (0.1 s). The decoder seeks: a late place takes no
-        longer than an early one.
-
-    Yields
-    ------
-    np.ndarray, shape (n, 2), float32
-        Full scale is +-1; blocks of some thousand samples. One channel is doubled, more than two are averaged into
-        both: where a surround recording has the voice in its centre channel, both sides get it.
+        Where to begin, exact to a packet of the codec (0.1 s). The decoder seeks, so a late place takes no longer.
 
     Raises
     ------
@@ -218,7 +202,7 @@ def open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
 
 
 def _file_blocks(file: BinaryIO, label: str, max_s: float, from_s: float = 0.0) -> Iterator[Block]:
-    """Decode an open file from ``from_s`` on; AudioError where it is broken or lasts longer than ``max_s``."""
+    """Decode an open file from ``from_s`` on."""
     found_any = False
     if file.read(4) in LIBSNDFILE_STARTS:
         file.seek(0)
@@ -247,14 +231,9 @@ def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float, from_s: float) 
                 sound.seek(round(from_s * sound.samplerate))
             except soundfile.LibsndfileError:  # past the end, or a stream in which libsndfile cannot seek
                 return
-        while True:
-            try:
-                samples = sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError:  # broken off here: what came before is still good
-                return
-            if len(samples) == 0:
-                return
-            yield Block(sound.samplerate, samples)
+        with suppress(soundfile.LibsndfileError):  # broken off here: what came before is still good
+            while len(samples := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                yield Block(sound.samplerate, samples)
 
 
 def _ffmpeg_blocks(file: BinaryIO, label: str, max_s: float, from_s: float) -> Iterator[Block]:
@@ -298,17 +277,12 @@ def _ffmpeg_frames(container: av.container.InputContainer, stream: av.AudioStrea
     import av
 
     packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else None
-        except av.InvalidDataError:  # one damaged packet; the next may be whole
-            continue
-        except av.FFmpegError:  # broken off here: what came before is still good
-            return
-        if frames is None:
-            return
-        yield from frames
+    with suppress(av.FFmpegError):  # broken off here: what came before is still good
+        while True:
+            with suppress(av.InvalidDataError):  # one damaged packet; the next may be whole
+                if (packet := next(packets, None)) is None:
+                    return
+                yield from packet.decode()
 
 
 def _array_blocks(source: tuple, max_s: float) -> Iterator[Block]:
@@ -359,7 +333,7 @@ def _check_length(length_s: float, label: str, max_s: float) -> None:
 
 
 def _checked(blocks: Iterator[Block], label: str, max_s: float) -> Iterator[Block]:
-    """Pass blocks on, at least one; AudioError where they are impossible or last longer than ``max_s``."""
+    """Pass blocks on, at least one; AudioError if they are impossible or last longer than ``max_s``."""
     length_s = 0.0
     try:
         for block in blocks:
@@ -388,10 +362,10 @@ def _checked(blocks: Iterator[Block], label: str, max_s: float) -> Iterator[Bloc
 # Resampling and mixing ----------------------------------------------------------------------------------------
 
 
-def _resampled_parts(blocks: Iterator[Block]) -> Iterator[np.ndarray]:
-    """Yield (n, n_channels) at 16 kHz for each part of a recording with its own rate or number of channels."""
-    for _, part in groupby(blocks, key=lambda block: (block.rate_hz, block.samples.shape[1])):
-        yield np.concatenate(list(_resampled(part, SAMPLE_RATE_HZ)))
+def _mono(blocks: Iterator[Block], label: str, max_s: float) -> np.ndarray:
+    """Join blocks at 16 kHz; each part with its own rate or number of channels is resampled and mixed by itself."""
+    parts = groupby(_checked(blocks, label, max_s), key=lambda block: (block.rate_hz, block.samples.shape[1]))
+    return np.concatenate([_to_mono(np.concatenate(list(_resampled(part, SAMPLE_RATE_HZ)))) for _, part in parts])
 
 
 def _resampled(blocks: Iterator[Block], to_hz: int) -> Iterator[np.ndarray]:

@@ -24,15 +24,8 @@ ROW_FIELDS = (
 )  # fmt: skip
 """Fields of a song that a row of a table may state; ``artist`` is read as the author, because a score has no singer."""
 
-SOURCE_COLUMNS = {
-    "id": "id",
-    "title": "Title",
-    "singer": "Singer",
-    "lyric": "Lyric",
-    "genre": "genre",
-    "path": "path",
-}
-"""Our field names to the source system's column names (``gender`` is the same in both)."""
+SOURCE_COLUMNS = {"title": "Title", "singer": "Singer", "lyric": "Lyric"}
+"""Our field names that are not the source system's column names."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +83,8 @@ class Song:
     @classmethod
     def from_row(cls, row: dict[str, str]) -> Song:
         """Read a row with the source system's columns; further columns are ours or ignored, missing ones empty."""
-        values = {}
-        for field in fields(cls):
-            value = row.get(SOURCE_COLUMNS.get(field.name, field.name), "")
-            values[field.name] = "" if value is None else value
+        cells = {field.name: row.get(SOURCE_COLUMNS.get(field.name, field.name)) for field in fields(cls)}
+        values = {name: "" if cell is None else cell for name, cell in cells.items()}
         values["gender"] = KOREAN_GENDERS.get(values["gender"], values["gender"])
         return cls(**values)
 
@@ -102,7 +93,7 @@ class Song:
 class SongFilter:
     """Which songs to search: of any of ``genres`` (all if empty), sung by ``gender``.
 
-    Where a song's genre or gender is unknown it passes too, unless ``only_known``.
+    A song of unknown genre or gender passes too, unless ``only_known``.
     """
 
     genres: tuple[str, ...] = ()
@@ -128,13 +119,7 @@ def safe_relative_path(path: str) -> bool:
 
 
 def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
-    """Return the song with these fields; a missing id or title is taken from the file's name.
-
-    Raises
-    ------
-    CatalogError
-        A field is too long.
-    """
+    """Return the song with these fields; a missing id or title is taken from the file's name."""
     stem = unicodedata.normalize("NFC", re.sub(r"(\.f0)?\.[^./]+(\.gz)?$", "", name))
     suffix = f"-{number}" if number else ""
     own_id = re.sub(r"[^\w.]+", "-", stem).strip("-") + suffix
@@ -145,12 +130,7 @@ def song_of(fields: Mapping[str, str], name: str, number: int = 0) -> Song:
 def with_row(song: Song, row: Mapping[str, str]) -> Song:
     """Return the song with the fields of a table's row, which replace those found in its file.
 
-    Raises
-    ------
-    ScoreError
-        The gender is not a word that is known.
-    CatalogError
-        A field is too long.
+    Raises ScoreError for an unknown gender and CatalogError for a field that is too long.
     """
     stated = {column: row[column] for column in ROW_FIELDS if row.get(column)}
     if "genre" in stated:
@@ -161,13 +141,7 @@ def with_row(song: Song, row: Mapping[str, str]) -> Song:
 
 
 def row_fields(row: dict) -> dict[str, str]:
-    """Return the :data:`ROW_FIELDS` of a row of JSON, empty if the row lacks them.
-
-    Raises
-    ------
-    ScoreError
-        The gender is not a word that is known.
-    """
+    """Return the :data:`ROW_FIELDS` of a row of JSON, empty if the row lacks them; ScoreError for an unknown gender."""
     texts = {key: str(value).strip() for key, value in row.items() if isinstance(value, (str, int))}
     fields = {key: texts.get(key, "") for key in ROW_FIELDS}
     genres = row.get("genres")
@@ -180,14 +154,9 @@ def row_fields(row: dict) -> dict[str, str]:
 
 
 def gender_code(word: str) -> str:
-    """Return ``"female"``, ``"male"``, ``"mixed"`` or ``""`` (unknown) for English or Korean words.
+    """Return ``"female"``, ``"male"``, ``"mixed"`` or ``""`` (unknown) for English or Korean words, else ScoreError.
 
     Several words, as in "female + male", are ``"mixed"``.
-
-    Raises
-    ------
-    ScoreError
-        Any other word.
     """
     words = [part.strip().lower() for part in re.split(r"[+&/,]", word)]
     codes = {KOREAN_GENDERS.get(part, part) for part in words}

@@ -26,21 +26,11 @@ MIN_PHRASE_S = 3.0
 
 @dataclass(frozen=True, eq=False)
 class FilledContour:
-    """A melody with its rests filled.
+    """A melody with its rests filled, on the melody's frame grid; arrays of shape (n_frames,), empty if unvoiced."""
 
-    Attributes
-    ----------
-    pitch_midi : np.ndarray, shape (n_frames,), float32
-        One pitch per frame of the melody's grid, never NaN; empty if nothing is voiced.
-    voiced : np.ndarray, shape (n_frames,), bool
-        Which of them were sung, not filled.
-    offset_s : float
-        Time of the first frame in the melody it was made from.
-    """
-
-    pitch_midi: np.ndarray
-    voiced: np.ndarray
-    offset_s: float
+    pitch_midi: np.ndarray  # float32, never NaN
+    voiced: np.ndarray  # which frames were sung, not filled
+    offset_s: float  # time of the first frame in the melody it was made from
 
     def sample(self, time_s: np.ndarray) -> np.ndarray:
         """Return the pitch at times relative to the first frame; NaN outside the contour. Any shape."""
@@ -86,21 +76,11 @@ def fill_rests(melody: Melody) -> FilledContour:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Equally long windows of one contour, seen at one tempo.
+    """Equally long windows of one contour, seen at one tempo."""
 
-    Attributes
-    ----------
-    pitch_st : np.ndarray, shape (n_windows, n_frames), float32
-        Semitones relative to the window's own median; NaN beyond the end of the contour.
-    voiced : np.ndarray, shape (n_windows, n_frames), bool
-        Where something is sung.
-    start_s : np.ndarray, shape (n_windows,)
-        Start of each window, relative to the contour's first frame, in the *window's* time (the song's).
-    """
-
-    pitch_st: np.ndarray
-    voiced: np.ndarray
-    start_s: np.ndarray
+    pitch_st: np.ndarray  # (n_windows, n_frames), float32, relative to the window's median; NaN beyond the contour
+    voiced: np.ndarray  # (n_windows, n_frames), bool: where something is sung
+    start_s: np.ndarray  # (n_windows,), relative to the contour's first frame, in the window's time (the song's)
 
 
 def cut_windows(
@@ -111,21 +91,10 @@ def cut_windows(
     speed: float = 1.0,
     min_fill: float = 0.4,
 ) -> Windows:
-    """Cut a contour into windows.
+    """Cut a contour that is not empty into windows of ``n_frames`` samples, at least one.
 
-    Parameters
-    ----------
-    contour : FilledContour
-        The melody; not empty.
-    window_s, hop_s : float
-        Length of a window and distance between starts, in seconds of song time.
-    n_frames : int
-        Samples per window.
-    speed : float
-        How much the contour is stretched first: a hum sung ``speed`` times as fast as the song lasts ``speed``
-        times as long in song time.
-    min_fill : float
-        The last window starts where at least this share of it is still inside the contour (one window at least).
+    ``window_s`` and ``hop_s`` are in song time: a hum sung ``speed`` times as fast as the song lasts ``speed`` times as
+    long there. The last window starts where at least the share ``min_fill`` of it is still inside the contour.
     """
     stretched_s = contour.duration_s * speed
     start_s = np.arange(0.0, max(stretched_s - window_s * min_fill, hop_s / 2), hop_s)

@@ -51,15 +51,8 @@ def within_range(pitch_midi: np.ndarray) -> np.ndarray:
 class Melody:
     """A melody contour.
 
-    Attributes
-    ----------
-    pitch_midi : np.ndarray, shape (n_frames,), float32
-        MIDI note number of each frame, 0 to 127, NaN where there is no pitch. Not writable.
-
-    Raises
-    ------
-    MelodyError
-        Not one pitch per frame, or a pitch outside MIDI 0 to 127.
+    ``pitch_midi``, shape (n_frames,), float32, not writable, is the MIDI note number of each frame, NaN if it has no
+    pitch. Anything else than one pitch of 0 to 127 per frame raises MelodyError.
     """
 
     pitch_midi: np.ndarray
@@ -108,13 +101,9 @@ class Melody:
 def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
     """Draw notes on the frame grid.
 
-    A note that follows another of the same pitch without a rest is parted from it by one unvoiced frame: without it,
-    the rhythm of repeated notes would be lost.
-
-    Parameters
-    ----------
-    notes : sequence of (onset_s, duration_s, midi)
-        In any order. Where notes overlap the later onset wins, as one voice cannot hold both.
+    Notes are (onset_s, duration_s, midi), in any order; if they overlap, the later onset wins, as one voice cannot hold
+    both. A note that follows another of the same pitch without a rest is parted from it by one unvoiced frame, which
+    keeps the rhythm of repeated notes.
 
     Raises
     ------
@@ -144,14 +133,8 @@ def melody_from_f0(time_s: np.ndarray, f0_hz: np.ndarray) -> Melody:
     """Resample an f0 track to the frame grid.
 
     Each grid frame takes the median of the track's voiced values within half a hop, so that a finer track is
-    smoothed and a single outlier (octave slip of one frame) does not survive; a coarser one is held.
-
-    Parameters
-    ----------
-    time_s : np.ndarray, shape (n,)
-        Strictly increasing times in seconds, starting at 0 or later.
-    f0_hz : np.ndarray, shape (n,)
-        Frequency in Hz; 0, negative, NaN or a pitch outside MIDI 0 to 127 means unvoiced.
+    smoothed and a single outlier (octave slip of one frame) does not survive; a coarser one is held. Times, shape (n,),
+    must increase from 0 or later. A frequency of 0, negative, NaN or outside MIDI 0 to 127 means unvoiced.
 
     Raises
     ------

@@ -12,9 +12,8 @@
 ``.f0.csv .csv``
     One melody: a header that starts ``time_s,f0_hz``, then a row per frame, 0 = unvoiced.
 
-Times are seconds as the score's own tempo map gives them. Files are untrusted: sizes are limited before
-anything is unpacked or unfolded, and a broken file raises :class:`~hmm2song.errors.ScoreError` with its name
-and the reason.
+Times are in seconds by the score's own tempo map. Files are untrusted: sizes are limited before anything is unpacked or
+unfolded, and a broken file raises :class:`~hmm2song.errors.ScoreError` with its name and the reason.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class ScoreFile:
 
 @dataclass
 class _Found:
-    """What a reader finds: for each melody its number in the file (0 if alone) and its ``Song`` fields."""
+    """What a reader collects: for each melody its number in the file (0 if there is one only) and ``Song`` fields."""
 
     entries: list[tuple[int, dict[str, str], Melody]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -88,18 +87,8 @@ def is_score(path: Path) -> bool:
 def read_scores(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
     """Read every melody of a file.
 
-    Parameters
-    ----------
-    path : path
-        The file.
-    name : str, optional
-        The file's name for people, such as its path in a collection: from it come the ids and titles that the
-        file itself does not state. By default the file name.
-
-    Raises
-    ------
-    ScoreError
-        The file cannot be read, is too large, or none of its melodies is usable.
+    ``name`` is shown in messages, and supplies the ids and titles that the file itself does not state; by default it is
+    the file's name. Raises ScoreError if the file cannot be read, is too large, or none of its melodies is usable.
     """
     path = Path(path)
     name = path.name if name is None else name
@@ -144,14 +133,8 @@ def _read_midi(file: BinaryIO, found: _Found) -> None:
 
 
 def _read_musicxml(file: BinaryIO, found: _Found) -> None:
-    _add_document(musicxml.parse_document(_content(file)), found)
-
-
-def _read_mxl(file: BinaryIO, found: _Found) -> None:
-    _add_document(musicxml.parse_document(musicxml.unpack(_content(file))), found)
-
-
-def _add_document(document: musicxml.Document, found: _Found) -> None:
+    content = _content(file)
+    document = musicxml.parse_document(musicxml.unpack(content) if content.startswith(b"PK") else content)
     authors = [name for kind, name in document.creators if kind.lower() in ("composer", "lyricist", "poet", "")]
     fields = {
         "title": document.title,
@@ -165,10 +148,9 @@ def _add_document(document: musicxml.Document, found: _Found) -> None:
 def _read_abc(file: BinaryIO, found: _Found) -> None:
     content = _content(file)
     try:
-        text = content.decode("utf-8-sig")
+        tunes = abc.split_tunes(content.decode("utf-8-sig"))
     except UnicodeDecodeError:  # files from before ABC 2.0
-        text = content.decode("latin-1")
-    tunes = abc.split_tunes(text)
+        tunes = abc.split_tunes(content.decode("latin-1"))
     for number, tune_text in enumerate(tunes, start=1):
         try:
             tune = abc.parse_tune(tune_text)
@@ -194,7 +176,11 @@ def _abc_fields(tune: abc.Tune) -> dict[str, str]:
 
 
 def _read_f0(file: BinaryIO, found: _Found) -> None:
-    lines = csv.reader(io.StringIO(_decoded(_content(file)), newline=""))
+    try:
+        text = _content(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScoreError("it is not text in UTF-8") from error
+    lines = csv.reader(io.StringIO(text, newline=""))
     times_s, f0_hz = [], []
     try:
         if not _is_f0_header(",".join(next(lines, ()))):
@@ -210,13 +196,6 @@ def _read_f0(file: BinaryIO, found: _Found) -> None:
 
 def _is_f0_header(line: str) -> bool:
     return tuple(cell.strip().lower() for cell in line.split(",")[: len(F0_HEADER)]) == F0_HEADER
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ScoreError("it is not text in UTF-8") from error
 
 
 def _read_jsonl(file: BinaryIO, found: _Found) -> None:
@@ -238,19 +217,9 @@ def read_rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, row) for every row of JSON lines (``.gz`` too); blank lines are passed over.
 
-    Parameters
-    ----------
-    path : Path
-        The file. A row's place is "path: line number", for messages.
-    keys : str
-        What every row must have. If ``notes`` is among them, they are checked and become triples of floats.
-    on_broken : callable, optional
-        Called with the place and the reason for each row that cannot be used. By default such a row is an error.
-
-    Raises
-    ------
-    ScoreError
-        The file cannot be read, or a row cannot be used.
+    The place is "path: line number", for messages. Every row must have the ``keys``; ``notes`` among them are checked
+    and become triples of floats. ``on_broken`` is called with the reason for each row that cannot be used; by default
+    such a row raises ScoreError, as does a file that cannot be read.
     """
     try:
         with path.open("rb") as file, _unpacked(file) if path.suffix == ".gz" else file as lines:
@@ -268,13 +237,7 @@ def read_rows(
 
 
 def row_notes(row: Mapping[str, Any]) -> list[Note]:
-    """Return the ``notes`` of a row of JSON.
-
-    Raises
-    ------
-    MelodyError
-        There are none, too many, or they are not triples of numbers.
-    """
+    """Return the ``notes`` of a row of JSON; MelodyError if there are none, too many, or no triples of numbers."""
     notes = row.get("notes")
     if not isinstance(notes, list) or not notes or len(notes) > MAX_NOTES:
         raise MelodyError(f"notes must be a list of 1 to {MAX_NOTES} notes")
@@ -328,7 +291,7 @@ _READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {
     ".rmi": _read_midi,
     ".musicxml": _read_musicxml,
     ".xml": _read_musicxml,
-    ".mxl": _read_mxl,
+    ".mxl": _read_musicxml,
     ".abc": _read_abc,
     ".jsonl": _read_jsonl,
     ".jsonl.gz": _read_jsonl_gz,

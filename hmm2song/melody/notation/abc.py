@@ -13,12 +13,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import zip_longest
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, BarNote, parse_endings, perform
+from hmm2song.melody.notation.bars import (
+    MAX_NOTES,
+    MAX_PLAYED_BARS,
+    SEMITONE_OF_STEP,
+    Bar,
+    BarNote,
+    parse_endings,
+    perform,
+)
 from hmm2song.melody.notation.lines import Part
 
-SEMITONE_OF_STEP = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 MIDI_C4 = 60
 """``C`` in ABC is middle C."""
 SHARPS_OF_TONIC = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
@@ -90,10 +98,7 @@ class _Voice:
 def split_tunes(text: str) -> list[str]:
     """Cut a file into tunes at its ``X:`` lines; the fields before the first apply to all of them.
 
-    Raises
-    ------
-    ScoreError
-        More than :data:`MAX_TUNES` tunes.
+    Raises ScoreError if there are more than :data:`MAX_TUNES`.
     """
     starts = [match.start() for match in re.finditer(r"^X:", text, re.MULTILINE)]
     if not starts:
@@ -108,10 +113,7 @@ def split_tunes(text: str) -> list[str]:
 def parse_tune(text: str) -> Tune:
     """Read one tune.
 
-    Raises
-    ------
-    ScoreError
-        No ``K:`` field (which ends the header), a number out of range, or too much music.
+    Raises ScoreError if there is no ``K:`` field (which ends the header), a number out of range, or too much music.
     """
     header, body = _split_header(text)
     template = _Voice()
@@ -247,22 +249,18 @@ class _BodyReader:
             self._set_tempo(tempo)
 
     def parts(self) -> tuple[Part, ...]:
-        """Perform every voice, with the tempo marks of all of them: they usually stand in one voice only."""
+        """Perform every voice with the tempo marks of all, because these usually stand in one voice only."""
         for voice in self.voices.values():
             self._close_bar(voice, is_last=True)
-        marks: dict[int, list[tuple[Fraction, float]]] = {}
-        for voice in self.voices.values():
-            for index, bar in enumerate(voice.bars):
-                marks.setdefault(index, []).extend(bar.tempos)
-        for voice in self.voices.values():
-            for index, bar in enumerate(voice.bars):
-                bar.tempos = marks[index]
+        for bars in zip_longest(*(voice.bars for voice in self.voices.values())):
+            tempos = [tempo for bar in bars if bar for tempo in bar.tempos]
+            for bar in filter(None, bars):
+                bar.tempos = tempos
         return tuple(Part(voice.name, tuple(perform(voice.bars))) for voice in self.voices.values())
 
     def read_line(self, line: str) -> None:
         """Read a line of music or a field."""
-        match = BODY_FIELD.match(line)
-        if match:
+        if match := BODY_FIELD.match(line):
             self._field(match[1], match[2])
             return
         position = 0
@@ -273,13 +271,9 @@ class _BodyReader:
         if voice_id not in self.voices:
             if len(self.voices) >= MAX_VOICES:
                 raise ScoreError(f"there are more than {MAX_VOICES} voices")
-            self.voices[voice_id] = _Voice(
-                name=self.names.get(voice_id, voice_id),
-                key_alters=self.template.key_alters,
-                metre=self.template.metre,
-                is_compound=self.template.is_compound,
-                unit_q=self.template.unit_q,
-            )
+            # the other values are never changed in place, so the voices may share them
+            name = self.names.get(voice_id, voice_id)
+            self.voices[voice_id] = replace(self.template, name=name, bars=[Bar()], bar_alters={}, tied_midi={})
         return self.voices[voice_id]
 
     def _field(self, letter: str, value: str) -> None:
@@ -317,20 +311,7 @@ class _BodyReader:
         self._field(match[1], match[2])
 
     def _decoration(self, match: re.Match) -> None:
-        mark = re.sub(r"[^a-z]", "", (match[1] or match[2]).lower())
-        bar = self.voice.bars[-1]
-        if mark.startswith(("dc", "dacapo")):
-            bar.jump = "dacapo"
-        elif mark.startswith(("ds", "dalsegno")):
-            bar.jump = "dalsegno"
-        elif mark in ("tocoda", "dacoda"):
-            bar.to_coda = True
-        elif mark == "segno":
-            bar.segno = True
-        elif mark == "fine":
-            bar.fine = True
-        elif mark == "coda":
-            bar.coda = True
+        self.voice.bars[-1].mark(match[1] or match[2])
 
     def _bar_line(self, match: re.Match) -> None:
         signs, number = match.groups()

@@ -31,6 +31,7 @@ MAX_ENDING = 99
 """Highest number of an ending: guards sets of passes written as "1-1000000000"."""
 MAX_NOTES = 100_000
 """Notes of one score, after unfolding."""
+SEMITONE_OF_STEP = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 @dataclass(frozen=True)
@@ -45,49 +46,35 @@ class BarNote:
 
 @dataclass
 class Bar:
-    """One written measure.
+    """One written measure."""
 
-    Attributes
-    ----------
-    notes : list of BarNote
-        Pitched notes without grace notes, of any number of voices.
-    length_q : Fraction
-        Length as written: a pickup bar is as long as its notes.
-    tempos : list of (Fraction, float)
-        Tempo changes: position in the bar and quarter notes per minute from there on.
-    starts_repeat : bool
-        A forward repeat sign stands at the start.
-    times : int
-        How often the passage that ends here is played; 0 where no backward repeat sign stands at the end.
-    endings : frozenset of int
-        The passes this bar belongs to; empty for all.
-    segno, coda, fine, to_coda : bool
-        Marks in this bar.
-    jump : str
-        ``"dacapo"`` or ``"dalsegno"`` at the end of the bar, or empty.
-    """
-
-    notes: list[BarNote] = field(default_factory=list)
-    length_q: Fraction = Fraction(0)
-    tempos: list[tuple[Fraction, float]] = field(default_factory=list)
-    starts_repeat: bool = False
-    times: int = 0
-    endings: frozenset[int] = frozenset()
+    notes: list[BarNote] = field(default_factory=list)  # pitched, without grace notes, of any number of voices
+    length_q: Fraction = Fraction(0)  # as written: a pickup bar is as long as its notes
+    tempos: list[tuple[Fraction, float]] = field(default_factory=list)  # (position, quarters per minute from there on)
+    starts_repeat: bool = False  # a forward repeat sign stands at the start
+    times: int = 0  # how often the passage that ends here is played; 0 without a backward repeat sign at the end
+    endings: frozenset[int] = frozenset()  # the passes this bar belongs to; empty for all
     segno: bool = False
     coda: bool = False
     fine: bool = False
     to_coda: bool = False
-    jump: str = ""
+    jump: str = ""  # "dacapo" or "dalsegno" at the end of the bar
+
+    def mark(self, text: str) -> None:
+        """Note what printed words say about the order of playing, such as "D.S. al Coda"; ignore all other words."""
+        letters = re.sub(r"[^a-z]", "", text[:60].lower())
+        if letters.startswith(("dc", "dacapo")):
+            self.jump = "dacapo"
+        elif letters.startswith(("ds", "dalsegno")):
+            self.jump = "dalsegno"
+        elif letters in ("tocoda", "dacoda"):
+            self.to_coda = True
+        elif letters in ("segno", "fine", "coda"):
+            setattr(self, letters, True)
 
 
 def play_order(bars: Sequence[Bar]) -> list[int]:
-    """Return the indices of ``bars`` in the order they are played.
-
-    Raises
-    ------
-    ScoreError
-        More than :data:`MAX_PLAYED_BARS` bars.
-    """
+    """Return the indices of ``bars`` in the order they are played; ScoreError above :data:`MAX_PLAYED_BARS`."""
     order: list[int] = []
     position, section_start, times_played, jumped = 0, 0, 1, False
     last_passes = _last_passes(bars)
@@ -116,11 +103,13 @@ def play_order(bars: Sequence[Bar]) -> list[int]:
             position, times_played = section_start, times_played + 1
         elif not jumped and bar.jump:
             jumped = True
-            position = _segno(bars, position) if bar.jump == "dalsegno" else 0
+            segnos = [index for index in range(position + 1) if bars[index].segno]
+            position = max(segnos, default=0) if bar.jump == "dalsegno" else 0
         else:
-            if bar.times and not _more_endings_follow(bars, position):
-                section_start, times_played = position + 1, 1
             position += 1
+            more_endings_follow = bar.endings and position < len(bars) and bars[position].endings
+            if bar.times and not more_endings_follow:
+                section_start, times_played = position, 1
     return order
 
 
@@ -147,14 +136,6 @@ def _opens_section(bars: Sequence[Bar], position: int, section_start: int) -> bo
     return bars[position].starts_repeat or bool(left_endings)
 
 
-def _more_endings_follow(bars: Sequence[Bar], position: int) -> bool:
-    return bool(bars[position].endings and position + 1 < len(bars) and bars[position + 1].endings)
-
-
-def _segno(bars: Sequence[Bar], before: int) -> int:
-    return max((index for index in range(before + 1) if bars[index].segno), default=0)
-
-
 def parse_endings(text: str) -> frozenset[int]:
     """Read the passes of an ending: ``"1"``, ``"1,3"``, ``"1-3"``, ``"1. 2."``; above 99 they are ignored."""
     passes: set[int] = set()
@@ -166,15 +147,7 @@ def parse_endings(text: str) -> frozenset[int]:
 def perform(bars: Sequence[Bar]) -> list[Note]:
     """Play the bars: unfold the repeats, join ties, apply the tempo map.
 
-    Returns
-    -------
-    list of (onset_s, duration_s, midi)
-        In order of onset; chords and voices are still all there.
-
-    Raises
-    ------
-    ScoreError
-        Too many bars or notes.
+    Returns the notes of all chords and voices in order of onset. Raises ScoreError for too many bars or notes.
     """
     played: list[list] = []  # [onset_q, end_q, midi]
     changes: list[tuple[Fraction, float]] = []
@@ -182,7 +155,8 @@ def perform(bars: Sequence[Bar]) -> list[Note]:
     bar_start_q = Fraction(0)
     for index in play_order(bars):
         bar = bars[index]
-        changes += [(bar_start_q + at_q, bpm) for at_q, bpm in sorted(bar.tempos) if _is_sane(bpm)]
+        tempos = [(at_q, bpm) for at_q, bpm in sorted(bar.tempos) if MIN_QUARTER_BPM <= bpm <= MAX_QUARTER_BPM]
+        changes += [(bar_start_q + at_q, bpm) for at_q, bpm in tempos]
         for note in sorted(bar.notes, key=lambda note: note.onset_q):
             onset_q = bar_start_q + note.onset_q
             earlier = open_ties.pop(note.midi, None)
@@ -197,10 +171,6 @@ def perform(bars: Sequence[Bar]) -> list[Note]:
             raise ScoreError(f"more than {MAX_NOTES} notes or tempo changes")
         bar_start_q += bar.length_q
     return _in_seconds(played, changes)
-
-
-def _is_sane(quarter_bpm: float) -> bool:
-    return MIN_QUARTER_BPM <= quarter_bpm <= MAX_QUARTER_BPM
 
 
 def _in_seconds(played: list[list], changes: list[tuple[Fraction, float]]) -> list[Note]:

@@ -38,14 +38,9 @@ class Part:
 def melody_line(parts: Sequence[Part]) -> list[Note]:
     """Choose the melody part and reduce it to one voice.
 
-    The part whose name holds one of :data:`MELODY_WORDS` wins, unless it also holds one of
-    :data:`ACCOMPANIMENT_WORDS`; else, among the parts with enough notes, the one with the highest mean pitch
-    (weighted by duration). Drums must have been left out already.
-
-    Raises
-    ------
-    ScoreError
-        No part has a note.
+    The part whose name holds one of :data:`MELODY_WORDS` wins, unless it also holds one of :data:`ACCOMPANIMENT_WORDS`;
+    else, among the parts with enough notes, the one with the highest mean pitch (weighted by duration). Drums must have
+    been left out already. Raises ScoreError if no part has a note.
     """
     sounding = [part for part in parts if part.notes]
     if not sounding:
@@ -76,16 +71,7 @@ def skyline(notes: Sequence[Note]) -> list[Note]:
 
     A lower note that starts under a sounding higher one is accompaniment, unless it is merely played legato
     (covered for at most :data:`LEGATO_S` and half of its length): then the higher one ends where it starts.
-
-    Parameters
-    ----------
-    notes : sequence of (onset_s, duration_s, midi)
-        In any order.
-
-    Returns
-    -------
-    list of (onset_s, duration_s, midi)
-        In order of onset, without overlaps.
+    ``notes`` may have any order; those returned are in order of onset, without overlaps.
     """
     line: list[Note] = []
     for onset_s, duration_s, midi in sorted(notes, key=lambda note: (note[0], -note[2])):

@@ -40,10 +40,8 @@ MAX_TRACKS = 1024
 MAX_DELTA_TICKS = 2**28 - 1
 """Longest time between two events: four bytes of seven bits, which mido does not check."""
 NUMBER_BOMB = re.compile(rb"(?<![\x80-\xff])[\x80-\xff]{4096}")
-"""High bytes go on a number, and mido's reading is quadratic in its length, so a file of them would take hours.
-
-Only long text without a single ASCII character could hold as many rightfully.
-"""
+"""Bytes from 0x80 on continue a number, and mido takes quadratic time for a long one: hours for a file of such bytes.
+Only a long text without any ASCII character could hold as many rightfully."""
 
 
 class _KeySignature(MetaSpec_key_signature):
@@ -67,14 +65,10 @@ class _UnknownMeta(MetaSpec_sequencer_specific):
         self.type = f"unknown_meta_{type_byte:#04x}"
 
 
-def _extend_mido() -> None:
-    add_meta_spec(_KeySignature)
-    for type_byte in range(0x100):
-        if isinstance(build_meta_message(type_byte, [0] * 5), UnknownMetaMessage):
-            add_meta_spec(partial(_UnknownMeta, type_byte))
-
-
-_extend_mido()
+add_meta_spec(_KeySignature)
+for _type_byte in range(0x100):
+    if isinstance(build_meta_message(_type_byte, [0] * 5), UnknownMetaMessage):
+        add_meta_spec(partial(_UnknownMeta, _type_byte))
 
 
 @dataclass
@@ -92,13 +86,7 @@ class _Track:
 
 
 def parse_midi(data: bytes) -> tuple[Part, ...]:
-    """Read a MIDI file, plain or in a RIFF wrapper.
-
-    Raises
-    ------
-    ScoreError
-        Not MIDI, too large, cut short, damaged, or impossible numbers.
-    """
+    """Read a MIDI file, plain or in a RIFF wrapper; ScoreError if it is too large, damaged or none."""
     file = _load(data)
     if file.ticks_per_beat == 0:
         raise ScoreError("its time division is zero")
@@ -178,8 +166,7 @@ class _Clock:
         self.starts: list[tuple[int, float, float]] = []  # (tick, second there, seconds per tick from there on)
         if division < 0:  # two signed bytes: minus the frames per second, and the ticks per frame
             frames_per_s = -(division >> 8)
-            ticks_per_frame = max(1, division & 0xFF)
-            self.starts.append((0, 0.0, 1.0 / (frames_per_s * ticks_per_frame)))
+            self.starts.append((0, 0.0, 1.0 / (frames_per_s * max(1, division & 0xFF))))
             return
         self.starts.append((0, 0.0, DEFAULT_US_PER_QUARTER / 1e6 / division))
         for tick, us_per_quarter in tempos:

@@ -17,14 +17,14 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import zip_longest
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, Bar, BarNote, parse_endings, perform
+from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings, perform
 from hmm2song.melody.notation.lines import Part
 
-SEMITONE_OF_STEP = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 QUARTERS_OF_UNIT = {
     "breve": Fraction(8), "whole": Fraction(4), "half": Fraction(2), "quarter": Fraction(1),
     "eighth": Fraction(1, 2), "16th": Fraction(1, 4), "32nd": Fraction(1, 8),
@@ -54,10 +54,7 @@ class Document:
 def unpack(data: bytes) -> bytes:
     """Return the score inside a compressed MusicXML file.
 
-    Raises
-    ------
-    ScoreError
-        Not a ZIP archive, damaged, without a score, or larger than :data:`MAX_XML_BYTES` inside.
+    Raises ScoreError for what is no ZIP archive, damaged, without a score, or larger than :data:`MAX_XML_BYTES` inside.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -85,13 +82,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def parse_document(data: bytes) -> Document:
-    """Read a partwise score.
-
-    Raises
-    ------
-    ScoreError
-        Not XML, declares entities, another kind of document, or impossible numbers.
-    """
+    """Read a partwise score; ScoreError for other documents, declared entities and impossible numbers."""
     root = _without_namespaces(data)
     if root.tag != "score-partwise":
         raise ScoreError(f"<{root.tag[:40]}> is not a MusicXML score; export it as partwise MusicXML")
@@ -169,8 +160,7 @@ def _words(element: ElementTree.Element) -> str:
 
 def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
     """Play all parts by the same plan: lengths, signs and tempi usually stand in one part only."""
-    n_bars = max((len(reader.plan) for reader in readers), default=0)
-    plan = [_merged([reader.plan[index] for reader in readers if index < len(reader.plan)]) for index in range(n_bars)]
+    plan = [_merged(list(filter(None, bars))) for bars in zip_longest(*(reader.plan for reader in readers))]
     parts = []
     for reader in readers:
         for staff, notes_of_bars in sorted(reader.staves.items()):
@@ -187,11 +177,8 @@ def _merged(bars: list[Bar]) -> Bar:
         starts_repeat=any(bar.starts_repeat for bar in bars),
         times=max(bar.times for bar in bars),
         endings=frozenset().union(*(bar.endings for bar in bars)),
-        segno=any(bar.segno for bar in bars),
-        coda=any(bar.coda for bar in bars),
-        fine=any(bar.fine for bar in bars),
-        to_coda=any(bar.to_coda for bar in bars),
         jump=next((bar.jump for bar in bars if bar.jump), ""),
+        **{mark: any(getattr(bar, mark) for bar in bars) for mark in ("segno", "coda", "fine", "to_coda")},
     )
 
 
@@ -299,7 +286,7 @@ class _PartReader:
         if sound is None or not JUMP_ATTRIBUTES & set(sound.keys()):
             bar.coda = bar.coda or element.find("direction-type/coda") is not None
             for words in element.iterfind("direction-type/words"):
-                self._jump_words(_words(words))
+                bar.mark(_words(words))
 
     def _sound(self, element: ElementTree.Element, at_q: Fraction) -> None:
         bar = self.plan[-1]
@@ -314,19 +301,6 @@ class _PartReader:
         bar.coda = bar.coda or bool(element.get("coda"))
         bar.fine = bar.fine or bool(element.get("fine"))
         bar.to_coda = bar.to_coda or bool(element.get("tocoda"))
-
-    def _jump_words(self, words: str) -> None:
-        bar, words = self.plan[-1], re.sub(r"[^a-z]", "", words[:60].lower())
-        if words.startswith(("dc", "dacapo")):
-            bar.jump = "dacapo"
-        elif words.startswith(("ds", "dalsegno")):
-            bar.jump = "dalsegno"
-        elif words == "fine":
-            bar.fine = True
-        elif words == "tocoda":
-            bar.to_coda = True
-        elif words == "coda":
-            bar.coda = True
 
     def _metronome(self, element: ElementTree.Element, at_q: Fraction) -> None:
         metronome = element.find("direction-type/metronome")
