@@ -14,7 +14,8 @@ from hmm2song.match.tracked import TrackedSearch
 from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
-KEYS_ST = np.arange(0.0, 12.0, 0.5)
+KEYS_ST = np.arange(-3.0, 12.0, 0.5)
+"""More than an octave, so that the key may drift from anywhere."""
 RATE_HZ = 6.25
 STRETCH = round(4 * FRAME_RATE_HZ)
 """Frames between two jumps of the octave."""
@@ -38,7 +39,8 @@ def reference_cost(hum: np.ndarray, song: np.ndarray, jump_st: float) -> float:
     total = np.full((n_hum, n_keys, n_song), np.inf)
     total[0] = cost[0]
     for i in range(1, n_hum):
-        moved = np.minimum(np.roll(total[i - 1], 1, 0), np.roll(total[i - 1], -1, 0)) + align.MOVE_PENALTY_ST
+        padded = np.pad(total[i - 1], ((1, 1), (0, 0)), constant_values=np.inf)
+        moved = np.minimum(padded[:-2], padded[2:]) + align.MOVE_PENALTY_ST
         entered = np.minimum(total[i - 1], moved)
         for k in range(n_keys):
             for j in range(n_song):
@@ -55,7 +57,7 @@ def reference_cost(hum: np.ndarray, song: np.ndarray, jump_st: float) -> float:
 
 def cost_of(hum: FilledContour, song: FilledContour, rate_hz: float = RATE_HZ) -> float:
     songs = fold(pack_contours([song], rate_hz))
-    return float(place_folded(hum, songs, np.array([0]), (1.0,), 0.5, True, 1).cost_st[0])
+    return float(place_folded(hum, songs, np.array([0]), KEYS_ST[None], (1.0,), True, 1).cost_st[0])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -90,7 +92,7 @@ def test_the_trace_is_the_longest_part_between_jumps():
     song = random_notes(4)
     hum = contour(np.concatenate((hummed(song, 30.0, 9.0).pitch_midi, hummed(song, 5.0, 5.0).pitch_midi)))
     folded = fold(pack_contours([song], RATE_HZ)).pitch_midi
-    hum_time_s, song_time_s = trace_folded(hum, folded, 1.0, RATE_HZ, 0.5)
+    hum_time_s, song_time_s = trace_folded(hum, folded, KEYS_ST, 1.0, RATE_HZ)
     assert (np.diff(song_time_s) >= 0).all() and (np.diff(hum_time_s) >= 0).all()
     assert hum_time_s[[0, -1]] == pytest.approx([0.0, 9.0], abs=0.5)
     assert song_time_s[[0, -1]] == pytest.approx([30.0, 39.0], abs=0.5)

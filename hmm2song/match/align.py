@@ -254,8 +254,8 @@ def place_folded(
     hum: FilledContour,
     songs: PackedContours,
     chosen: np.ndarray,
+    keys_st: np.ndarray,
     speeds: tuple[float, ...],
-    key_step_st: float,
     may_drift: bool,
     n_threads: int,
 ) -> Placements:
@@ -269,12 +269,12 @@ def place_folded(
         Folded (:func:`fold`).
     chosen : np.ndarray, shape (n,)
         The contours to align with.
+    keys_st : np.ndarray, shape (n, n_keys)
+        Offsets hum minus song to try, ascending.
     speeds : tuple of float
         Tempo hypotheses.
-    key_step_st : float
-        Distance of the keys tried; a divisor of an octave.
     may_drift : bool
-        Whether the key may move by such a step, for :data:`MOVE_PENALTY_ST`.
+        Whether the key may move to its neighbours, for :data:`MOVE_PENALTY_ST`.
     n_threads : int
 
     Returns
@@ -284,8 +284,7 @@ def place_folded(
     """
     tempi = np.asarray(speeds)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
-    keys = np.arange(0.0, kernels.OCTAVE_ST, key_step_st, dtype=np.float32)
-    costs = _folded_costs_st(songs.rate_hz, may_drift)
+    keys, costs = keys_st.astype(np.float32), _folded_costs_st(songs.rate_hz, may_drift)
     start, stop = songs.first_frame[chosen], songs.first_frame[chosen + 1]
     cost, key = np.full(len(chosen), INFINITE_COST), np.zeros(len(chosen), np.float32)
     version = np.zeros(len(chosen), np.int64)
@@ -301,7 +300,7 @@ def place_folded(
 
 
 def trace_folded(
-    hum: FilledContour, song: np.ndarray, speed: float, rate_hz: float, key_step_st: float
+    hum: FilledContour, song: np.ndarray, keys_st: np.ndarray, speed: float, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the longest part of the best folded path without a jump as (hum time, song time) pairs.
 
@@ -310,10 +309,11 @@ def trace_folded(
     hum : FilledContour
     song : np.ndarray, shape (n_song,), float32
         The whole song in pitch classes, at ``rate_hz``.
+    keys_st : np.ndarray, shape (n_keys,)
+        As for :func:`place_folded`.
     speed : float
         The tempo hypothesis to follow.
-    rate_hz, key_step_st : float
-        As for :func:`place_folded`.
+    rate_hz : float
 
     Returns
     -------
@@ -321,8 +321,8 @@ def trace_folded(
         Seconds from the first frame of the hum's contour and of the song.
     """
     version = sample_contour(hum, rate_hz, speed)
-    keys = np.arange(0.0, kernels.OCTAVE_ST, key_step_st, dtype=np.float32)
-    hum_frame, song_frame, jumped = kernels.best_folded_path(version, song, keys, _folded_costs_st(rate_hz, True))
+    costs = _folded_costs_st(rate_hz, may_drift=True)
+    hum_frame, song_frame, jumped = kernels.best_folded_path(version, song, keys_st.astype(np.float32), costs)
     bounds = np.concatenate(([0], np.flatnonzero(jumped), [len(jumped)]))
     longest = int(np.argmax(np.diff(bounds)))
     part = slice(bounds[longest], bounds[longest + 1])

@@ -188,21 +188,21 @@ OCTAVE_ST = np.float32(12.0)
 def place_folded(hums, version_start, tempo_cost, pitch, starts, stops, keys, costs, order, cost, key, version):
     """Fill cost, key and version (n,) with the best path over all tempi in pitch classes.
 
-    ``keys`` are offsets hum minus song once around the octave; the key may move along this ring if the cost of moving
-    is finite. A song shorter than the hum is not out of reach, as the path may jump.
+    ``keys`` (n, n_keys) are the offsets hum minus song to try; the key may move to a neighbour if the cost of moving is
+    finite. A song shorter than the hum is not out of reach, as the path may jump.
     """
     for index in order:
         song = pitch[starts[index] : stops[index]]
-        total = np.empty((3, len(keys), len(song) + 2), np.float32)
+        total = np.empty((3, keys.shape[1], len(song) + 2), np.float32)
         for hypothesis in range(len(version_start) - 1):
             hum = hums[version_start[hypothesis] : version_start[hypothesis + 1]]
             total[:] = INFINITE_COST
-            _fill_folded(total, hum, song, keys, costs)
+            _fill_folded(total, hum, song, keys[index], costs)
             best_k, best_j = _least(total[(len(hum) - 1) % 3])
             found = total[(len(hum) - 1) % 3, best_k, best_j + 2] / len(hum) + tempo_cost[hypothesis]
             if found < cost[index]:
                 cost[index] = found
-                key[index] = keys[best_k]
+                key[index] = keys[index, best_k]
                 version[index] = hypothesis
 
 
@@ -225,7 +225,7 @@ def _fill_folded(total, hum, song, keys, costs):
         for k in range(n_keys):
             entered, resumed = before[k], least[k]
             if moves:
-                below, above = (k - 1) % n_keys, (k + 1) % n_keys
+                below, above = max(k - 1, 0), min(k + 1, n_keys - 1)
                 _least_of_three(moved, before[below], before[k], before[above], costs)
                 entered, resumed = moved, min(resumed, min(least[below], least[above]) + move)
             pitch = hum[i] - keys[k]
@@ -304,7 +304,7 @@ def best_folded_path(hum, song, keys, costs):
         if i == 0:
             break
         least, taken, came, from_j = np.float32(2 * INFINITE_COST), 0, k, j - 1
-        for other in ((k - 1) % n_keys, k, (k + 1) % n_keys):
+        for other in range(max(k - 1, 0), min(k + 2, n_keys)):
             moving = move if other != k else np.float32(0.0)
             if total[i - 1, other, j + 1] + moving < least:
                 least, taken, came, from_j = total[i - 1, other, j + 1] + moving, 0, other, j - 1
@@ -315,7 +315,7 @@ def best_folded_path(hum, song, keys, costs):
             held = min(min(distance, OCTAVE_ST - distance), cap)
             if total[i - 2, k, j + 1] + held + warp < least:
                 least, taken, came, from_j = total[i - 2, k, j + 1] + held + warp, 2, k, j - 1
-        for other in ((k - 1) % n_keys, k, (k + 1) % n_keys):
+        for other in range(max(k - 1, 0), min(k + 2, n_keys)):
             moving = move if other != k else np.float32(0.0)
             best_j = np.argmin(total[i - 1, other, 2:])
             if total[i - 1, other, best_j + 2] + jump + moving < least:

@@ -35,6 +35,8 @@ from hmm2song.melody.melody import Melody
 
 COARSE_BUDGET_S = 30_000.0
 """Seconds of song that get the coarse pass: an eighth of a second on two cores, for a hum of eight seconds."""
+COARSE_BUDGET_S2 = 8.0 * COARSE_BUDGET_S
+"""Seconds of song times seconds of hum: a longer hum takes no longer."""
 MAX_PLACES = 4000
 """Proposed places that get the coarse pass, at most."""
 COARSE_RATE_HZ = 8.0
@@ -111,9 +113,10 @@ class MelodySearch:
         everywhere = np.flatnonzero(mask)
         if proposed is None:
             return self._rank_places(hum, Places.whole(everywhere), n_promising=0)
-        if self._length_s[everywhere].sum() > COARSE_BUDGET_S:
+        budget_s = min(COARSE_BUDGET_S, COARSE_BUDGET_S2 / hum.duration_s)
+        if self._length_s[everywhere].sum() > budget_s:
             everywhere = everywhere[:0]
-        around = _affordable(proposed)
+        around = _affordable(proposed, budget_s)
         return self._rank_places(hum, around.followed_by(Places.whole(everywhere)), min(N_PROMISING, len(around)))
 
     def _rank_places(self, hum: FilledContour, places: Places, n_promising: int) -> Placements:
@@ -170,12 +173,12 @@ class MelodySearch:
         return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
 
 
-def _affordable(proposed: Places) -> Places:
+def _affordable(proposed: Places, budget_s: float) -> Places:
     """Return the surroundings of the proposals that the budget allows."""
     longest_s = LONGEST_STRETCH * (proposed.end_s - proposed.start_s)
     around = Places(proposed.song, proposed.start_s - PLACE_SLACK_S, proposed.start_s + longest_s + PLACE_SLACK_S)
     total_s = np.cumsum(around.end_s - around.start_s)
-    return around.first(min(MAX_PLACES, int(np.searchsorted(total_s, COARSE_BUDGET_S))))
+    return around.first(min(MAX_PLACES, int(np.searchsorted(total_s, budget_s))))
 
 
 def _reach_frames(hum: FilledContour, speed: float, rate_hz: float) -> int:

@@ -21,12 +21,14 @@ from hmm2song.melody.contour import FilledContour
 COARSE_BUDGET_S2 = 2.4e6
 """Seconds of hum times seconds of song that get the coarse pass: 28 hours of songs for a hum of 24 s."""
 COARSE_RATE_HZ = 4.0
-COARSE_KEY_STEP_ST = 1.0
+COARSE_KEYS_ST = np.arange(0.0, 12.0)
+"""Once around the octave."""
 COARSE_SPEEDS = (0.75, 1.0, 1.33)
-N_REFINED = 60
+N_REFINED = 30
 """Songs that get the fine pass."""
 FINE_RATE_HZ = 6.25
-FINE_KEY_STEP_ST = 0.5
+FINE_KEYS_ST = np.arange(-6.0, 6.0, 0.5)
+"""Around the key that the coarse pass has found, which is a guess: keys within 2 st of it find one song in 20 less."""
 FINE_SPEEDS = (0.71, 0.84, 1.0, 1.19, 1.41)
 
 
@@ -64,12 +66,17 @@ class TrackedSearch:
         """
         chosen = self._affordable(hum, mask, promising)
         coarse = place_folded(
-            hum, self._coarse, chosen, COARSE_SPEEDS, COARSE_KEY_STEP_ST, may_drift=False, n_threads=self.n_threads
+            hum,
+            self._coarse,
+            chosen,
+            np.tile(COARSE_KEYS_ST, (len(chosen), 1)),
+            COARSE_SPEEDS,
+            may_drift=False,
+            n_threads=self.n_threads,
         )
-        best = np.argsort(coarse.cost_st, kind="stable")[:N_REFINED]
-        fine = place_folded(
-            hum, self._fine, chosen[best], FINE_SPEEDS, FINE_KEY_STEP_ST, may_drift=True, n_threads=self.n_threads
-        )
+        best = coarse.take(np.argsort(coarse.cost_st, kind="stable")[:N_REFINED])
+        keys_st = best.key_st[:, None] + FINE_KEYS_ST
+        fine = place_folded(hum, self._fine, best.song, keys_st, FINE_SPEEDS, may_drift=True, n_threads=self.n_threads)
         ranked = fine.take(np.argsort(fine.cost_st, kind="stable"))
         return Placements(self.songs[ranked.song], ranked.end_s, ranked.key_st, ranked.speed, ranked.cost_st)
 
@@ -89,5 +96,6 @@ class TrackedSearch:
         """Trace one placement: the longest part of it without a jump."""
         number = int(np.searchsorted(self.songs, placements.song[index]))
         song = self._fine.pitch_midi[self._fine.first_frame[number] : self._fine.first_frame[number + 1]]
-        path = trace_folded(hum, song, float(placements.speed[index]), FINE_RATE_HZ, FINE_KEY_STEP_ST)
+        keys_st = placements.key_st[index] + FINE_KEYS_ST
+        path = trace_folded(hum, song, keys_st, float(placements.speed[index]), FINE_RATE_HZ)
         return describe_path(hum, self._contours[number], *path)
