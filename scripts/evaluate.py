@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import random
 import statistics
 import sys
@@ -33,7 +34,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
+from hmm2song.audio import MAX_FILE_BYTES, MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
 from hmm2song.baselines.mel_cnn.clips import ClipSet
 from hmm2song.baselines.mel_cnn.engine import MelEngine, MelResult, embedding_of
 from hmm2song.baselines.mel_cnn.mel import load_librosa
@@ -47,7 +48,7 @@ from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_fro
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows, read_scores, row_notes
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
-from hmm2song.results import SearchResult
+from hmm2song.results import FOUND, NONE, PERHAPS, SearchResult
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -66,6 +67,7 @@ class Outcome:
     found: tuple[str, ...]
     probability: float
     problem: str
+    level: str = NONE
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="use N random queries instead of all")
     parser.add_argument("--seed", type=int, default=0, help="for --limit, --medley and the intervals (default 0)")
     parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
+    parser.add_argument("--keep", type=float, default=math.inf, metavar="SECONDS", help="use no more of each hum")
     parser.add_argument(
         "--false-start",
         type=float,
@@ -156,7 +159,7 @@ def parse_options() -> argparse.Namespace:
         parser.error("--medley needs --songs and --fillers")
     if options.medley < 1 or (options.limit is not None and options.limit < 1):
         parser.error("--medley and --limit must be at least 1")
-    if min(options.skip_start, options.false_start) < 0:
+    if min(options.skip_start, options.false_start, options.keep) < 0:
         parser.error("--skip-start and --false-start must not be negative")
     for path in (options.json, options.misses):
         if path and not path.parent.is_dir():
@@ -313,7 +316,7 @@ def ask(engine: Recognizer | MelEngine, query: Query, options: argparse.Namespac
     """Search one hum; one that cannot be read counts as not found."""
     started_s = time.perf_counter()
     try:
-        result = search(engine, query.file, options.skip_start, options.false_start)
+        result = search(engine, query.file, options)
     except (AudioError, MelodyError, ScoreError) as error:
         return Outcome(query, 0, time.perf_counter() - started_s, (), 0.0, str(error))
     seconds = time.perf_counter() - started_s
@@ -323,24 +326,24 @@ def ask(engine: Recognizer | MelEngine, query: Query, options: argparse.Namespac
         return Outcome(query, rank, seconds, found, 0.0, result.message)
     probability = result.matches[0].probability if result.matches else 0.0
     problem = " ".join(advice.code for advice in result.advice)
-    return Outcome(query, rank, seconds, found, probability, problem)
+    return Outcome(query, rank, seconds, found, probability, problem, result.level)
 
 
-def search(
-    engine: Recognizer | MelEngine, file: Path, skip_start_s: float, false_start_s: float
-) -> SearchResult | MelResult:
-    """Ask the engine, without the first seconds of the hum or begun twice, if so wished."""
+def search(engine: Recognizer | MelEngine, file: Path, options: argparse.Namespace) -> SearchResult | MelResult:
+    """Ask the engine, with a part of the hum or a hum begun twice, if so wished."""
+    skip_start_s, false_start_s, end_s = options.skip_start, options.false_start, options.skip_start + options.keep
     if file.suffix.lower() == ".csv":
         if isinstance(engine, MelEngine):
             raise AudioError(f"{file.name} is an f0 track; --engine mel needs recordings")
         hum = read_f0(file)
-        pitch_midi = hum.slice_s(skip_start_s, hum.duration_s).pitch_midi
+        pitch_midi = hum.slice_s(skip_start_s, min(end_s, hum.duration_s)).pitch_midi
         return engine.recognize_melody(
             Melody(begun_twice(pitch_midi, false_start_s, FRAME_RATE_HZ, np.nan)), top_k=MAX_TOP_K
         )
-    if skip_start_s == 0 and false_start_s == 0:
+    if skip_start_s == 0 and false_start_s == 0 and end_s == math.inf:
         return engine.recognize(file, top_k=MAX_TOP_K)
-    samples = load_audio(file)[round(skip_start_s * SAMPLE_RATE_HZ) :]
+    samples = load_audio(file)
+    samples = samples[round(skip_start_s * SAMPLE_RATE_HZ) : round(min(end_s, MAX_HUM_S) * SAMPLE_RATE_HZ)]
     samples = begun_twice(samples, false_start_s, SAMPLE_RATE_HZ, 0.0)
     return engine.recognize((SAMPLE_RATE_HZ, samples), top_k=MAX_TOP_K)
 
@@ -360,6 +363,7 @@ def summarise(outcomes: list[Outcome], n_songs: int, build_seconds: float, seed:
         **retrieval_scores([outcome.rank for outcome in outcomes], seed).to_dict(),
         "n_songs": n_songs,
         "unreadable": sum(not outcome.found for outcome in outcomes),
+        "levels": {level: level_counts(outcomes, level) for level in (FOUND, PERHAPS, NONE)},
         "seconds_per_query": {
             "median": round(statistics.median(seconds), 4),
             "p95": round(float(np.percentile(seconds, 95)), 4),
@@ -369,12 +373,20 @@ def summarise(outcomes: list[Outcome], n_songs: int, build_seconds: float, seed:
     }
 
 
+def level_counts(outcomes: list[Outcome], level: str) -> dict[str, int]:
+    """Count the answers of a level and those of them that name the right song first."""
+    chosen = [outcome for outcome in outcomes if outcome.level == level]
+    return {"n": len(chosen), "right": sum(outcome.rank == 1 for outcome in chosen)}
+
+
 def print_report(report: dict, outcomes: list[Outcome]) -> None:
     """Print the figures for people."""
     print(f"{report['n']} hums, {report['n_songs']} songs")
     for name, label in (("top1", "top-1"), ("top3", "top-3"), ("top10", "top-10"), ("mrr", "MRR")):
         estimate = report[name]
         print(f"{label:>7}  {estimate['value']:.3f}   95 % interval {estimate['low']:.3f} to {estimate['high']:.3f}")
+    counts = (f"{level} {count['n']}, {count['right']} right" for level, count in report["levels"].items())
+    print(f"best match: {'; '.join(counts)}")
     per_query = report["seconds_per_query"]
     print(f"seconds per query: median {per_query['median']:.3f}, 95th percentile {per_query['p95']:.3f}")
     print(f"catalog built in {report['build_seconds']:.1f} s; peak memory {report['peak_mb']:.0f} MB")

@@ -186,6 +186,15 @@ def test_the_start_of_hums_and_tracks_can_be_skipped(dataset: Dataset, runner: R
     assert report["unreadable"] == len(QUERIES) - 2  # the others end before
 
 
+def test_the_rest_of_hums_and_tracks_can_be_left_out(dataset: Dataset, runner: Runner) -> None:
+    whole, _ = runner.run(*dataset.options, "--keep", 60)
+    assert whole["top1"]["value"] == pytest.approx(N_FOUND_FIRST / len(QUERIES), abs=1e-4)
+    assert sum(level["n"] for level in whole["levels"].values()) == len(QUERIES)
+    assert sum(level["right"] for level in whole["levels"].values()) == N_FOUND_FIRST
+    report, _ = runner.run(*dataset.options, "--keep", 0.5)
+    assert report["unreadable"] == len(QUERIES)
+
+
 def test_songs_are_found_inside_medleys(dataset: Dataset, runner: Runner, tmp_path: Path) -> None:
     fillers = dataset.folder / "fillers.jsonl.gz"
     saved = ("--save", tmp_path / "catalog")
