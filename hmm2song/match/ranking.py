@@ -18,13 +18,13 @@ import numpy as np
 from hmm2song.catalog.catalog import Catalog, Selection
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
-from hmm2song.index.base import WindowIndex
+from hmm2song.index.base import WindowIndex, WindowRanges
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.places import Alignment, Placements, first_of_each
 from hmm2song.match.search import MelodySearch
 from hmm2song.match.tracked import TrackedSearch
-from hmm2song.match.votes import embed_hum, propose, ranges_of, votes
+from hmm2song.match.votes import HumWindows, embed_hum, propose, ranges_of, votes
 from hmm2song.melody.contour import FilledContour, cut_at_pauses, cut_evenly, fill_rests
 from hmm2song.melody.melody import Melody
 
@@ -32,6 +32,8 @@ MIN_VOICED_S = 1.0
 """With less melody than this every song fits somewhere: nothing is searched."""
 VOTE_WEIGHT_ST = 0.629
 """What a full window vote is worth against alignment cost, in semitones."""
+TRACKED_VOTE_WEIGHT_ST = 0.35
+"""The same for tracked melodies: the encoder has learned from written ones, and its windows suffer from a tracker."""
 VERSION_STEP_ST = 0.1
 """Versions of a tune this close in score are equally good: they stand in the catalog's order."""
 
@@ -42,16 +44,17 @@ class Evidence:
 
     placements: Placements
     vote: np.ndarray
+    vote_weight_st: float = VOTE_WEIGHT_ST
 
     @property
     def scores_st(self) -> np.ndarray:
         """The score of each song in semitones, higher is better, shape (n,)."""
-        return VOTE_WEIGHT_ST * self.vote - self.placements.cost_st
+        return self.vote_weight_st * self.vote - self.placements.cost_st
 
     def best_first(self) -> Evidence:
         """Return the same in order of score."""
         order = np.argsort(-self.scores_st, kind="stable")
-        return Evidence(self.placements.take(order), self.vote[order])
+        return Evidence(self.placements.take(order), self.vote[order], self.vote_weight_st)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,17 +147,26 @@ class Ranker:
         return Evidence(placed.take(best), found.vote[best])
 
     def tracked_evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
-        """Return the evidence for selected tracked songs, by default all, best first; votes are 0."""
+        """Return the evidence for selected tracked songs, by default all, best aligned first; a hum of any length."""
         selection = self._only(selection, self.catalog.tracked)
         if self._tracked is None or not selection.mask.any():
             raise ValueError("no tracked song is selected")
+        pieces = [embed_hum(piece, self._encoder) for piece in cut_evenly(hum)]
         promising = np.zeros(0, np.int64)
         if not self._tracked.affords(hum, selection.mask):
-            windows = embed_hum(hum, self._encoder)
-            proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection).of(selection.mask)
-            promising = proposed.song[first_of_each(proposed.song)]
+            promising = self._promising(pieces, selection)
         placed = self._tracked.rank(hum, selection.mask, promising)
-        return Evidence(placed, np.zeros(len(placed)))
+        whole = WindowRanges.whole(placed.song)
+        vote = np.mean([votes(windows, self._index, whole) for windows in pieces], axis=0)
+        return Evidence(placed, vote, TRACKED_VOTE_WEIGHT_ST)
+
+    def _promising(self, pieces: list[HumWindows], selection: Selection) -> np.ndarray:
+        """Return the songs that the index proposes for pieces of a hum, in turns, each once."""
+        hop_s = self._encoder.windows.song_hop_s
+        proposed = [propose(windows, self._index, hop_s, selection).of(selection.mask).song for windows in pieces]
+        ranks = np.concatenate([np.arange(len(songs)) for songs in proposed])
+        songs = np.concatenate(proposed)[np.argsort(ranks, kind="stable")]
+        return songs[first_of_each(songs)]
 
     def _only(self, selection: Selection | None, kind: np.ndarray) -> Selection:
         selection = selection or self.catalog.select()

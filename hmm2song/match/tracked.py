@@ -3,9 +3,8 @@
 Trackers jump octaves, take an instrument for the voice and find voices where nobody sings; and whoever hums a recording
 for half a minute repeats a verse or jumps to the chorus. So a hum is neither cut into pieces nor placed at one stretch:
 it is aligned with every position of a song at once (:func:`hmm2song.match.align.place_folded`). A coarse pass chooses
-the songs that get the fine one. The window votes take no part in the score: the encoder has learned from written
-melodies, and its windows differ most where a tracker errs. They only choose where to look in a catalog that is too
-large to be aligned with as a whole.
+the songs that get the fine one. In a catalog that is too large to be aligned with as a whole, the index chooses where
+to look.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ The files are those of scripts/evaluate.py, songs as notes; a column `singer` in
 fold; without one the hums of a song stay together. Every hum is asked whole and in parts, in catalogs of several sizes
 (random subsets), once with its song and once with its song removed. Five folds by singer give all figures: each fold is
 answered with what was fitted on the others. What is printed last is fitted on everything. `--plot` draws the
-reliability of P(first). `--kind tracked` fits the constants of tracked melodies, which have no votes, on the tracked
-songs of a catalog that scripts/evaluate.py has saved.
+reliability of P(first). `--kind tracked` fits the constants of tracked melodies, with the weight of their votes
+given, on the tracked songs of a catalog that scripts/evaluate.py has saved.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from hmm2song.match.confidence import (
     log_odds,
     probabilities,
 )
-from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
+from hmm2song.match.ranking import MIN_VOICED_S, TRACKED_VOTE_WEIGHT_ST, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
@@ -196,7 +196,7 @@ def fit(trials: list[Trial], kind: str) -> Fit:
 
     def as_fit(scaled: np.ndarray) -> Fit:
         numbers = (scaled * scale).round(3).tolist()
-        return Fit(LogitConstants(*numbers[:4], TYPICAL_CROWD_ST[kind]), *(numbers[4:] or [0.0]))
+        return Fit(LogitConstants(*numbers[:4], TYPICAL_CROWD_ST[kind]), *(numbers[4:] or [TRACKED_VOTE_WEIGHT_ST]))
 
     def loss(scaled: np.ndarray) -> float:
         return float(np.mean([-np.log(max(answer(trial, as_fit(scaled)).truth, 1e-9)) for trial in trials]))
