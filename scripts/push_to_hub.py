@@ -63,7 +63,7 @@ KINDS = {"model": "model", "catalog": "dataset", "space": "space"}
 """What is published, in this order, to the Hub's kind of repository."""
 VARIABLES = {"model": MODEL_VARIABLE, "catalog": CATALOG_VARIABLE}
 """The Space's variables that pin what it loads."""
-SPACE_ENTRIES = ("app.py", "hmm2song", "requirements.txt", "assets", "README.md", "LICENSE")
+SPACE_ENTRIES = ("app.py", "hmm2song", "requirements.txt", "assets", "docs", "README.md", "CONTRIBUTING.md", "LICENSE")
 UNWANTED = re.compile(r"^\.|^__pycache__$|\.pyc$|\.partial$")
 """Names of files and folders inside these entries that are not published."""
 CARD_FILE = "README.md"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ SPACE_FILES = {
     "assets/page.png": b"\x89PNG\r\n\x1a\n\x00\x01\x02",
     "README.md": f"{HEADER}\n# Hmm2Song\n\nWords.\n".encode(),
     "LICENSE": b"Apache License\n",
+    "CONTRIBUTING.md": b"# Contributing\n",
+    "docs/api.md": b"# API\n",
 }
 NOT_OF_THE_SPACE = (
     "tests/test_app.py",
@@ -314,7 +317,8 @@ def test_this_repository_makes_a_space(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--dry-run", tmp_path / "out"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     published = contents(tmp_path / "out" / "space")
-    assert {"app.py", "hmm2song/catalog/hub.py", "LICENSE", "assets/catalog/songs.json"} <= published.keys()
+    linked = re.findall(r"\]\((?!http)([^)#]+)", published["README.md"].decode())
+    assert {"app.py", "hmm2song/catalog/hub.py", "LICENSE", "assets/catalog/songs.json", *linked} <= published.keys()
     assert not [name for name in published if name.startswith(("tests", "scripts", ".")) or "__pycache__" in name]
     before, after = (split_card(text) for text in ((ROOT / "README.md").read_text(), published["README.md"].decode()))
     assert after == before
