@@ -40,7 +40,7 @@ class LogitConstants:
 
 
 WRITTEN = LogitConstants(29.275, 0.501, none_score_st=-0.359, crowd_weight=0.940, typical_crowd_st=-0.6)
-TRACKED = LogitConstants(28.457, 0.197, none_score_st=-0.754, crowd_weight=1.039, typical_crowd_st=-0.9)
+TRACKED = LogitConstants(23.647, 0.395, none_score_st=-0.763, crowd_weight=1.109, typical_crowd_st=-0.9)
 
 
 @dataclass(frozen=True, eq=False)

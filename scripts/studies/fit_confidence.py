@@ -50,7 +50,7 @@ CATALOG_SHARES = (1.0, 0.4, 0.25)
 """Sizes of the catalogs asked, as shares of the songs given."""
 SKIPPED_S = 3.0
 """Seconds dropped from the start of a recorded hum."""
-KEPT_S = ((0.0, 8.0), (5.0, 15.0))
+KEPT_S = ((0.0, 4.0), (0.0, 8.0), (5.0, 15.0))
 """Start and length of the parts of a hum that is an f0 track, which may be long."""
 N_FOLDS = 5
 N_BINS = 10
