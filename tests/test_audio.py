@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from hmm2song import audio
-from hmm2song.audio import MAX_FILE_BYTES, MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
+from hmm2song.audio import MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError
 
 TONE_HZ = 440.0
@@ -84,92 +84,53 @@ def refuse_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "_ffmpeg_frames", fail)
 
 
-def count_decoded_s(monkeypatch: pytest.MonkeyPatch, rate_hz: int) -> list[float]:
-    """Return a list that grows by the length in seconds of every block taken from now on."""
-    decoded_s: list[float] = []
-    feed = audio._fed
+CODECS = {
+    ".m4a": "aac", ".mp4": "aac", ".aac": "aac", ".3gp": "aac", ".mov": "alac", ".webm": "libopus", ".oga": "libopus",
+    ".ogv": "libopus", ".mka": "flac", ".mkv": "libmp3lame", ".flv": "libmp3lame", ".avi": "mp2", ".mp2": "mp2",
+    ".mpg": "mp2", ".caf": "pcm_s16be", ".w64": "pcm_s16le", ".wma": "wmav2", ".wmv": "wmav2", ".wv": "wavpack",
+    ".tta": "tta", ".ac3": "ac3", ".mp3": "libmp3lame", ".ogg": "libopus",
+}  # fmt: skip
+"""What FFmpeg writes into which files; soundfile writes the others. (A long OGG of soundfile's ends the process.)"""
+RATE_HZ = 48000
 
-    def counting_feed(stream, samples, last=False):
-        decoded_s.append(len(samples) / rate_hz)
-        return feed(stream, samples, last)
 
-    monkeypatch.setattr(audio, "_fed", counting_feed)
-    return decoded_s
+def write(path: Path, samples: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
+    if path.suffix in CODECS:
+        encode(str(path), samples, rate_hz, CODECS[path.suffix])
+    else:
+        soundfile.write(path, samples, rate_hz)
+    return path
 
 
 # --- what must load --------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "subtype", "rate_hz"),
+    ("suffix", "subtype", "rate_hz"),
     [
-        *(("hum.wav", "PCM_16", rate_hz) for rate_hz in (8000, 11025, 16000, 44100, 48000, 96000, 192000)),
-        *(("hum.wav", subtype, 22050) for subtype in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
-        ("hum.flac", "PCM_16", 44100),
-        ("hum.flac", "PCM_24", 8000),
-        ("hum.wav", "IMA_ADPCM", 44100),
-        ("hum.wav", "MS_ADPCM", 44100),
-        ("hum.ogg", "VORBIS", 44100),
-        ("hum.ogg", "OPUS", 48000),
-        ("hum.mp3", "MPEG_LAYER_III", 44100),
-        ("hum.aiff", "PCM_16", 44100),
+        *((".wav", "PCM_16", rate_hz) for rate_hz in (8000, 11025, 16000, 44100, 48000, 96000, 192000)),
+        *((".wav", subtype, 22050) for subtype in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
+        *((".wav", subtype, 44100) for subtype in ("IMA_ADPCM", "MS_ADPCM")),
+        (".flac", "PCM_16", 44100), (".flac", "PCM_24", 8000), (".aiff", "PCM_16", 44100),
+        (".ogg", "VORBIS", 44100), (".ogg", "OPUS", 48000), (".mp3", "MPEG_LAYER_III", 44100),
     ],
-)
-def test_formats_written_by_libsndfile(tmp_path: Path, name: str, subtype: str, rate_hz: int) -> None:
-    soundfile.write(tmp_path / name, tone(rate_hz), rate_hz, subtype=subtype)
-    assert_is_tone(load_audio(str(tmp_path / name)))
+)  # fmt: skip
+def test_formats_written_by_libsndfile(tmp_path: Path, suffix: str, subtype: str, rate_hz: int) -> None:
+    soundfile.write(tmp_path / f"hum{suffix}", tone(rate_hz), rate_hz, subtype=subtype)
+    assert_is_tone(load_audio(str(tmp_path / f"hum{suffix}")))
 
 
-@pytest.mark.parametrize(
-    ("name", "codec", "rate_hz"),
-    [
-        ("hum.m4a", "aac", 44100),
-        ("hum.mp4", "aac", 16000),
-        ("hum.webm", "libopus", 48000),
-        ("hum.aac", "aac", 44100),
-        ("hum.mka", "flac", 44100),
-        ("hum.mkv", "libmp3lame", 44100),
-        ("hum.3gp", "aac", 44100),
-        ("hum.mov", "alac", 44100),
-        ("hum.avi", "mp2", 44100),
-        ("hum.mp2", "mp2", 44100),
-        ("hum.mpg", "mp2", 44100),
-        ("hum.caf", "pcm_s16be", 44100),
-        ("hum.w64", "pcm_s16le", 44100),
-        ("hum.wma", "wmav2", 44100),
-        ("hum.wv", "wavpack", 44100),
-        ("hum.tta", "tta", 44100),
-        ("hum.ac3", "ac3", 44100),
-        ("hum.oga", "libopus", 48000),
-        ("hum.ogv", "libopus", 48000),
-        ("hum.wmv", "wmav2", 44100),
-        ("hum.flv", "libmp3lame", 44100),
-    ],
-)
+@pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.parametrize("n_channels", [1, 2])
-def test_formats_of_ffmpeg(tmp_path: Path, name: str, codec: str, rate_hz: int, n_channels: int) -> None:
-    samples = np.repeat(tone(rate_hz)[:, None], n_channels, axis=1)
-    encode(str(tmp_path / name), samples, rate_hz, codec)
-    assert_is_tone(load_audio(tmp_path / name))
+def test_formats_of_ffmpeg(tmp_path: Path, suffix: str, n_channels: int) -> None:
+    samples = np.repeat(tone(RATE_HZ)[:, None], n_channels, axis=1)
+    assert_is_tone(load_audio(write(tmp_path / f"hum{suffix}", samples)))
 
 
 def test_integer_pcm_of_64_bits(tmp_path: Path) -> None:
     data = (tone(8000) * 2.0**63).astype("<i8").tobytes()
-    header = struct.pack(
-        "<4sI8sIHHIIHH4sI",
-        b"RIFF",
-        36 + len(data),
-        b"WAVEfmt ",
-        16,
-        1,
-        1,
-        8000,
-        64000,
-        8,
-        64,
-        b"data",
-        len(data),
-    )
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 64000, 8, 64)
+    header = struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE") + form + struct.pack("<4sI", b"data", len(data))
     (tmp_path / "hum.wav").write_bytes(header + data)
     assert_is_tone(load_audio(tmp_path / "hum.wav"))
 
@@ -194,14 +155,11 @@ def test_arrays_as_the_microphone_gives_them(dtype: str, shape: str) -> None:
     assert_is_tone(load_audio((48000, samples)))
 
 
-def test_file_and_array_give_the_same(tmp_path: Path) -> None:
+def test_a_file_and_its_array_give_the_same_in_either_order(tmp_path: Path) -> None:
     samples = np.round(tone(44100) * 32767).astype(np.int16)
-    soundfile.write(tmp_path / "hum.wav", samples, 44100)
-    np.testing.assert_array_equal(load_audio(tmp_path / "hum.wav"), load_audio((44100, samples)))
-
-
-def test_samples_and_rate_in_either_order() -> None:
-    np.testing.assert_array_equal(load_audio((tone(44100), 44100)), load_audio((44100, tone(44100))))
+    loaded = load_audio(write(tmp_path / "hum.wav", samples, 44100))
+    for pair in ((44100, samples), (samples, 44100)):
+        np.testing.assert_array_equal(load_audio(pair), loaded)
 
 
 def test_16_khz_passes_unchanged_and_is_copied() -> None:
@@ -228,26 +186,13 @@ def test_a_single_sample_stays_at_least_one(rate_hz: int, n_samples: int) -> Non
 # --- channels --------------------
 
 
-def test_channels_are_averaged() -> None:
-    stereo = np.stack([tone(16000), np.zeros(16000)], axis=1)
-    assert_is_tone(load_audio((16000, stereo)), amplitude=AMPLITUDE / 2)
-
-
-def test_six_channels(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "hum.wav", np.repeat(tone(48000)[:, None], 6, axis=1), 48000)
-    assert_is_tone(load_audio(tmp_path / "hum.wav"))
-
-
-def test_voice_in_one_of_six_channels_is_found() -> None:
-    samples = np.zeros((16000, 6))
-    samples[:, 2] = tone(16000)
-    assert_is_tone(load_audio((16000, samples)))
-
-
-@pytest.mark.parametrize("imbalance", [1.0, 0.9])
-def test_channels_in_opposite_phase_do_not_cancel(imbalance: float) -> None:
-    stereo = np.stack([tone(44100), -imbalance * tone(44100)], axis=1)
-    assert_is_tone(load_audio((44100, stereo)))
+@pytest.mark.parametrize(
+    ("gains", "amplitude"),
+    [((1, 0), 0.25), ((1,) * 6, 0.5), ((0, 0, 1, 0, 0, 0), 0.5), ((1, -1), 0.5), ((1, -0.9), 0.5)],
+    ids=["averaged", "six", "one of six", "opposite", "nearly opposite"],
+)
+def test_channels_are_averaged_unless_they_cancel(gains: tuple[float, ...], amplitude: float) -> None:
+    assert_is_tone(load_audio((44100, np.outer(tone(44100), gains))), amplitude=amplitude)
 
 
 def test_channels_and_rate_may_change_on_the_way(tmp_path: Path) -> None:
@@ -269,7 +214,7 @@ def test_channels_and_rate_may_change_on_the_way(tmp_path: Path) -> None:
 
 
 def test_times_without_packets_become_silence(tmp_path: Path) -> None:
-    encode(str(tmp_path / "whole.webm"), tone(48000, 3.0), 48000, "libopus")
+    write(tmp_path / "whole.webm", tone(RATE_HZ, 3.0))
     with av.open(str(tmp_path / "whole.webm")) as whole, av.open(str(tmp_path / "gap.webm"), "w") as gap:
         stream = gap.add_stream_from_template(whole.streams.audio[0])
         for packet in whole.demux(whole.streams.audio[0]):
@@ -286,13 +231,8 @@ def test_times_without_packets_become_silence(tmp_path: Path) -> None:
 def test_decoding_starts_at_any_place_without_reading_up_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    silence, rate_hz = np.zeros(round(30.5 * 48000)), 48000
-    samples = np.concatenate([silence, tone(rate_hz), silence])
-    codecs = {"a.mp3": "libmp3lame", "a.m4a": "aac", "a.ogg": "libopus", "a.webm": "libopus"}
-    if name in codecs:
-        encode(str(tmp_path / name), samples, rate_hz, codecs[name])
-    else:
-        soundfile.write(tmp_path / name, samples, rate_hz)
+    silence = np.zeros(round(30.5 * RATE_HZ))
+    path = write(tmp_path / name, np.concatenate([silence, tone(RATE_HZ), silence]))
     decode, decoded_s = audio._ffmpeg_frames, []
 
     def counting_decode(*args):
@@ -301,92 +241,69 @@ def test_decoding_starts_at_any_place_without_reading_up_to_it(
             yield frame
 
     monkeypatch.setattr(audio, "_ffmpeg_frames", counting_decode)
-    with closing(audio.stereo_blocks(tmp_path / name, SAMPLE_RATE_HZ, from_s=30.0)) as blocks:
+    with closing(audio.stereo_blocks(path, SAMPLE_RATE_HZ, from_s=30.0)) as blocks:
         heard = np.concatenate(list(islice(blocks, 100)))[:, 0]
     assert sum(decoded_s) < 10.0
     (voiced,) = np.nonzero(np.abs(heard) > AMPLITUDE / 4)
     assert voiced[[0, -1]] / SAMPLE_RATE_HZ == pytest.approx([0.5, 1.5], abs=0.15)
     with pytest.raises(AudioError):
-        list(audio.stereo_blocks(tmp_path / name, SAMPLE_RATE_HZ, from_s=90.0))
+        list(audio.stereo_blocks(path, SAMPLE_RATE_HZ, from_s=90.0))
 
 
 # --- length and size --------------------
 
 
-@pytest.mark.parametrize(("name", "subtype"), [("long.wav", "PCM_U8"), ("long.flac", "PCM_16")])
-def test_two_hours_are_refused_by_the_header(tmp_path: Path, refuse_decoding: None, name: str, subtype: str) -> None:
-    with soundfile.SoundFile(tmp_path / name, "w", 8000, 1, subtype) as sound:
-        for _ in range(120):
-            sound.write(np.zeros(60 * 8000, np.int16))
-    with pytest.raises(AudioError, match=rf"'{name}' lasts 7200\.0 s; at most 60 s"):
-        load_audio(tmp_path / name, max_bytes=10**9)
+@pytest.mark.parametrize("name", ["long.wav", "long.flac", "long.m4a", "long.webm"])
+def test_too_long_a_recording_is_refused_by_its_header(tmp_path: Path, refuse_decoding: None, name: str) -> None:
+    with pytest.raises(AudioError, match=rf"'{name}' lasts 4\.\d s; at most 3 s"):
+        load_audio(write(tmp_path / name, tone(RATE_HZ, 4.0)), max_s=3.0)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("long.m4a", "aac"), ("long.webm", "libopus")])
-def test_containers_are_refused_by_the_header(tmp_path: Path, refuse_decoding: None, name: str, codec: str) -> None:
-    encode(str(tmp_path / name), tone(16000, 4.0), 16000, codec)
-    with pytest.raises(AudioError, match=r"lasts 4\.\d s; at most 3 s"):
-        load_audio(tmp_path / name, max_s=3.0)
-
-
-def test_a_header_without_length_is_refused_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe = Pipe()
-    encode(pipe, tone(48000, 20.0), 48000, "libopus", "webm")
-    (tmp_path / "live.webm").write_bytes(pipe.content)
-    with av.open(str(tmp_path / "live.webm")) as container:
-        assert container.duration is None
-    assert_is_tone(load_audio(tmp_path / "live.webm"), 20.0)
-
-    heard_s = count_decoded_s(monkeypatch, 48000)
-    with pytest.raises(AudioError, match="more than the 3 s"):
-        load_audio(tmp_path / "live.webm", max_s=3.0)
-    assert sum(heard_s) <= 3.0 + audio.LENGTH_TOLERANCE_S
-
-
-@pytest.mark.parametrize("name", ["long.mp3", "long.aac"])
+@pytest.mark.parametrize("name", ["long.mp3", "long.aac", "live.webm", "streamed.flac"])
 def test_formats_without_length_are_decoded_no_further_than_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    encode(str(tmp_path / name), tone(44100, 20.0), 44100, "aac" if name.endswith("aac") else "libmp3lame")
-    heard_s = count_decoded_s(monkeypatch, 44100)
+    path, samples = tmp_path / name, tone(RATE_HZ, 20.0)
+    if name == "live.webm":
+        pipe = Pipe()
+        encode(pipe, samples, RATE_HZ, "libopus", "webm")
+        path.write_bytes(pipe.content)
+        with av.open(str(path)) as container:
+            assert container.duration is None
+    else:
+        write(path, samples)
+    if name == "streamed.flac":  # as an encoder writes it into a pipe: its header says "unknown length"
+        content = bytearray(path.read_bytes())
+        content[21] &= 0xF0  # total samples: 36 bits, from the middle of byte 21 on
+        content[22:26] = bytes(4)
+        path.write_bytes(content)
+        assert soundfile.info(path).frames == audio.UNKNOWN_FRAMES
+    assert_is_tone(load_audio(path), 20.0)
+
+    feed, heard_s = audio._fed, []
+
+    def counting_feed(stream, samples, last=False):
+        heard_s.append(len(samples) / RATE_HZ)
+        return feed(stream, samples, last)
+
+    monkeypatch.setattr(audio, "_fed", counting_feed)
     with pytest.raises(AudioError, match="more than the 3 s"):
-        load_audio(tmp_path / name, max_s=3.0)
+        load_audio(path, max_s=3.0)
     assert sum(heard_s) <= 3.0 + audio.LENGTH_TOLERANCE_S
-
-
-def streamed_flac(path: Path, length_s: float) -> None:
-    """Write a FLAC whose header says 'unknown length', as an encoder writing into a pipe does."""
-    soundfile.write(path, tone(44100, length_s), 44100)
-    content = bytearray(path.read_bytes())
-    content[21] &= 0xF0  # total samples: 36 bits, from the middle of byte 21 on
-    content[22:26] = bytes(4)
-    path.write_bytes(content)
-
-
-def test_streamed_flac_loads_and_is_limited(tmp_path: Path) -> None:
-    streamed_flac(tmp_path / "hum.flac", 5.0)
-    assert soundfile.info(tmp_path / "hum.flac").frames == audio.UNKNOWN_FRAMES
-    assert_is_tone(load_audio(tmp_path / "hum.flac"), 5.0)
-    with pytest.raises(AudioError, match="more than the 3 s"):
-        load_audio(tmp_path / "hum.flac", max_s=3.0)
 
 
 @pytest.mark.parametrize("claimed", [0, 0xFFFFFFFF])
 def test_wav_whose_recorder_never_wrote_its_length(tmp_path: Path, claimed: int) -> None:
-    soundfile.write(tmp_path / "hum.wav", tone(44100), 44100)
-    content = bytearray((tmp_path / "hum.wav").read_bytes())
+    path = write(tmp_path / "hum.wav", tone(44100), 44100)
+    content = bytearray(path.read_bytes())
     content[4:8] = content[40:44] = struct.pack("<I", claimed)
-    (tmp_path / "hum.wav").write_bytes(content)
-    assert_is_tone(load_audio(tmp_path / "hum.wav"))
+    path.write_bytes(content)
+    assert_is_tone(load_audio(path))
 
 
-def test_the_limit_itself_is_accepted_with_a_codecs_padding(tmp_path: Path) -> None:
+def test_the_limit_is_accepted_with_a_codecs_padding_and_can_be_raised(tmp_path: Path) -> None:
     assert len(load_audio((8000, np.zeros(round(8000 * MAX_HUM_S), np.int16)))) == SAMPLE_RATE_HZ * MAX_HUM_S
-    encode(str(tmp_path / "hum.m4a"), tone(16000, 3.0), 16000, "aac")
-    assert_is_tone(load_audio(tmp_path / "hum.m4a", max_s=3.0), 3.0)
-
-
-def test_long_arrays_are_refused_and_max_s_can_be_raised() -> None:
+    assert_is_tone(load_audio(write(tmp_path / "hum.m4a", tone(16000, 3.0), 16000), max_s=3.0), 3.0)
     samples = np.zeros(8000 * 62, np.int16)
     with pytest.raises(AudioError, match=r"the recording lasts 62\.0 s; at most 60 s"):
         load_audio((8000, samples))
@@ -394,17 +311,14 @@ def test_long_arrays_are_refused_and_max_s_can_be_raised() -> None:
 
 
 def test_a_100_mb_file_is_refused_unopened(tmp_path: Path, refuse_decoding: None) -> None:
-    path = tmp_path / "big.wav"
-    soundfile.write(path, tone(16000), 16000)
+    path = write(tmp_path / "big.wav", tone(16000))
     os.truncate(path, 100 * 10**6)  # sparse: takes no room
     with pytest.raises(AudioError, match=r"'big\.wav' has 95\.4 MiB; at most 50\.0 MiB"):
         load_audio(path)
-    assert MAX_FILE_BYTES < 100 * 10**6
 
 
-def test_max_bytes_can_be_lowered_and_raised(tmp_path: Path) -> None:
-    path = tmp_path / "hum.wav"
-    soundfile.write(path, tone(16000), 16000, subtype="PCM_16")
+def test_the_limit_of_bytes_can_be_changed(tmp_path: Path) -> None:
+    path = write(tmp_path / "hum.wav", tone(16000), 16000)
     size = path.stat().st_size
     assert_is_tone(load_audio(path, max_bytes=size))
     with pytest.raises(AudioError, match="MiB are accepted"):
@@ -416,11 +330,7 @@ def test_max_bytes_can_be_lowered_and_raised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["hum.wav", "hum.flac", "hum.mp3", "hum.ogg", "hum.webm"])
 def test_a_truncated_file_gives_what_is_there(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    if name == "hum.webm":
-        encode(str(path), tone(48000, 10.0), 48000, "libopus")
-    else:
-        soundfile.write(path, tone(44100, 10.0), 44100)
+    path = write(tmp_path / name, tone(RATE_HZ, 10.0))
     os.truncate(path, round(path.stat().st_size * 0.7))
     loaded = load_audio(path)
     assert 4.0 < len(loaded) / SAMPLE_RATE_HZ < 8.0
@@ -428,8 +338,7 @@ def test_a_truncated_file_gives_what_is_there(tmp_path: Path, name: str) -> None
 
 
 def test_damage_in_the_middle_of_a_webm_is_skipped(tmp_path: Path) -> None:
-    path = tmp_path / "hum.webm"
-    encode(str(path), tone(48000, 10.0), 48000, "libopus")
+    path = write(tmp_path / "hum.webm", tone(RATE_HZ, 10.0))
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 500] = np.random.default_rng(0).bytes(500)
@@ -437,19 +346,14 @@ def test_damage_in_the_middle_of_a_webm_is_skipped(tmp_path: Path) -> None:
     assert_is_tone(load_audio(path)[: 4 * SAMPLE_RATE_HZ], 4.0)
 
 
-@pytest.mark.parametrize(("name", "n_bytes"), [("hum.wav", 44), ("hum.wav", 20), ("hum.ogg", 60), ("hum.mp3", 3)])
+@pytest.mark.parametrize(
+    ("name", "n_bytes"), [("a.wav", 44), ("a.wav", 20), ("a.ogg", 60), ("a.mp3", 3), ("a.m4a", 4000)]
+)
 def test_truncated_to_nothing(tmp_path: Path, name: str, n_bytes: int) -> None:
-    soundfile.write(tmp_path / name, tone(44100), 44100)
-    os.truncate(tmp_path / name, n_bytes)
+    path = write(tmp_path / name, tone(RATE_HZ))  # of m4a, the index is written last
+    os.truncate(path, n_bytes)
     with pytest.raises(AudioError, match="no sound that can be decoded|not audio that can be read, or is damaged"):
-        load_audio(tmp_path / name)
-
-
-def test_m4a_without_its_index(tmp_path: Path) -> None:
-    encode(str(tmp_path / "hum.m4a"), tone(44100), 44100, "aac")  # the index is written last
-    os.truncate(tmp_path / "hum.m4a", 4000)
-    with pytest.raises(AudioError, match="or is damaged"):
-        load_audio(tmp_path / "hum.m4a")
+        load_audio(path)
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
@@ -460,22 +364,12 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, subtype: str) -
     soundfile.write(tmp_path / "hum.wav", samples, 44100, subtype=subtype)
     with pytest.raises(AudioError, match=r"'hum\.wav' holds samples that are not finite.*first within 0\.0 s"):
         load_audio(tmp_path / "hum.wav")
-    with pytest.raises(AudioError, match="the recording holds samples that are not finite"):
-        load_audio((44100, samples))
-
-
-def test_numbers_too_large_for_float32_are_refused() -> None:
-    with pytest.raises(AudioError, match="not finite"):
-        load_audio((16000, np.array([0.0, 1e300, -1e20, 0.5])))
+    for array in (samples, np.array([0.0, 1e300, -1e20, 0.5])):  # too large for float32
+        with pytest.raises(AudioError, match="the recording holds samples that are not finite"):
+            load_audio((44100, array))
 
 
 # --- what is no recording --------------------
-
-
-def test_no_sample_in_a_valid_file(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "hum.wav", np.zeros(0), 16000)
-    with pytest.raises(AudioError, match="no sound that can be decoded"):
-        load_audio(tmp_path / "hum.wav")
 
 
 @pytest.mark.parametrize(
@@ -497,19 +391,16 @@ def test_video_without_sound(tmp_path: Path) -> None:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
-        for _ in range(5):
-            container.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
-        container.mux(stream.encode(None))
+        container.mux([*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode(None)])
     with pytest.raises(AudioError, match=r"'mute\.mp4' holds no sound, only video"):
         load_audio(tmp_path / "mute.mp4")
 
 
 def test_unknown_codec(tmp_path: Path) -> None:
-    encode(str(tmp_path / "hum.webm"), tone(48000), 48000, "libopus")
-    content = (tmp_path / "hum.webm").read_bytes()
-    (tmp_path / "hum.webm").write_bytes(content.replace(b"A_OPUS", b"A_ZZZZ"))
+    path = write(tmp_path / "hum.webm", tone(RATE_HZ))
+    path.write_bytes(path.read_bytes().replace(b"A_OPUS", b"A_ZZZZ"))
     with pytest.raises(AudioError, match="coded in a way that cannot be decoded"):
-        load_audio(tmp_path / "hum.webm")
+        load_audio(path)
 
 
 @pytest.mark.parametrize(
@@ -521,16 +412,13 @@ def test_unknown_codec(tmp_path: Path) -> None:
     ],
 )
 def test_playlists_are_not_followed(tmp_path: Path, name: str, text: str) -> None:
-    encode(str(tmp_path / "hum.aac"), tone(44100), 44100, "aac")
-    (tmp_path / name).write_text(text.format(tmp_path / "hum.aac"))
+    path = write(tmp_path / "hum.aac", tone(RATE_HZ))
+    (tmp_path / name).write_text(text.format(path))
     with pytest.raises(AudioError, match="not audio that can be read"):
         load_audio(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["http://127.0.0.1:9/hum.mp3", "https://example.org/hum.mp3", "ftp://x/y.wav", "file:///hum.wav"],
-)
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/hum.mp3", "https://x/y.mp3", "ftp://x/y.wav", "file:///y.wav"])
 def test_addresses_are_not_opened(address: str) -> None:
     for source in (address, Path(address)):
         with pytest.raises(AudioError, match="addresses are not opened"):
@@ -539,7 +427,7 @@ def test_addresses_are_not_opened(address: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["concat:", "data:audio/wav;base64,", "subfile,,start,0,end,0,,:", "pipe:"])
 def test_protocols_of_ffmpeg_are_plain_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    soundfile.write(tmp_path / "hum.wav", tone(16000), 16000)
+    write(tmp_path / "hum.wav", tone(16000))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AudioError, match="there is no file|addresses are not opened"):
         load_audio(f"{prefix}hum.wav")
@@ -552,15 +440,11 @@ def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
             load_audio(path)
 
 
-@pytest.mark.parametrize("name", ["a\0b.wav", "x" * 5000])
-def test_impossible_names(name: str) -> None:
-    with pytest.raises(AudioError, match="no possible file name|cannot be opened"):
-        load_audio(name)
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        ("a\0b.wav", "no possible file name"),
+        ("x" * 5000, "cannot be opened"),
         (None, "no recording"),
         ("", "file name is empty"),
         (3.5, "not as float"),
@@ -576,7 +460,6 @@ def test_impossible_names(name: str) -> None:
         ((16000, np.zeros(5, bool)), "type bool"),
         ((16000, np.array(["a"])), "no known full scale"),
         ((0, np.zeros(5)), "claims 0 samples per second"),
-        ((-44100, np.zeros(5)), "claims -44100 samples per second"),
         ((3999, np.zeros(5)), "claims 3999 "),
         ((10**9, np.zeros(5)), r"claims 1e\+09 "),
         ((float("nan"), np.zeros(5)), "claims nan "),
@@ -592,6 +475,7 @@ def test_arguments_that_are_no_recording(source: object, message: str) -> None:
     [
         ("missing.wav", "there is no file"),
         ("empty.wav", r"is empty \(0 bytes\)"),
+        ("mute.wav", "no sound that can be decoded"),
         ("words.wav", "is not audio"),
         ("long.wav", "at most 1 s"),
         ("folder", "is a folder"),
@@ -602,7 +486,8 @@ def test_messages_name_the_file_but_not_its_folder(tmp_path: Path, name: str, re
     (home / "folder").mkdir(parents=True)
     (home / "empty.wav").touch()
     (home / "words.wav").write_text("words")
-    soundfile.write(home / "long.wav", np.zeros(3 * 16000), 16000)
+    write(home / "mute.wav", np.zeros(0))
+    write(home / "long.wav", np.zeros(3 * RATE_HZ))
     with pytest.raises(AudioError, match=f"'{name}'.*{reason}|{reason}.*'{name}'") as refused:
         load_audio(home / name, max_s=1.0)
     assert "private" not in str(refused.value)
