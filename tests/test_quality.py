@@ -78,45 +78,38 @@ def advise(samples: np.ndarray) -> dict[str, Advice]:
     return dict(zip(codes, given, strict=True))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_good_hum_needs_no_advice(seed: int) -> None:
-    assert advise(hum(seed=seed)) == {}
+def whistled() -> np.ndarray:
+    return breathe(0.3 * np.sin(2 * np.pi * np.cumsum(melody_hz(3, lowest_hz=900.0)) / SAMPLE_RATE_HZ))
 
 
-@pytest.mark.parametrize("lowest_hz", [80.0, 120.0, 300.0])
-def test_low_and_high_voices_need_no_advice(lowest_hz: float) -> None:
-    assert advise(breathe(voice(melody_hz(2, lowest_hz=lowest_hz)))) == {}
-
-
-def test_a_whistle_needs_no_advice() -> None:
-    phase = 2 * np.pi * np.cumsum(melody_hz(3, lowest_hz=900.0)) / SAMPLE_RATE_HZ
-    assert advise(breathe(0.3 * np.sin(phase))) == {}
-
-
-@pytest.mark.parametrize("depth_st", [0.5, 1.0])
-@pytest.mark.parametrize("rate_hz", [5.0, 6.0])
-def test_vibrato_is_not_taken_for_speech(depth_st: float, rate_hz: float) -> None:
+def with_vibrato(depth_st: float, rate_hz: float) -> np.ndarray:
     vibrato = 2.0 ** (depth_st / 12 * np.sin(2 * np.pi * rate_hz * seconds(8.0)))
-    assert advise(breathe(voice(melody_hz(3, note_s=0.5) * vibrato), 0.5, 0.1)) == {}
+    return breathe(voice(melody_hz(3, note_s=0.5) * vibrato), 0.5, 0.1)
 
 
-def test_short_detached_notes_are_not_taken_for_speech() -> None:
-    assert advise(breathe(voice(melody_hz(4, note_s=0.3)), 0.3, 0.1)) == {}
+def at_level(samples: np.ndarray, rms_dbfs: float) -> np.ndarray:
+    return samples * 10 ** (rms_dbfs / 20) / np.sqrt(np.mean(samples**2))
 
 
-def test_a_hum_without_a_pause_needs_no_advice() -> None:
-    assert advise(voice(melody_hz(5))) == {}
+SINE = np.sin(2 * np.pi * 220 * seconds(8.0))
+GOOD = {
+    **{f"hum {seed}": hum(seed=seed) for seed in range(5)},
+    **{f"voice from {hz} Hz": breathe(voice(melody_hz(2, lowest_hz=hz))) for hz in (80.0, 120.0, 300.0)},
+    **{f"vibrato {st} st, {hz} Hz": with_vibrato(st, hz) for st in (0.5, 1.0) for hz in (5.0, 6.0)},
+    "whistle": whistled(),
+    "short detached notes": breathe(voice(melody_hz(4, note_s=0.3)), 0.3, 0.1),
+    "no pause": voice(melody_hz(5)),
+    "a little noise": hum() + noise(8.0, np.sqrt(np.mean(hum() ** 2)) * 10 ** (-15 / 20)),
+    "8 bits at 8 kHz": np.round(np.repeat(hum()[::2], 2) * 128) / 128,
+    "soft": at_level(hum(), -38.0),
+    "sine that touches full scale": SINE / np.abs(SINE).max(),
+    "voice that touches full scale": hum() / np.abs(hum()).max(),
+}
 
 
-def test_a_little_noise_needs_no_advice() -> None:
-    samples = hum()
-    rms = np.sqrt(np.mean(samples**2))
-    assert advise(samples + noise(8.0, rms * 10 ** (-15 / 20))) == {}
-
-
-def test_eight_bits_at_8_khz_need_no_advice() -> None:
-    samples = np.repeat(hum()[::2], 2)
-    assert advise(np.round(samples * 128) / 128) == {}
+@pytest.mark.parametrize("samples", GOOD.values(), ids=GOOD)
+def test_a_good_recording_needs_no_advice(samples: np.ndarray) -> None:
+    assert advise(samples) == {}
 
 
 @pytest.mark.parametrize("length_s", [1.0, 2.0, 3.0])
@@ -150,30 +143,18 @@ def test_silence_is_too_quiet_and_nothing_else(amplitude: float) -> None:
 
 @pytest.mark.parametrize("level_dbfs", [-48.0, -60.0])
 def test_too_quiet_gives_the_level(level_dbfs: float) -> None:
-    samples = np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 220 * seconds(8.0))
-    given = advise(samples)
+    given = advise(at_level(SINE, level_dbfs))
     assert list(given) == ["too_quiet"]
     assert given["too_quiet"].value == pytest.approx(level_dbfs, abs=0.5)
-
-
-def test_a_soft_hum_is_not_too_quiet() -> None:
-    samples = hum()
-    assert advise(samples * 10 ** (-38 / 20) / np.sqrt(np.mean(samples**2))) == {}
 
 
 @pytest.mark.parametrize("overdrive", [1.5, 3.0])
 @pytest.mark.parametrize("ceiling", [1.0, 127 / 128])
 def test_clipping_is_measured(overdrive: float, ceiling: float) -> None:
-    sine = overdrive * np.sin(2 * np.pi * 220 * seconds(8.0))
-    given = advise(np.clip(sine, -ceiling, ceiling))
+    given = advise(np.clip(overdrive * SINE, -ceiling, ceiling))
     assert list(given) == ["clipped"]
-    assert given["clipped"].value == pytest.approx(100 * np.mean(np.abs(sine) >= quality.FULL_SCALE), abs=1.0)
-
-
-@pytest.mark.parametrize("kind", ["sine", "voice"])
-def test_touching_full_scale_is_not_clipping(kind: str) -> None:
-    samples = np.sin(2 * np.pi * 220 * seconds(8.0)) if kind == "sine" else hum()
-    assert advise(samples / np.abs(samples).max()) == {}
+    share = np.mean(np.abs(overdrive * SINE) >= quality.FULL_SCALE)
+    assert given["clipped"].value == pytest.approx(100 * share, abs=1.0)
 
 
 def test_noise_alone_has_no_melody() -> None:
