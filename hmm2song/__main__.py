@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import shlex
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +21,14 @@ from typing import TYPE_CHECKING
 
 from hmm2song import __version__
 from hmm2song.errors import Hmm2SongError
+from hmm2song.machine import n_cores
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from hmm2song.indexing.build import IndexOptions, Warned
     from hmm2song.indexing.edit import EditReport
-    from hmm2song.indexing.sources import Skipped
+    from hmm2song.indexing.extract import IndexOptions
+    from hmm2song.indexing.report import IndexReport
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -33,14 +38,15 @@ recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
 recognize hum.wav again.wav
 recognize hum.wav --catalog my-catalog --json
 index my-music --out my-catalog
-index my-music --out my-catalog --update --separator spleeter --previews
+index my-music --out my-catalog --update --separator htdemucs
 index info.csv --out my-catalog --workers 4
-add my-catalog new-song.mp3 more-songs --separator spleeter
+add my-catalog new-song.mp3 more-songs --separator htdemucs
 remove my-catalog arirang doraji
 merge my-catalog your-catalog --out our-catalog
 info my-catalog
 """.splitlines()
 STEPS = {"read": "reading", "embed": "embedding"}
+UNITS = {"read": "files", "embed": "songs"}
 SHOWN_LINES = 20
 """Skipped files, and warnings, listed on the screen; files beside the catalog hold all of them."""
 
@@ -70,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
-    parser.set_defaults(after_interrupt="")
+    parser.set_defaults(after_interrupt="", program=program)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add_command in (_add_recognize, _add_index, _add_add, _add_remove, _add_merge, _add_info):
         add_command(commands)
@@ -182,8 +188,8 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
         "--separator",
         default="none",
         metavar="SPEC",
-        help="what separates the singer from the band: spleeter[:FOLDER], onnx:MODEL, stems:FOLDER (separated "
-        "already), or none (default: one voice sings alone)",
+        help="what separates the singer from the band: htdemucs, onnx:MODEL, spleeter[:FOLDER], stems:FOLDER "
+        "(separated already), or none (default: the loudest line of each recording is its melody)",
     )
     command.add_argument(
         "--stems-cache",
@@ -207,7 +213,7 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
 
 
 def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
-    from hmm2song.indexing.build import IndexOptions
+    from hmm2song.indexing.extract import IndexOptions
 
     return IndexOptions(options.separator, options.stems_cache, options.previews, update, options.runner)
 
@@ -220,21 +226,40 @@ def _index(options: argparse.Namespace) -> None:
     encoder = encoder_of(out) if options.update else default_encoder()
     with _progress_bar() as show:
         report = index(options.source, out, encoder, options.workers, show, _reading_options(options, options.update))
+    next_commands = _separation_commands(options) if report.recordings.n_not_separated else []
     if options.json:
-        _print_json({"out": options.out, **report.to_dict()})
+        _print_json({"out": options.out, **report.to_dict(), "next_commands": next_commands})
         return
     changes = f"; {report.unchanged} files unchanged, {report.removed} songs removed" if options.update else ""
-    print(f"{report.indexed} songs in {options.out}, {len(report.skipped)} skipped{changes}")
-    _print_read(report.skipped, report.warned, report.notes, out)
+    print(f"{report.files}\n{report.indexed} songs in {options.out}{changes}")
+    print("".join(f"{line}\n" for line in report.recordings.lines()), end="")
+    _print_read(report, out)
+    if next_commands:
+        minutes = math.ceil(report.recordings.not_separated_s / 60 / (options.workers or n_cores()))
+        print(f"to separate them (about {minutes} min here):")
+        print("".join(f"  {command}\n" for command in next_commands), end="")
 
 
-def _print_read(skipped: Sequence[Skipped], warned: Sequence[Warned], notes: Sequence[str], catalog: Path) -> None:
+def _separation_commands(options: argparse.Namespace) -> list[str]:
+    """Return the commands that index the same source again with separated voices."""
+    from hmm2song.indexing.separation.separation import HTDEMUCS_SETUP, htdemucs_model
+
+    index = [*options.program.split(), "index", options.source, "--out", options.out, "--separator", "htdemucs"]
+    index += ["--update", *(["--previews"] if options.previews else [])]
+    for name in ("stems_cache", "workers", "runner"):
+        if (value := getattr(options, name)) not in (None, "local"):
+            index += [f"--{name.replace('_', '-')}", str(value)]
+    joined = subprocess.list2cmdline(index) if os.name == "nt" else shlex.join(index)
+    return [joined] if htdemucs_model().is_file() else [HTDEMUCS_SETUP, joined]
+
+
+def _print_read(report: IndexReport, catalog: Path) -> None:
     """Print the skipped files and the songs that may not be found, a screenful of each."""
     from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME
 
-    _print_some([f"{entry.path}: {entry.reason}" for entry in skipped], catalog / SKIPPED_NAME)
-    _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in warned], catalog / REPORT_NAME)
-    for note in notes:
+    _print_some([f"{entry.path}: {entry.reason}" for entry in report.skipped], catalog / SKIPPED_NAME)
+    _print_some([f"{entry.path}: {'; '.join(entry.warnings)}" for entry in report.warned], catalog / REPORT_NAME)
+    for note in report.notes:
         print(f"note: {note}")
 
 
@@ -254,7 +279,7 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
     def show(step: str, done: int, total: int) -> None:
         if step not in bars:
-            bars[step] = tqdm(desc=STEPS[step], total=total, disable=None, leave=False)
+            bars[step] = tqdm(desc=STEPS[step], total=total, unit=f" {UNITS[step]}", disable=None, leave=False)
         bars[step].update(done - bars[step].n)
 
     try:
@@ -332,7 +357,7 @@ def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) 
     for song_id in report.repeated:
         print(_shown(f"  {song_id}: was there already"))
     if report.read:
-        _print_read(report.read.skipped, report.read.warned, report.read.notes, catalog)
+        _print_read(report.read, catalog)
 
 
 # info -------------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
-"""Cores and memory that this process may use. Imports nothing of the package, so every room may import it."""
+"""Cores, memory and cache that this process may use. Imports nothing of the package, so every room may import it."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 
 def n_cores() -> int:
@@ -11,6 +12,11 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Return where models and environments that the setup scripts fetch are kept."""
+    return Path.home() / ".cache" / "hmm2song"
 
 
 def peak_memory_bytes() -> int | None:

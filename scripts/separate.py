@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.collect.info_csv import write_whole
 from hmm2song.errors import AudioError, Hmm2SongError, SeparatorUnavailableError
-from hmm2song.indexing.build import csv_text
+from hmm2song.indexing.report import csv_text
 from hmm2song.indexing.separation.separation import USAGE, open_separator
 from hmm2song.indexing.separation.stems import Separator, Stems
 from hmm2song.indexing.sources import is_recording, readable_name, walk

@@ -18,23 +18,19 @@ At the end the worker is started once. What is there already is kept, so the sam
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import subprocess
 import sys
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.storage import replacement
 from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
+from hmm2song.indexing.separation.downloads import check_sha256, download
 from hmm2song.indexing.separation.spleeter_backend import (
     MODEL_NAME,
     MODEL_VARIABLE,
@@ -55,9 +51,6 @@ WEIGHTS_URL = "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stem
 WEIGHTS_SHA256 = "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692"
 """As in Spleeter's own tests (``tests/test_github_model_provider.py``)."""
 WEIGHTS_FILES = ("checkpoint", "model.data-00000-of-00001", "model.index", "model.meta")
-TIMEOUT_S = 30.0
-"""Longest silence of a server."""
-BLOCK_BYTES = 2**18
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,8 +89,7 @@ def place_weights(model: Path, given: Path | None, url: str) -> None:
         if given is not None and given.is_dir():
             copy_weights(given, new)
         else:
-            archive = given or download(url, model.with_name("2stems.tar.gz"))
-            extract(archive, new)
+            extract(given or download(url, model.with_name("2stems.tar.gz"), WEIGHTS_SHA256), new)
         (new / PROBE_NAME).write_text("OK", encoding="utf-8")  # what Spleeter writes when its own download ends
         checkpoint_files(new)
 
@@ -119,51 +111,17 @@ def copy_weights(given: Path, staging: Path) -> None:
             shutil.copyfile(file, staging / file.name)
 
 
-def download(url: str, archive: Path) -> Path:
-    """Download the archive, unless it is there already."""
-    if archive.is_file() and sha256_of(archive) == WEIGHTS_SHA256:
-        return archive
-    if not url.startswith(("https://", "http://")):
-        raise SeparatorUnavailableError(f"{url!r} is no web address; give a local archive or folder as --weights")
-    partial = archive.with_name(f"{archive.name}.partial")
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, partial.open("wb") as file:
-            total = int(answer.headers.get("Content-Length") or 0)
-            with tqdm(desc="weights", total=total, unit="B", unit_scale=True, file=sys.stderr) as display:
-                while block := answer.read(BLOCK_BYTES):
-                    file.write(block)
-                    display.update(len(block))
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise SeparatorUnavailableError(
-            f"the weights cannot be downloaded from {url} ({error}); try a mirror with --url, or get 2stems.tar.gz "
-            "elsewhere and give it as --weights"
-        ) from error
-    partial.replace(archive)
-    return archive
-
-
 def extract(archive: Path, staging: Path) -> None:
     """Extract the files of Spleeter's archive, having compared its checksum."""
     if not archive.is_file():
         raise SeparatorUnavailableError(f"there is no folder or archive {str(archive)!r}; check --weights")
-    found = sha256_of(archive)
-    if found != WEIGHTS_SHA256:
-        raise SeparatorUnavailableError(
-            f"{archive.name} is not Spleeter's archive: its SHA-256 is {found}, expected is {WEIGHTS_SHA256}; "
-            "download it again"
-        )
+    check_sha256(archive, WEIGHTS_SHA256)
     with tarfile.open(archive) as members:
         for member in members:
             name = Path(member.name).name  # whatever folders the archive has: nothing is written outside
             if member.isfile() and name in WEIGHTS_FILES:
                 with members.extractfile(member) as content, (staging / name).open("wb") as file:
                     shutil.copyfileobj(content, file)
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # Environment ----------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """The command line as people run it."""
 
 import json
+import shlex
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.__main__ import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, main
+from hmm2song.__main__ import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, _progress_bar, main
 from hmm2song.recognizer import MAX_EARLIER
 
 RATE_HZ = 16000
@@ -60,12 +63,39 @@ def test_index_lists_what_it_skipped(catalog, tmp_path, capsys):
     assert main(["index", str(music), "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
     output = capsys.readouterr().out
     assert output == (
-        f"3 songs in {tmp_path / 'out'}, 1 skipped\n"
+        f"4 files: 3 indexed, 1 skipped\n3 songs in {tmp_path / 'out'}\n"
         '  bad [31m.mid: it is not a MIDI file (it does not start with "MThd")\n'
     )
     assert main(["index", str(music), "--out", str(tmp_path / "out"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["indexed"], report["skipped"][0]["path"]) == (3, "bad\x1b[31m.mid")
+    assert report["next_commands"] == []  # no recording that could be separated
+
+
+def test_index_says_how_to_separate(hum, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    source, out = hum.parent, tmp_path / "my catalog"
+    assert main(["index", str(source), "--out", str(out), "--previews", "--workers", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "1 file: 1 indexed, 0 skipped" and lines[2] == "1 recording not separated: 1 with a melody"
+    assert lines[-3:] == [
+        "to separate them (about 1 min here):",
+        "  python scripts/setup_htdemucs.py",
+        f"  python -m hmm2song index {source} --out '{out}' --separator htdemucs --update --previews --workers 1",
+    ]
+    assert main(shlex.split(lines[-1])[3:]) == EXIT_ERROR
+    assert "fetch it once (98 MB) with: python scripts/setup_htdemucs.py" in capsys.readouterr().err
+
+
+def test_progress_shows_files_rate_and_time_left_on_a_terminal_only(monkeypatch, capfd):
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda shown=is_terminal: shown, raising=False)
+        with _progress_bar() as show:
+            show("read", 0, 4)
+            show("read", 2, 4)
+        errors = capfd.readouterr().err
+        assert ("reading:   0%" in errors and "0/4 [00:00<?, ? files/s]" in errors) == is_terminal
+    assert errors == ""
 
 
 def test_songs_come_and_go(catalog, tmp_path, capsys):

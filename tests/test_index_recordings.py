@@ -133,23 +133,34 @@ def test_no_path_leads_out_of_the_folder_of_previews(music, tmp_path):
         assert hostile.recording("x", music) is None
 
 
-def test_warnings_reach_the_report(music, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("spec", "share", "codes", "warning", "kinds"),
+    [
+        ("none", 0.9, ("instrumental: no voice",), "instrumental: no voice", {"instrumental": 1, "melody": 2}),
+        ("none", 0.1, (), "little melody: a pitch in 10% of it; perhaps nobody sings",
+         {"little melody": 1, "melody": 2}),
+        ("fake", 0.1, ("little voice: 10%",), "little voice: 10%", {"little voice": 1, "voice": 2}),
+    ],
+)  # fmt: skip
+def test_the_report_says_which_recordings_have_a_voice(
+    music, tmp_path, monkeypatch, separator, spec, share, codes, warning, kinds
+):
     real = extraction.vocal_melody
 
-    def warned(stems, recording):
+    def heard(stems, recording):
         found = real(stems, recording)
-        codes = ("instrumental: no voice was found",) if recording.name == "leaps.wav" else ()
-        return VocalMelody(found.melody, found.voiced_share, codes)
+        return VocalMelody(found.melody, share, codes) if recording.name == "leaps.wav" else found
 
-    monkeypatch.setattr(extraction, "vocal_melody", warned)
-    report = make(music, tmp_path / "out")
-    assert [(entry.path, entry.id, entry.warnings) for entry in report.warned] == [
-        ("leaps.wav", "leaps", ("instrumental: no voice was found",))
-    ]
-    assert report_of(tmp_path / "out")[2]["warnings"] == "instrumental: no voice was found"
-    assert report.to_dict()["warned"][0]["id"] == "leaps"
+    monkeypatch.setattr(extraction, "vocal_melody", heard)
+    report = make(music, tmp_path / "out", separator=spec)
+    assert [(entry.path, entry.id, entry.warnings) for entry in report.warned] == [("leaps.wav", "leaps", (warning,))]
+    assert report_of(tmp_path / "out")[2]["warnings"] == warning
+    about = report.to_dict()
+    assert (about["warned"][0]["id"], about["files"]["with_warnings"]) == ("leaps", 1)
+    assert about["recordings"]["not_separated" if spec == "none" else "separated"] == kinds
+    assert about["recordings"]["not_separated_s"] == (pytest.approx(9, abs=0.2) if spec == "none" else 0)
     monkeypatch.setattr(extraction, "vocal_melody", None)  # remembered, not heard again
-    assert make(music, tmp_path / "out", update=True).warned == report.warned
+    assert make(music, tmp_path / "out", update=True, separator=spec).warned == report.warned
 
 
 # Separation -------------------------------------------------------------------------------------------------
@@ -284,7 +295,8 @@ def test_an_update_keeps_what_was_added_by_hand_and_what_was_removed_stays_away(
     assert [row["id"] for row in report_of(tmp_path / "out")] == ["Kim-Rising", "album-02-falling", "mine"]
     assert main(["index", str(music), "--out", out, "--update", "--workers", "1"]) == 0
     output = capsys.readouterr().out
-    assert f"3 songs in {out}, 0 skipped; 3 files unchanged, 0 songs removed\n" in output
+    assert f"3 files: 2 indexed, 1 skipped\n3 songs in {out}; 3 files unchanged, 0 songs removed\n" in output
+    assert "leaps.wav: removed from the catalog by hand" in output
     ids = [song.id for song in Catalog.load(out, default_encoder()).songs]
     assert ids == ["Kim-Rising", "album-02-falling", "mine"]
 

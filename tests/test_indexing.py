@@ -24,9 +24,9 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
-from hmm2song.indexing.build import Skipped, index
+from hmm2song.indexing.build import index
 from hmm2song.indexing.extract import IndexOptions, extract_file
-from hmm2song.indexing.sources import Item
+from hmm2song.indexing.sources import Item, Skipped
 from hmm2song.indexing.workers import map_files
 
 ROOT = Path(__file__).parent.parent
@@ -73,7 +73,7 @@ def test_folder(music, tmp_path):
     melody = report.catalog.melody("hum")
     assert np.nanmedian(np.abs(melody.pitch_midi[5:10] - 60)) < 0.3
     assert np.nanmedian(np.abs(melody.pitch_midi[68:73] - 69)) < 0.3
-    assert [call for call in calls if call[0] == "read"] == [("read", done, 4) for done in (1, 2, 3, 4)]
+    assert [call for call in calls if call[0] == "read"] == [("read", done, 4) for done in range(5)]
     assert calls[-1] == ("embed", 4, 4)
     assert not (tmp_path / "out.partial").exists()
     assert "Bee (b): not stated" in (tmp_path / "out" / "credits.md").read_text()
@@ -124,10 +124,12 @@ def test_every_kind_of_music_is_indexed_or_listed(tmp_path):
     assert list(report.catalog.tracked) == [False, False, True, True, True]
     assert [entry.path for entry in report.skipped] == ["band.dsf", "score.mscz"]
     assert "FLAC" in report.skipped[0].reason and "MusicXML" in report.skipped[1].reason
+    assert str(report.files) == "10 files: 5 indexed, 2 skipped, 3 not music"
 
     (folder / "table.csv").write_text("path\nsound.aiff\nvideo.MP4\nsong.kar\nband.dsf\n")
     report = index(folder / "table.csv", tmp_path / "of table", default_encoder())
     assert (report.indexed, [entry.path for entry in report.skipped]) == (3, ["band.dsf"])
+    assert str(report.files) == "4 rows: 3 indexed, 1 skipped"
     assert index(folder / "sound.wv", tmp_path / "alone", default_encoder()).indexed == 1
     with pytest.raises(CatalogError, match="save it as FLAC"):
         index(folder / "band.dsf", tmp_path / "none", default_encoder())
@@ -143,6 +145,7 @@ def test_broken_row_does_not_hide_the_others(tmp_path):
         ("songs-3", "songs-3"),
     ]
     assert report.skipped == (Skipped("songs.jsonl", "line 2: not a JSON object"),)
+    assert str(report.files) == "1 file: 1 indexed (1 with warnings), 0 skipped"
 
 
 def test_info_table_of_a_folder(music, tmp_path):
@@ -168,6 +171,7 @@ def test_info_table_of_a_folder(music, tmp_path):
     assert [song.id for song in report.catalog.songs] == ["8", "sub-a", "7"]
     assert [entry.path for entry in report.skipped] == ["nowhere.wav", "b.abc"]
     assert "robot" in report.skipped[1].reason
+    assert str(report.files) == "5 files: 3 indexed, 1 skipped, 1 not music"  # a row without a file is no file
 
 
 def test_table(music, tmp_path):
@@ -204,13 +208,17 @@ def test_folder_links_out_and_loops_are_not_followed(music, tmp_path):
     (tmp_path / "secret.abc").write_text(tune(9))
     (music / "link.abc").symlink_to(tmp_path / "secret.abc")
     (music / "sub" / "loop").symlink_to(music)
+    (tmp_path / "elsewhere").mkdir()
+    (music / "shelf").symlink_to(tmp_path / "elsewhere")
     os.mkfifo(music / "pipe.csv")
     report = index(music, tmp_path / "out", default_encoder())
     assert report.indexed == 4
     assert report.skipped == (
         Skipped("link.abc", "a link out of the folder is not followed"),
         Skipped("pipe.csv", "not a regular file"),
+        Skipped("shelf", "a link out of the folder is not followed; index the folder it leads to", is_file=False),
     )
+    assert str(report.files) == "6 files: 4 indexed, 2 skipped"
 
 
 def test_catalog_inside_its_own_folder_is_left_out(music):

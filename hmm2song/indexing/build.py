@@ -17,13 +17,10 @@ How it stays safe
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hmm2song.catalog import storage
@@ -34,52 +31,17 @@ from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.extract import IndexOptions
 from hmm2song.indexing.gathering import Findings, IndexedSong, PreviousCatalog, Progress, read_items
-from hmm2song.indexing.sources import Skipped, first_reasons, list_source
+from hmm2song.indexing.report import (
+    REPORT_COLUMNS,
+    SKIPPED_COLUMNS,
+    IndexReport,
+    csv_text,
+    report_rows,
+    skipped_rows,
+)
+from hmm2song.indexing.sources import first_reasons, list_source
 from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
 from hmm2song.song import Song
-
-SKIPPED_COLUMNS = ("path", "reason")
-REPORT_COLUMNS = ("path", "id", "voiced_share", "separated", "warnings")
-MIX_NOTE = (
-    "recordings read as they are: {n}; where a band plays along, separate the voice first (--separator), "
-    "or the melody will mostly be wrong"
-)
-
-
-@dataclass(frozen=True)
-class Warned:
-    """A song that is in the catalog but may not be found, and why: each warning a short code, a colon and words."""
-
-    path: str
-    id: str
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class IndexReport:
-    """The catalog made, how many songs it has, and what a person should know.
-
-    ``unchanged`` files were not read again by an update, ``removed`` songs were dropped as their files are gone.
-    """
-
-    catalog: Catalog
-    indexed: int
-    skipped: tuple[Skipped, ...]
-    warned: tuple[Warned, ...] = ()
-    notes: tuple[str, ...] = ()
-    unchanged: int = 0
-    removed: int = 0
-
-    def to_dict(self) -> dict:
-        """Return plain JSON types."""
-        return {
-            "indexed": self.indexed,
-            "unchanged": self.unchanged,
-            "removed": self.removed,
-            "skipped": [dataclasses.asdict(skipped) for skipped in self.skipped],
-            "warned": [dataclasses.asdict(warned) for warned in self.warned],
-            "notes": list(self.notes),
-        }
 
 
 def index(
@@ -133,24 +95,8 @@ def index(
     catalog = Catalog.load(folder, encoder)
     kept = {song.id for song in catalog.songs}
     removed = sum(song.id not in kept for song in previous.catalog.songs) if previous.catalog else 0
-    report = report_on(findings, catalog, catalog.songs)
+    report = IndexReport.of(findings, catalog, catalog.songs)
     return dataclasses.replace(report, unchanged=findings.n_unchanged, removed=removed)
-
-
-def report_on(findings: Findings, catalog: Catalog, songs: Sequence[Song]) -> IndexReport:
-    """Return what a person should know of a catalog; ``songs`` are those of it that start with the findings'."""
-    n_mixes = sum(found.quality is not None and found.quality.is_mix for found in findings.songs)
-    return IndexReport(
-        catalog=catalog,
-        indexed=len(catalog),
-        skipped=tuple(findings.skipped),
-        warned=tuple(
-            Warned(found.item.name, song.id, found.quality.warnings)
-            for found, song in zip(findings.songs, songs, strict=False)
-            if found.quality is not None and found.quality.warnings
-        ),
-        notes=(MIX_NOTE.format(n=n_mixes),) if n_mixes else (),
-    )
 
 
 # What is there already --------------------------------------------------------------------------------------
@@ -229,30 +175,3 @@ def _files_beside(findings: Findings, songs: Sequence[Song]) -> dict[str, str]:
         REPORT_NAME: csv_text([REPORT_COLUMNS, *report_rows(findings, songs)]),
         SOURCES_NAME: state_text(files),
     }
-
-
-def skipped_rows(findings: Findings) -> list[tuple[str, str]]:
-    """Return what was left out, under :data:`SKIPPED_COLUMNS`."""
-    return [(entry.path, entry.reason) for entry in findings.skipped]
-
-
-def report_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ...]]:
-    """Return what is known of each recording, under :data:`REPORT_COLUMNS`; ``songs`` starts with the findings'."""
-    return [
-        (
-            found.item.name,
-            song.id,
-            f"{found.quality.voiced_share:.3f}",
-            "no" if found.quality.is_mix else "yes",
-            "; ".join(found.quality.warnings),
-        )
-        for found, song in zip(findings.songs, songs, strict=False)
-        if found.quality is not None
-    ]
-
-
-def csv_text(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as the text of a table."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

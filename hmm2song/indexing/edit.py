@@ -25,20 +25,10 @@ from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError
-from hmm2song.indexing.build import (
-    REPORT_COLUMNS,
-    SKIPPED_COLUMNS,
-    IndexOptions,
-    IndexReport,
-    Progress,
-    csv_text,
-    embed,
-    own_folders,
-    report_on,
-    report_rows,
-    skipped_rows,
-)
-from hmm2song.indexing.gathering import read_items
+from hmm2song.indexing.build import embed, own_folders
+from hmm2song.indexing.extract import IndexOptions
+from hmm2song.indexing.gathering import Progress, read_items
+from hmm2song.indexing.report import REPORT_COLUMNS, SKIPPED_COLUMNS, IndexReport, csv_text, report_rows, skipped_rows
 from hmm2song.indexing.sources import Listing, first_reasons, list_source
 from hmm2song.indexing.state import forget_songs, read_state, state_text
 
@@ -102,6 +92,7 @@ def add(
     listing = Listing(
         tuple(item for listing in listings for item in listing.items),
         tuple(skipped for listing in listings for skipped in listing.skipped),
+        sum(listing.n_not_music for listing in listings),
     )
     partial = storage.partial_of(folder)
     findings = read_items(listing, partial, options, workers, progress)
@@ -122,7 +113,7 @@ def add(
         beside[REPORT_NAME] = beside.get(REPORT_NAME, csv_text([REPORT_COLUMNS])) + csv_text(rows)
         joined.catalog.save(folder, beside)
     shutil.rmtree(partial, ignore_errors=True)
-    report = report_on(findings, joined.catalog, songs)
+    report = IndexReport.of(findings, joined.catalog, songs)
     return EditReport(joined.catalog, n_new, joined.renamed, joined.repeated, report)
 
 

@@ -30,7 +30,7 @@ from hmm2song.indexing.separation.separation import process_separator
 from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.sources import Item
 from hmm2song.indexing.tags import song_fields
-from hmm2song.indexing.vocal_melody import vocal_melody
+from hmm2song.indexing.vocal_melody import LITTLE_MELODY, LITTLE_VOICE_SHARE, vocal_melody
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody, read_scores
 from hmm2song.song import Song, song_of
@@ -73,6 +73,18 @@ class RecordingQuality:
     voiced_share: float
     is_mix: bool
     warnings: tuple[str, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The warnings of the extraction, or that an unseparated recording has little melody."""
+        if not self.is_mix or self.warnings or self.voiced_share >= LITTLE_VOICE_SHARE:
+            return self.warnings
+        return (f"{LITTLE_MELODY}: a pitch in {self.voiced_share:.0%} of it; perhaps nobody sings",)
+
+    @property
+    def kind(self) -> str:
+        """The code of the first doubt, else ``"voice"``, or ``"melody"`` where nobody knows whether it is a voice."""
+        return self.doubts[0].partition(":")[0] if self.doubts else "melody" if self.is_mix else "voice"
 
     @classmethod
     def of(cls, row: dict) -> RecordingQuality:

@@ -28,6 +28,7 @@ from hmm2song.song import Song, with_row
 
 MIN_VOICED_S = 1.0
 """A melody with less pitch than this cannot be told from others and is skipped."""
+REMOVED = "removed from the catalog by hand; it comes back when the file changes"
 SCORES_PER_WORKER = 16
 """A process takes about as long to start as it takes to read this many scores."""
 RECORDING_BYTES_PER_WORKER = 2 * 2**20
@@ -56,6 +57,7 @@ class IndexedSong:
 class Findings:
     """What the files of a source hold: songs, what was left out, and for each file its key and problems to remember."""
 
+    listing: Listing
     songs: list[IndexedSong] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
@@ -124,13 +126,18 @@ def read_items(
         workers = min(workers or n_cores(), _worthwhile_workers(items, options))
     calls = [(item, partial, options, previous.known_key(item)) for item in items]
     show = None if progress is None else lambda done: progress("read", done, len(items))
-    findings = Findings(skipped=list(listing.skipped))
+    if show is not None:
+        show(0)  # the first file may take minutes
+    findings = Findings(listing, skipped=list(listing.skipped))
     for item, result in zip(items, run(extract_file, calls, workers, show), strict=True):
         if isinstance(result, Hmm2SongError):
             findings.skipped.append(Skipped(item.name, str(result)))
         elif result == previous.known_key(item):
             findings.n_unchanged += 1
-            _add(findings, item, result, previous.extracted(item), options, previous.positions(item))
+            known = previous.extracted(item)
+            if not known.melodies and not known.broken:
+                findings.skipped.append(Skipped(item.name, REMOVED))
+            _add(findings, item, result, known, options, previous.positions(item))
         else:
             _add(findings, item, result, load_result(partial, result), options)
     return findings

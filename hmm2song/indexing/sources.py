@@ -7,7 +7,7 @@ Conventions
 * A **table** (CSV) has the columns ``id, Title, Singer, Lyric, genre, path, gender`` and any of ``author, title_ko,
   year, source, licence, credit``; ``path`` names a score or recording in the table's folder. Only ``path`` is required.
 * Nothing outside the folder is read, whatever links or paths say. Music that cannot be read is listed with the reason;
-  files that are no music, such as pictures and texts, are left out silently.
+  files that are no music, such as pictures and texts, are only counted.
 * Names are those that people see, relative to the folder, with ``/``.
 """
 
@@ -41,10 +41,18 @@ UNREADABLE_NOTES = (
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file, row or tune that was left out. ``path`` is relative to the source."""
+    """A file, row or tune that was left out. ``path`` is relative to the source.
+
+    ``is_file`` is False for a folder, or a row of ``info.csv`` without a file: they do not count among the files.
+    """
 
     path: str
     reason: str
+    is_file: bool = True
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {"path": self.path, "reason": self.reason}
 
 
 def first_reasons(skipped: Sequence[Skipped]) -> str:
@@ -73,10 +81,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds: files to read in a stable order, and what is left out already."""
+    """What a source holds: files to read in a stable order, what is left out already, how many files are no music.
+
+    ``unit`` is what is counted: each ``"file"`` of a folder, each ``"row"`` of a table.
+    """
 
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
+    n_not_music: int = 0
+    unit: str = "file"
 
 
 def is_recording(file: Path) -> bool:
@@ -120,11 +133,11 @@ def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list
     files: list[Path] = []
     skipped: list[Skipped] = []
 
-    def skip(path: str | Path, reason: str) -> None:
-        skipped.append(Skipped(readable_name(Path(path).relative_to(folder).as_posix()), reason))
+    def skip(path: str | Path, reason: str, is_file: bool = True) -> None:
+        skipped.append(Skipped(readable_name(Path(path).relative_to(folder).as_posix()), reason, is_file))
 
     def skip_folder(error: OSError) -> None:
-        skip(error.filename, f"the folder cannot be opened ({error.strerror})")
+        skip(error.filename, f"the folder cannot be opened ({error.strerror})", is_file=False)
 
     for parent, folders, names in os.walk(folder, onerror=skip_folder):
         folders[:] = [
@@ -133,8 +146,11 @@ def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list
             if not name.startswith(".") and Path(os.path.realpath(Path(parent, name))) not in leave_out
         ]
         for name in folders:
-            if is_recording(Path(name)):  # it is walked all the same
-                skip(Path(parent, name), "a folder, although it is named like a recording")
+            place = Path(parent, name)
+            if is_recording(place):  # it is walked all the same
+                skip(place, "a folder, although it is named like a recording", is_file=False)
+            if place.is_symlink() and not Path(os.path.realpath(place)).is_relative_to(root):
+                skip(place, "a link out of the folder is not followed; index the folder it leads to", is_file=False)
         files += [Path(parent, name) for name in names if not name.startswith(".")]
     found = []
     for file in sorted(files, key=lambda file: (_normal(file.relative_to(folder).as_posix()), os.fsencode(file))):
@@ -153,7 +169,7 @@ def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
         for row in read_table(folder / INFO_NAME):
             rows[_normal(row["path"].replace("\\", "/").removeprefix("./"))] = row
     files, skipped = walk(folder, leave_out)
-    items = []
+    items, n_not_music = [], 0
     for file in files:
         name = readable_name(file.relative_to(folder).as_posix())
         try:
@@ -162,13 +178,15 @@ def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
             elif reason := _why_unreadable(file):
                 skipped.append(Skipped(name, reason))
                 rows.pop(_normal(name), None)
+            else:
+                n_not_music += 1
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be opened ({error.strerror})"))
     unused = (
-        Skipped(row["path"], f"line {row['line']} of {INFO_NAME} names no score or recording in the folder")
+        Skipped(row["path"], f"line {row['line']} of {INFO_NAME} names no score or recording in the folder", False)
         for row in rows.values()
     )
-    return Listing(tuple(items), (*sorted(skipped, key=lambda entry: entry.path), *unused))
+    return Listing(tuple(items), (*sorted(skipped, key=lambda entry: entry.path), *unused), n_not_music)
 
 
 def _why_unreadable(file: Path) -> str:
@@ -186,7 +204,7 @@ def _list_table(table: Path) -> Listing:
             items.append(Item(_file_of_row(table.parent, row["path"]), row["path"], row))
         except CatalogError as error:
             skipped.append(Skipped(row["path"], f"line {row['line']}: {error}"))
-    return Listing(tuple(items), tuple(skipped))
+    return Listing(tuple(items), tuple(skipped), unit="row")
 
 
 def _file_of_row(folder: Path, path: str) -> Path:

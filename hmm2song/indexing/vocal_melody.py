@@ -43,6 +43,8 @@ MIN_VOICE_SHARE = 0.05
 """With a voice for less of its length than this (nine seconds of three minutes) a recording is instrumental."""
 LITTLE_VOICE_SHARE = 0.15
 """Sung songs have a voice for 0.4 to 0.7 of their length; below this something may be wrong."""
+INSTRUMENTAL, LITTLE_VOICE, LITTLE_MELODY = "instrumental", "little voice", "little melody"
+"""Codes of warnings; the last is that of a recording read without separation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +86,11 @@ def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
     is_faint = stems.is_instrumental or _loud_db(voice) < _loud_db(mix) + FAINT_DB
     if is_faint or share < MIN_VOICE_SHARE:
         found = "hardly a trace of a voice" if is_faint else f"a voice in {share:.0%} of it"
-        warning = f"instrumental: {found}; the melody is the loudest line of the whole recording"
+        warning = f"{INSTRUMENTAL}: {found}; the melody is the loudest line of the whole recording"
         return VocalMelody(lead, _voiced_share(lead), (warning,))
     warnings = ()
     if share < LITTLE_VOICE_SHARE:
-        warnings = (f"little voice: a voice in {share:.0%} of it; listen to the separated voice",)
+        warnings = (f"{LITTLE_VOICE}: a voice in {share:.0%} of it; listen to the separated voice",)
     melody = filled_gaps(sung, lead)
     return VocalMelody(melody, _voiced_share(melody), warnings)
 

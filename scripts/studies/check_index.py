@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.build import IndexReport, index
+from hmm2song.indexing.build import index
+from hmm2song.indexing.report import IndexReport
 
 RATE_HZ = 16000
 RECORDING_EVERY = 20

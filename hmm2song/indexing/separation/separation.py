@@ -8,6 +8,8 @@ Backends
     Already separated: ``FOLDER/NAME.flac`` (or another audio suffix), or ``FOLDER/NAME/vocals.flac`` with an optional
     ``accompaniment`` or ``no_vocals`` beside it, NAME being the recording's with or without its suffix. Folders around
     the recording may be repeated in FOLDER; the longest path that exists wins.
+``htdemucs``
+    HTDemucs with the model that ``scripts/setup_htdemucs.py`` has fetched.
 ``onnx:MODEL.onnx``, ``onnx:OWNER/NAME``, ``onnx:OWNER/NAME@COMMIT``
     HTDemucs through onnxruntime, see :mod:`hmm2song.indexing.separation.onnx_backend`.
 ``spleeter``, ``spleeter:MODEL_FOLDER``
@@ -35,13 +37,22 @@ from hmm2song.audio import AUDIO_SUFFIXES, stereo_blocks
 from hmm2song.errors import SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation.stems import DIGEST_CHARS, SILENT_PEAK, Progress, Separator, Stems
 from hmm2song.indexing.separation.voice_check import VoiceCheck
+from hmm2song.machine import cache_folder
 
 ACCOMPANIMENT_NAMES = ("accompaniment", "no_vocals")
 """What Spleeter and Demucs call all that is not the voice."""
 CHECKED_S = 60.0
 """Length of the beginning of stems from elsewhere that is compared with the recording."""
 CHECK_RATE_HZ = 16000
-USAGE = "'none', 'stems:FOLDER', 'onnx:MODEL.onnx', 'onnx:OWNER/NAME', 'spleeter' or 'spleeter:MODEL_FOLDER'"
+USAGE = (
+    "'none', 'stems:FOLDER', 'htdemucs', 'onnx:MODEL.onnx', 'onnx:OWNER/NAME', 'spleeter' or 'spleeter:MODEL_FOLDER'"
+)
+HTDEMUCS_SETUP = "python scripts/setup_htdemucs.py"
+
+
+def htdemucs_model() -> Path:
+    """Return where ``scripts/setup_htdemucs.py`` puts the model."""
+    return cache_folder() / "htdemucs" / "htdemucs.onnx"
 
 
 def open_separator(spec: str, threads: int = 1) -> Separator:
@@ -50,7 +61,7 @@ def open_separator(spec: str, threads: int = 1) -> Separator:
     Parameters
     ----------
     spec : str
-        ``"none"``, ``"stems:FOLDER"``, ``"onnx:..."`` or ``"spleeter..."``, see the module's description.
+        See the module's description.
     threads : int
         Cores that separating one recording may use. Several recordings at a time, on one core each, are faster than
         one recording on several cores.
@@ -69,6 +80,12 @@ def open_separator(spec: str, threads: int = 1) -> Separator:
         return NoSeparation()
     if kind == "stems" and argument:
         return FolderOfStems(Path(argument))
+    if spec == "htdemucs":
+        kind, argument = "onnx", str(htdemucs_model())
+        if not htdemucs_model().is_file():
+            raise SeparatorUnavailableError(
+                f"the HTDemucs model is missing: there is no {argument!r}; fetch it once (98 MB) with: {HTDEMUCS_SETUP}"
+            )
     if kind == "onnx" and argument:
         from hmm2song.indexing.separation.onnx_backend import OnnxSeparator  # here: it brings onnxruntime with it
 

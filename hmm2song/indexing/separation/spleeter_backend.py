@@ -36,6 +36,7 @@ from hmm2song.errors import SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation import spleeter_worker
 from hmm2song.indexing.separation.segmentwise import separate_in_segments
 from hmm2song.indexing.separation.stems import Progress, Stems, weights_digest
+from hmm2song.machine import cache_folder
 
 PYTHON_VARIABLE = "HMM2SONG_SPLEETER_PYTHON"
 MODEL_VARIABLE = "HMM2SONG_SPLEETER_MODEL"
@@ -233,7 +234,7 @@ class _Worker:
 
 def spleeter_home() -> Path:
     """Return where ``scripts/setup_spleeter.py`` puts environment and weights unless told otherwise."""
-    return Path.home() / ".cache" / "hmm2song" / "spleeter"
+    return cache_folder() / "spleeter"
 
 
 def python_of(venv: Path) -> Path:
