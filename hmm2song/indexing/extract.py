@@ -167,7 +167,7 @@ def _read(item: Item, separator: Separator | None, stems: Path) -> Extracted:
         return Extracted(found.melodies, found.broken)
     except (AudioError, MelodyError, ScoreError) as error:
         # The list of what was left out names the file already.
-        return Extracted((), (str(error).removeprefix(f"{item.name}: ").removeprefix(f"{item.file.name!r} "),))
+        return Extracted((), (str(error).removeprefix(item.name).removeprefix(repr(item.file.name)).lstrip(": "),))
 
 
 def _read_recording(item: Item, separator: Separator, stems: Path) -> Extracted:
