@@ -65,7 +65,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--previews",
         type=Path,
         metavar="FOLDER",
-        help="play the match from the recordings in this folder, for catalogs indexed with --previews",
+        help="play the match from the recordings in this folder: the one that was indexed",
     )
     return parser.parse_args(arguments)
 

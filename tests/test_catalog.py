@@ -438,6 +438,20 @@ def test_no_path_leads_out_of_the_catalog(folder, path):
     assert Catalog.load(folder, ENCODER).recording("one") is None
 
 
+def test_the_report_of_indexing_tells_where_recordings_are_in_a_folder_that_is_named(folder, tmp_path):
+    music = tmp_path / "music"
+    music.mkdir()
+    (music / "song.flac").write_bytes(b"fLaC")
+    change_rows(folder, path="")
+    (folder / "report.csv").write_text("path,id,warnings\nsong.flac,one,\n../outside.flac,two,\n")
+    (tmp_path / "outside.flac").write_bytes(b"fLaC")
+    catalog = Catalog.load(folder, ENCODER)
+    assert catalog.recording("one", music) == (music / "song.flac").resolve()
+    assert catalog.recording("one") is None and catalog.recording("two", music) is None
+    (folder / "report.csv").write_bytes(b"\xff\xfe damaged")
+    assert Catalog.load(folder, ENCODER).recording("one", music) is None
+
+
 def test_a_moved_catalog_keeps_its_recordings(folder, tmp_path):
     (folder / "two.flac").write_bytes(b"fLaC")
     shutil.move(folder, tmp_path / "moved")

@@ -15,6 +15,7 @@ The files may come from a stranger: they are checked against the manifest, and n
 
 from __future__ import annotations
 
+import csv
 import os
 import unicodedata
 from collections import Counter
@@ -196,9 +197,10 @@ class Catalog:
         song_id : str
         folder : Path, optional
             Where recordings are, by default the catalog's own folder. Only the person who runs the program may choose
-            it: nothing outside this folder is returned, whatever path the catalog states.
+            it: nothing outside this folder is returned, whatever path the catalog states. A song without a path is
+            looked up in the report that indexing has left beside the catalog.
         """
-        relative = self.song(song_id).path
+        relative = self.song(song_id).path or (self._reported_paths.get(song_id, "") if folder else "")
         folder = folder or self.folder
         if not relative or folder is None:
             return None
@@ -208,6 +210,17 @@ class Catalog:
             return path if path.is_relative_to(root) and path.is_file() else None
         except (OSError, ValueError, RuntimeError):  # too long a name, a null byte, links in a circle: no such file
             return None
+
+    @cached_property
+    def _reported_paths(self) -> dict[str, str]:
+        """The path of each song in the report of the indexing run; empty if the catalog came without one."""
+        if self.folder is None:
+            return {}
+        try:
+            with (self.folder / storage.REPORT_NAME).open(newline="", encoding="utf-8") as file:
+                return {row["id"]: row["path"] for row in csv.DictReader(file)}
+        except (OSError, ValueError, KeyError, csv.Error):
+            return {}
 
     def genre_counts(self) -> dict[str, int]:
         """Songs per genre, most frequent first; a song with two genres counts under both."""
