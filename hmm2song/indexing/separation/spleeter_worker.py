@@ -108,10 +108,7 @@ def separate_file(separate: Callable, mix_file: str, voice_file: str) -> None:
     import numpy as np
 
     mix = np.fromfile(mix_file, "<f4").reshape(-1, 2)
-    voice = separate(mix)
-    if voice.shape != mix.shape:
-        raise ValueError(f"the voice has the shape {voice.shape}, the mix {mix.shape}")
-    voice.astype("<f4").tofile(voice_file)
+    separate(mix).astype("<f4").tofile(voice_file)
 
 
 if __name__ == "__main__":
