@@ -49,4 +49,4 @@ data = SimpleNamespace(Dataset=SimpleNamespace(from_generator=from_generator))
 note("started")
 os.write(1, b"libraries print to the standard output\n")
 if is_told("hang at start"):
-    time.sleep(60)
+    time.sleep(600)  # longer than any test waits
