@@ -1,0 +1,325 @@
+#!/usr/bin/env python
+"""Train the network that hears the singer's melody in a finished mix.
+
+    python scripts/train_mix_melody.py --voices qbsh/queries --voices hums_extra --bands soundtracks \
+        --speech speakers --melodies pool.jsonl.gz --work work --out assets/model_mix
+
+--voices are folders of single voices without accompaniment (their pitch is tracked), --bands folders of recordings in
+which nobody sings. --speech is a folder of spoken sentences, one file per speaker: they are made to sing the
+--melodies with the WORLD vocoder, so that their pitch is known exactly (needs `pip install pyworld==0.3.5`). Every step
+mixes some of them anew (hmm2song/training/mixtures.py).
+
+Sound that is prepared stays in --work, and so does the state of the training: the same command continues where it was
+interrupted. Mixtures of singers and bands that are held out tell how good it is. It uses a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+from safetensors.torch import save_file
+from swift_f0 import SwiftF0
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
+from hmm2song.indexing.mix_network import SingerNetwork
+from hmm2song.indexing.mix_spectrum import HOP, RATE_HZ
+from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
+from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, Singer, perform
+from hmm2song.training.mixtures import LEVEL, UNKNOWN_HZ, Collection, Mixer, targets
+from hmm2song.training.snapshot import Snapshot
+
+AUDIO_SUFFIXES = {".flac", ".mp3", ".ogg", ".opus", ".wav"}
+SURE, SURELY_NOT = 0.75, 0.15
+"""Confidence of the tracker from which a frame of a clean voice counts as sung, and below which as not sung."""
+QUIET_DB = -32.0
+"""Relative to a voice's loud frames: below this nobody sings, and what is heard is taken out."""
+SHORTEST_BAND_S = 20.0
+LONGEST_BAND_S = 3600.0
+RESEARCH_ONLY_SOURCES = frozenset({"essen", "symbtr", "nova_scotia"})
+SONGS_PER_SPEAKER = 2
+SONG_S = 10.0
+VOCODER_FRAME_S = 0.005
+SPEECH_SHARE = 0.4
+"""How often speech made to sing is the voice of a mixture."""
+LEARNING_RATE = 2e-3
+N_WARMUP_STEPS = 100
+STEPS_PER_SNAPSHOT = 100
+N_VALIDATION_BATCHES = 8
+
+
+def main() -> int:
+    """Run the command line."""
+    options = parse_options()
+    try:
+        options.work.mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        network = train(prepared(options), options)
+    except (Hmm2SongError, OSError) as error:
+        print(f"train_mix_melody.py: {error}", file=sys.stderr)
+        return 2
+    weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, options.out / "model.safetensors")
+    return 0
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voices", type=Path, action="append", required=True, metavar="FOLDER")
+    parser.add_argument("--bands", type=Path, action="append", required=True, metavar="FOLDER")
+    parser.add_argument("--speech", type=Path, metavar="FOLDER", help="spoken sentences that are made to sing")
+    parser.add_argument("--melodies", type=Path, metavar="JSONL", help="what they sing; needed with --speech")
+    parser.add_argument("--work", type=Path, required=True, help="folder of prepared sound and the training's state")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write model.safetensors to")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=24, help="mixtures of 10 s per step")
+    parser.add_argument("--workers", type=int, default=2, help="processes that mix")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if bool(options.speech) != bool(options.melodies):
+        parser.error("--speech and --melodies go together")
+    return options
+
+
+def prepared(options: argparse.Namespace) -> list[Mixer]:
+    """Prepare what is not yet; return a mixer to learn from and one of what is held out."""
+    makers = {"voices": voices(options.voices), "bands": bands(options.bands)}
+    if options.speech:
+        makers["speech"] = sung_speech(options.speech, options.melodies, options.seed)
+    for name, recordings in makers.items():
+        if not (options.work / f"{name}.json").exists():
+            Collection.write(options.work, name, tqdm(recordings, desc=name, unit=" recordings"))
+    singing = [(Collection(options.work, "voices"), 1.0 - SPEECH_SHARE if options.speech else 1.0)]
+    if options.speech:
+        singing.append((Collection(options.work, "speech"), SPEECH_SHARE))
+    return [Mixer(singing, Collection(options.work, "bands"), held_out) for held_out in (False, True)]
+
+
+def recordings_in(folders: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+    """Read every recording as mono samples at 16 kHz; what cannot be read is named and left out."""
+    for file in sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in AUDIO_SUFFIXES):
+        try:
+            yield file, load_audio(file, max_s=LONGEST_BAND_S)
+        except AudioError as error:
+            print(f"train_mix_melody.py: left out: {error}", file=sys.stderr)
+
+
+def bands(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
+    """Read bands; the folder and name of a file are its source."""
+    for file, samples in recordings_in(folders):
+        if len(samples) >= SHORTEST_BAND_S * SAMPLE_RATE_HZ:
+            low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
+            yield str(file), low * (LEVEL / max(float(np.sqrt(np.mean(low**2))), 1e-6)), None
+
+
+def voices(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Read voices and their pitch; a file's name without its last number (of the song) is its source."""
+    tracker = SwiftF0(threads=1, spin=False)
+    for file, samples in recordings_in(folders):
+        peak = float(np.abs(samples).max(initial=0.0))
+        if peak < 1e-3:
+            continue
+        track = tracker.detect(samples * (0.5 / peak), SAMPLE_RATE_HZ)
+        low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
+        f0_hz, is_heard = frame_pitch(track, len(low) // HOP)
+        if np.mean(f0_hz > 0) > 0.15:
+            source = file.stem.rpartition("_")[0] or file.stem
+            yield source, levelled_voice(low, f0_hz, is_heard), f0_hz
+
+
+def frame_pitch(track: object, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pitch of each frame in Hz, unknown where the tracker is unsure, and whether anything is heard."""
+    loud_db = np.percentile(track.loudness_db, 95)
+    f0_hz, is_heard = np.full(n_frames, UNKNOWN_HZ, dtype=np.float32), np.zeros(n_frames, dtype=bool)
+    for frame in range(n_frames):
+        near = np.abs(track.timestamps - frame / FRAME_RATE_HZ) <= 0.5 / FRAME_RATE_HZ + 1e-4
+        if not near.any():
+            continue
+        confidence, pitch_hz = track.confidence[near], track.pitch_hz[near]
+        is_heard[frame] = track.loudness_db[near].max() > loud_db + QUIET_DB - 6
+        if track.loudness_db[near].max() < loud_db + QUIET_DB or (confidence < SURELY_NOT).all():
+            f0_hz[frame] = 0.0
+        elif (confidence > SURE).all() and np.ptp(12 * np.log2(pitch_hz)) < 2:
+            f0_hz[frame] = np.median(pitch_hz)
+    return f0_hz, is_heard
+
+
+def levelled_voice(samples: np.ndarray, f0_hz: np.ndarray, is_heard: np.ndarray) -> np.ndarray:
+    """Silence what lies between the notes and bring the notes to one level."""
+    n_frames = len(f0_hz)
+    wide = np.convolve(is_heard, np.ones(3), "same") > 0
+    gate = np.convolve(wide, (0.25, 0.5, 0.25), "same")
+    samples = samples[: n_frames * HOP] * np.interp(np.arange(n_frames * HOP) / HOP, np.arange(n_frames), gate)
+    return samples * (LEVEL / max(float(np.sqrt(np.mean(samples[np.repeat(f0_hz > 0, HOP)] ** 2))), 1e-6))
+
+
+def sung_speech(folder: Path, melodies: Path, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Let speakers sing: their sounds, vowels drawn out, at the pitch of the simulated singer."""
+    import gzip
+
+    import pyworld
+
+    opener = gzip.open if melodies.suffix == ".gz" else open
+    with opener(melodies, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    songs = [row["notes"] for row in rows if not row["in_benchmark"] and row["source"] not in RESEARCH_ONLY_SOURCES]
+    rng = np.random.default_rng(seed)
+    for file, samples in recordings_in([folder]):
+        speech = samples.astype(np.float64)
+        coarse_hz, time_s = pyworld.dio(speech, SAMPLE_RATE_HZ, f0_floor=65, f0_ceil=500, frame_period=5.0)
+        spoken_hz = pyworld.stonemask(speech, coarse_hz, time_s, SAMPLE_RATE_HZ)
+        envelope = pyworld.cheaptrick(speech, spoken_hz, time_s, SAMPLE_RATE_HZ)
+        noise = pyworld.d4c(speech, spoken_hz, time_s, SAMPLE_RATE_HZ)
+        power = np.array([np.mean(piece**2) + 1e-12 for piece in np.array_split(speech, len(spoken_hz))])
+        level_db = 10 * np.log10(power / np.percentile(power, 95))
+        is_low = np.median(spoken_hz[spoken_hz > 0], initial=0.0) < 165
+        for _ in range(SONGS_PER_SPEAKER):
+            try:
+                take = perform(songs[rng.integers(len(songs))], trained_singer(is_low, rng), rng, None, SONG_S)
+            except MelodyError:
+                continue
+            control = np.arange(len(take.pitch_midi)) / CONTROL_RATE_HZ
+            fine_s = np.arange(0, control[-1], VOCODER_FRAME_S)
+            is_on = np.interp(fine_s, control, take.voiced) > 0.5
+            source = drawn_out((spoken_hz > 0) & (level_db > -35), level_db > -40, len(fine_s), rng)
+            f0_hz = np.where(spoken_hz[source] > 0, midi_to_hz(np.interp(fine_s, control, take.pitch_midi)), 0.0)
+            song = pyworld.synthesize(f0_hz, envelope[source], noise[source], SAMPLE_RATE_HZ, 5.0)
+            smooth = np.convolve(is_on, np.hanning(9) / np.hanning(9).sum(), "same")
+            song *= np.interp(np.arange(len(song)) / (SAMPLE_RATE_HZ * VOCODER_FRAME_S), np.arange(len(fine_s)), smooth)
+            sung_hz = np.where(is_on & (level_db[source] > -35), f0_hz, 0.0)
+            low = soxr.resample(song, SAMPLE_RATE_HZ, RATE_HZ)
+            labels = coarse_pitch(sung_hz, len(low) // HOP)
+            if np.mean(labels > 0) > 0.2:
+                yield file.stem, levelled_voice(low, labels, np.ones(len(labels), dtype=bool)), labels
+
+
+def trained_singer(is_low: bool, rng: np.random.Generator) -> Singer:
+    """Draw a singer in the range of pop songs; three in five sing in tune and with vibrato."""
+    singer = replace(Singer() if is_low else FEMALE, centre_midi=57.0 if is_low else 65.0, centre_sd_st=4.0)
+    if rng.random() > 0.6:
+        return singer
+    return replace(
+        singer, note_error_median_st=0.1, drift_sd_st_per_10s=0.1, vibrato_probability=0.5,
+        vibrato_depth_median_st=0.3, jitter_sd_st=0.08, interval_scale_sd=0.0, breath_rate_per_s=0.1,
+    )  # fmt: skip
+
+
+def drawn_out(is_vowel: np.ndarray, is_loud: np.ndarray, n_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Return which frame of the speech sounds in each of n frames: no pauses, vowels 1.3 to 3.2 times as long."""
+    kept = np.flatnonzero(np.convolve(is_loud, np.ones(21), "same") > 0)
+    length = np.where(is_vowel[kept], rng.uniform(1.3, 3.2), 1.0)
+    end = np.cumsum(length)
+    time = (rng.uniform(0, end[-1]) + np.arange(n_frames)) % end[-1]
+    return kept[np.minimum(np.searchsorted(end, time, side="right"), len(kept) - 1)]
+
+
+def coarse_pitch(fine_hz: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return the pitch on the melody's grid, unknown where a note begins or ends."""
+    per_frame = round(1 / FRAME_RATE_HZ / VOCODER_FRAME_S)
+    padded = np.pad(fine_hz, (per_frame // 2, per_frame * 2))
+    around = np.stack([padded[frame * per_frame + 1 : (frame + 1) * per_frame] for frame in range(n_frames)])
+    is_sung = around > 0
+    pitch = np.where(is_sung.all(axis=1), np.median(around, axis=1), UNKNOWN_HZ)
+    return np.where(is_sung.any(axis=1), pitch, 0.0).astype(np.float32)
+
+
+class Batches(Dataset):
+    """Batches of mixtures, each drawn from the seed and its number."""
+
+    def __init__(self, mixer: Mixer, first: int, last: int, n_mixtures: int, seed: int) -> None:
+        self.mixer, self.first, self.last, self.n_mixtures, self.seed = mixer, first, last, n_mixtures, seed
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, ...]:
+        seeds = ([self.seed, self.first + number, mixture] for mixture in range(self.n_mixtures))
+        mixtures = [self.mixer.mixture(np.random.default_rng(seed)) for seed in seeds]
+        columns = zip(*((mix.harmonics, mix.bands, *targets(mix.f0_hz)) for mix in mixtures), strict=True)
+        return tuple(torch.from_numpy(np.stack(column)) for column in columns)
+
+
+def train(mixers: list[Mixer], options: argparse.Namespace) -> SingerNetwork:
+    """Train, or continue, and return the network."""
+    torch.manual_seed(options.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = SingerNetwork().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
+    file, first = options.work / "snapshot.safetensors", 0
+    if file.exists():
+        snapshot = Snapshot.load(file)
+        snapshot.restore(network, optimizer)
+        first = int(snapshot.told["step"])
+    held_out = [Batches(mixers[1], 0, N_VALIDATION_BATCHES, 8, options.seed + 1)[i] for i in range(N_VALIDATION_BATCHES)]
+    batches = Batches(mixers[0], first, options.steps, options.batch, options.seed)
+    loader = DataLoader(batches, batch_size=None, num_workers=options.workers)
+    for step, batch in enumerate(tqdm(loader, initial=first, total=options.steps, unit=" steps"), start=first):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, options.steps)
+        harmonics, bands, likelihood, counts = (tensor.to(device) for tensor in batch)
+        loss = cross_entropy(network(harmonics, bands), likelihood, counts)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if (step + 1) % STEPS_PER_SNAPSHOT == 0 or step + 1 == options.steps:
+            Snapshot.of(network, optimizer, {"step": str(step + 1)}).save(file)
+            log(options.out / "training.jsonl", {"step": step + 1, **validated(network, held_out, device)})
+    return network.eval()
+
+
+def learning_rate(step: int, n_steps: int) -> float:
+    """Rise over the first steps, then fall along half a cosine."""
+    return LEARNING_RATE * min(1.0, (step + 1) / N_WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
+def cross_entropy(log_likelihood: torch.Tensor, likelihood: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the frames that count."""
+    return -((likelihood * log_likelihood).sum(dim=2) * counts).sum() / counts.sum()
+
+
+@torch.no_grad()
+def validated(network: SingerNetwork, batches: list, device: torch.device) -> dict[str, float]:
+    """Measure the loss, chroma accuracy within half a semitone, voicing recall and false alarm on batches."""
+    network.eval()
+    sums = dict.fromkeys(("loss", "chroma", "recall", "alarm"), 0.0)
+    n_sung = n_silent = 0
+    for harmonics, bands, likelihood, counts in batches:
+        found = network(harmonics.to(device), bands.to(device)).cpu()
+        is_sung = (likelihood[..., -1] == 0) & (counts > 0)
+        is_silent = likelihood[..., -1] == 1
+        octave = 12 * 2
+        off = (found[..., :-1].argmax(dim=2) - likelihood[..., :-1].argmax(dim=2)).abs() % octave
+        is_voiced = found[..., -1].exp() < 0.5
+        sums["loss"] += float(cross_entropy(found, likelihood, counts)) / len(batches)
+        sums["chroma"] += int((is_sung & (torch.minimum(off, octave - off) <= 1)).sum())
+        sums["recall"] += int((is_sung & is_voiced).sum())
+        sums["alarm"] += int((is_silent & is_voiced).sum())
+        n_sung, n_silent = n_sung + int(is_sung.sum()), n_silent + int(is_silent.sum())
+    network.train()
+    shares = {"chroma": n_sung, "recall": n_sung, "alarm": n_silent}
+    return {name: round(value / max(shares.get(name, 1), 1), 4) for name, value in sums.items()}
+
+
+def log(file: Path, row: dict) -> None:
+    """Add a line to the log."""
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The singer's melody in a finished mix: sounds that were synthesised, so that every note is known."""
+
+import numpy as np
+import pytest
+import soxr
+
+from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.errors import ModelError
+from hmm2song.indexing import mix_melody
+from hmm2song.indexing.mix_spectrum import (
+    HARMONICS,
+    N_BANDS,
+    PITCHES_MIDI,
+    RATE_HZ,
+    harmonic_spectrum,
+    normalised,
+)
+from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
+from hmm2song.training.singer import FLAWLESS
+from hmm2song.training.voice import hum_audio
+
+LENGTH_S = 8.0
+NOTES = [[0.8 * number, 0.8, midi] for number, midi in enumerate([57, 59, 61, 62, 61, 59, 57, 55, 57, 59])]
+
+
+def tone(midi: float, length_s: float = LENGTH_S, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    time_s = np.arange(round(length_s * rate_hz)) / rate_hz
+    return sum(np.sin(2 * np.pi * k * float(midi_to_hz(midi)) * time_s) / k for k in range(1, 7)).astype(np.float32)
+
+
+def chords() -> np.ndarray:
+    played = [tone(45) + tone(52) + tone(61), tone(43) + tone(50) + tone(59)]
+    half = round(LENGTH_S / 2 * SAMPLE_RATE_HZ)
+    return 0.1 * np.concatenate((played[0][:half], played[1][:half]))
+
+
+def test_each_harmonic_of_a_tone_lies_at_its_pitch():
+    harmonics, bands = harmonic_spectrum(normalised(tone(57.0, 2.0, RATE_HZ)))
+    assert harmonics.shape == (len(HARMONICS), 50, len(PITCHES_MIDI)) and bands.shape == (50, N_BANDS)
+    loud = harmonics[HARMONICS.index(1) : HARMONICS.index(6)].sum(axis=0)[25]
+    assert PITCHES_MIDI[loud.argmax()] == pytest.approx(57.0, abs=0.5)
+
+
+def test_the_path_follows_the_voice_not_the_chords():
+    performance, voice = hum_audio(NOTES, FLAWLESS, np.random.default_rng(1), start_s=0.0, duration_s=LENGTH_S)
+    n_samples = min(len(voice), len(chords()))
+    mix = voice[:n_samples] / np.std(voice) * 0.1 + chords()[:n_samples]
+    features = harmonic_spectrum(normalised(soxr.resample(mix, SAMPLE_RATE_HZ, RATE_HZ)))
+    path = PITCHES_MIDI[mix_melody._path(mix_melody.pitch_likelihood(*features))]
+    sung = performance.melody.pitch_midi[: len(path)]
+    off = np.abs(path[: len(sung)] - sung)[~np.isnan(sung)]
+    assert np.mean(np.abs(off - 12 * np.round(off / 12)) < 0.6) > 0.7
+
+
+def test_nobody_sings_in_chords_alone():
+    melody = mix_melody.sung_melody(chords())
+    assert len(melody.pitch_midi) == LENGTH_S * FRAME_RATE_HZ and melody.voiced_s < 0.4
+
+
+def test_pieces_are_heard_as_a_whole(monkeypatch):
+    features = harmonic_spectrum(normalised(soxr.resample(chords(), SAMPLE_RATE_HZ, RATE_HZ)))
+    whole = mix_melody.pitch_likelihood(*features)
+    monkeypatch.setattr(mix_melody, "PIECE_FRAMES", 60)
+    np.testing.assert_allclose(mix_melody.pitch_likelihood(*features), whole, atol=1e-3)
+
+
+def test_a_missing_network_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(mix_melody, "MODEL_FOLDER", tmp_path)
+    mix_melody._network.cache_clear()
+    with pytest.raises(ModelError, match="missing or damaged"):
+        mix_melody._network()
