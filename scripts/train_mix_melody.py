@@ -38,8 +38,8 @@ from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import HOP, RATE_HZ
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
-from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, Singer, perform
 from hmm2song.training.mixtures import LEVEL, UNKNOWN_HZ, Collection, Mixer, targets
+from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, Singer, perform
 from hmm2song.training.snapshot import Snapshot
 
 AUDIO_SUFFIXES = {".flac", ".mp3", ".ogg", ".opus", ".wav"}
@@ -264,7 +264,9 @@ def train(mixers: list[Mixer], options: argparse.Namespace) -> SingerNetwork:
         snapshot = Snapshot.load(file)
         snapshot.restore(network, optimizer)
         first = int(snapshot.told["step"])
-    held_out = [Batches(mixers[1], 0, N_VALIDATION_BATCHES, 8, options.seed + 1)[i] for i in range(N_VALIDATION_BATCHES)]
+    held_out = [
+        Batches(mixers[1], 0, N_VALIDATION_BATCHES, 8, options.seed + 1)[i] for i in range(N_VALIDATION_BATCHES)
+    ]
     batches = Batches(mixers[0], first, options.steps, options.batch, options.seed)
     loader = DataLoader(batches, batch_size=None, num_workers=options.workers)
     for step, batch in enumerate(tqdm(loader, initial=first, total=options.steps, unit=" steps"), start=first):

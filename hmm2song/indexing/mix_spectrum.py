@@ -62,7 +62,7 @@ def harmonic_spectrum(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _decibels(samples: np.ndarray, window: int, n_frames: int) -> np.ndarray:
     """Return the level of every frequency, scaled to 0 at the floor; shape (n_frames, window / 2 + 1), float32."""
     padded = np.pad(samples, (window // 2, window // 2 + HOP))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: HOP][:n_frames]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP][:n_frames]
     taper = np.hanning(window + 1)[:-1].astype(np.float32)
     magnitude = np.abs(fft.rfft(frames * (taper * (2 / taper.sum())), axis=1))
     return np.maximum(np.log10(magnitude + 1e-9) * (-20 / FLOOR_DB) + 1, 0, dtype=np.float32)
