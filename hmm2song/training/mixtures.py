@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
 
+from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.mix_spectrum import HOP, PITCHES_MIDI, RATE_HZ, harmonic_spectrum, normalised
 from hmm2song.melody.melody import FRAME_RATE_HZ, hz_to_midi
 
@@ -107,6 +108,9 @@ class Mixer:
         self.voices = [(collection, collection.chosen(held_out)) for collection, _ in voices]
         self.voice_shares = np.array([share for _, share in voices]) / sum(share for _, share in voices)
         self.bands, self.band_parts = bands, bands.chosen(held_out)
+        if not self.band_parts or not all(parts for _, parts in self.voices):
+            kind = "held out" if held_out else "learned from"
+            raise Hmm2SongError(f"too few recordings: of voices and of bands, at least one each must be {kind}")
         self.band_shares = np.sqrt([part.n_frames for part in self.band_parts])
         self.band_shares /= self.band_shares.sum()
         frequency_hz = rfftfreq(N_SAMPLES, 1 / RATE_HZ)
