@@ -61,7 +61,7 @@ def test_the_path_follows_the_voice_not_the_chords():
     assert np.mean(np.abs(off - 12 * np.round(off / 12)) < 0.6) > 0.7
 
 
-@pytest.mark.parametrize("n_samples", [0, 1, 399, 400, 16000])
+@pytest.mark.parametrize("n_samples", [0, 1, 400, 8000])
 def test_the_shortest_sounds_are_no_error(n_samples):
     assert mix_melody.sung_melody(np.ones(n_samples, np.float32) / 2).voiced_s == 0.0
 

