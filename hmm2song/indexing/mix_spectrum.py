@@ -28,6 +28,8 @@ SHORT_ABOVE_HZ = 800.0
 HIGHEST_HZ = 3900.0
 N_BANDS = 64
 """Bands of the whole spectrum, 62.5 Hz wide: the timbre, whatever the pitch."""
+BLOCK_FRAMES = 1000
+"""Frames whose spectrum is taken at a time: an hour at once would take gigabytes."""
 FLOOR_DB = -60.0
 """Relative to the recording's level."""
 
@@ -52,18 +54,30 @@ def harmonic_spectrum(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.ndarray, shape (n_frames, n_bands), float32
     """
     n_frames = max(1, len(samples) // HOP)
-    long, short = (_decibels(samples, window, n_frames) for window in (LONG_WINDOW, SHORT_WINDOW))
+    long, short = (_frames(samples, window, n_frames) for window in (LONG_WINDOW, SHORT_WINDOW))
+    starts = range(0, n_frames, BLOCK_FRAMES)
+    blocks = [_block(long[start:][:BLOCK_FRAMES], short[start:][:BLOCK_FRAMES]) for start in starts]
+    harmonics, bands = zip(*blocks, strict=True)
+    return np.concatenate(harmonics, axis=1), np.concatenate(bands)
+
+
+def _block(long: np.ndarray, short: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    n_frames = len(long)
+    long, short = _decibels(long), _decibels(short)
     both = np.concatenate((long, short), axis=1)
     harmonics = both[:, _LOWER] * _LOWER_SHARE + both[:, _LOWER + 1] * _UPPER_SHARE
     bands = short[:, : SHORT_WINDOW // 2].reshape(n_frames, N_BANDS, -1).mean(axis=2)
     return harmonics.reshape(n_frames, len(HARMONICS), -1).transpose(1, 0, 2), bands
 
 
-def _decibels(samples: np.ndarray, window: int, n_frames: int) -> np.ndarray:
-    """Return the level of every frequency, scaled to 0 at the floor; shape (n_frames, window / 2 + 1), float32."""
+def _frames(samples: np.ndarray, window: int, n_frames: int) -> np.ndarray:
     padded = np.pad(samples, (window // 2, window // 2 + HOP))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP][:n_frames]
-    taper = np.hanning(window + 1)[:-1].astype(np.float32)
+    return np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP][:n_frames]
+
+
+def _decibels(frames: np.ndarray) -> np.ndarray:
+    """Return the level of every frequency, scaled to 0 at the floor; shape (n_frames, window / 2 + 1), float32."""
+    taper = np.hanning(frames.shape[1] + 1)[:-1].astype(np.float32)
     magnitude = np.abs(fft.rfft(frames * (taper * (2 / taper.sum())), axis=1))
     return np.maximum(np.log10(magnitude + 1e-9) * (-20 / FLOOR_DB) + 1, 0, dtype=np.float32)
 
