@@ -96,7 +96,7 @@ class Recognizer:
         CatalogError, IntegrityError, HubError, ModelError, IndexUnavailableError
         """
         resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
-        model = resolve_model_of(resolved.folder, token, cache_dir, local_files_only)
+        model = resolve_model_of(resolved.folder, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
         encoder = MelodyEncoder.load(model.folder)
         catalog = Catalog.load(resolved.folder, encoder)
         setting = os.environ.get(INDEX_VARIABLE)

@@ -11,7 +11,6 @@ asked through gradio_client. All figures are from one run on one machine: compar
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import subprocess
@@ -30,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.machine import n_cores, peak_memory_bytes
 from hmm2song.melody.melody import Melody
 from hmm2song.recognizer import Recognizer
+from hmm2song.script import output_file, write_json
 
 EXAMPLES = ROOT / "assets" / "examples"
 START_TIMEOUT_S = 120.0
@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 4, 16], help="numbers of concurrent clients")
     parser.add_argument("--repeats", type=int, default=5, help="times each example hum is asked (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="for the copies (default 0)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
     options = parser.parse_args()
     hums = sorted(EXAMPLES.glob("*.flac"))
     if not hums:
@@ -76,10 +76,8 @@ def main() -> int:
     print(f"{n_cores()} cores, load before the run {load:.1f}, {len(hums)} hums")
     latencies = measure_latencies(options.sizes, hums, options.repeats, options.seed)
     throughputs = measure_throughputs(options.clients, hums, options.repeats) if options.clients else []
-    if options.json:
-        figures = {"load_before": load, "latency": [asdict(row) for row in latencies],
-                   "throughput": [asdict(row) for row in throughputs]}  # fmt: skip
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, {"load_before": load, "latency": [asdict(row) for row in latencies],
+                              "throughput": [asdict(row) for row in throughputs]})  # fmt: skip
     return 0
 
 

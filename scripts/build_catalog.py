@@ -15,10 +15,8 @@ import csv
 import dataclasses
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -29,6 +27,7 @@ from hmm2song.errors import Hmm2SongError
 from hmm2song.match.versions import group_versions
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows, read_scores
+from hmm2song.script import main_of, progress
 from hmm2song.song import Song
 
 FREE_SCOPES = ("US + life+70", "CC0 edition", "public domain as stated by the source")
@@ -63,37 +62,25 @@ MAX_CREDIT_CHARS = 300
 Entry = tuple[Song, Melody]
 
 
-def main() -> int:
-    """Run the command line."""
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--public-domain", type=Path, required=True, help="JSON lines of melodies with pd_scope")
     parser.add_argument("--songbook", type=Path, default=ROOT / "assets" / "songbook", help="folder of ABC tunes")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "catalog", help="catalog folder to write")
-    options = parser.parse_args()
-    try:
-        entries = read_songbook(options.songbook) + read_public_domain(options.public_domain)
-        entries = add_performers(entries, options.songbook / "performers.csv")
-        entries = mark_versions(entries)
-        songs, melodies = zip(*entries, strict=True)
-        catalog = Catalog.build(songs, melodies, default_encoder(), credits_of(songs), bar("embedding"))
-        catalog.save(options.out)
-    except Hmm2SongError as error:
-        print(f"build_catalog.py: {error}", file=sys.stderr)
-        return 2
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Build the catalog and say what it holds."""
+    entries = read_songbook(options.songbook) + read_public_domain(options.public_domain)
+    entries = mark_versions(add_performers(entries, options.songbook / "performers.csv"))
+    songs, melodies = zip(*entries, strict=True)
+    with progress("embedding", "songs") as show:
+        catalog = Catalog.build(songs, melodies, default_encoder(), credits_of(songs), show)
+    catalog.save(options.out)
     genders = ", ".join(f"{count} {gender or 'unknown'}" for gender, count in catalog.gender_counts().items())
     print(f"{len(catalog)} songs, {len({song.tune or song.id for song in songs})} tunes; singers: {genders}")
-    return 0
-
-
-def bar(label: str) -> Callable[[int, int], None]:
-    """Return a progress callback that draws a bar."""
-    display = tqdm(desc=label, unit=" songs")
-
-    def show(done: int, total: int) -> None:
-        display.total = total
-        display.update(done - display.n)
-
-    return show
 
 
 def read_songbook(folder: Path) -> list[Entry]:
@@ -174,7 +161,8 @@ def performed(song: Song, row: dict[str, str] | None) -> Song:
 
 def mark_versions(entries: list[Entry]) -> list[Entry]:
     """Give entries that are versions of one tune a common ``tune``."""
-    groups = group_versions([melody for _, melody in entries], bar("versions"))
+    with progress("versions", "songs") as show:
+        groups = group_versions([melody for _, melody in entries], show)
     shared = {group for group in groups if groups.count(group) > 1}
     return [
         (dataclasses.replace(song, tune=entries[group][0].id) if group in shared else song, melody)
@@ -199,6 +187,8 @@ def credits_of(songs: tuple[Song, ...]) -> str:
         )
     return "\n".join(lines) + "\n"
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,10 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -37,30 +34,13 @@ from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.runners import Runner, runner_of
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import Skipped
+from hmm2song.script import GOES_ON, main_of, positive, progress
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 ALL = "all"
 RAY = "ray"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
-        stream.reconfigure(errors="replace")
-    options = parse_options(arguments)
-    try:
-        run(options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"build_dataset.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("build_dataset.py: stopped; the same command goes on from here", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
-
-
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="folder of recordings, or info.csv")
@@ -73,14 +53,12 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--stage", choices=[*map(str, Stage), ALL], default=ALL, help="what to make (%(default)s)")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="where what is made is kept (OUT.work)")
-    parser.add_argument("--workers", type=int, metavar="N", help="songs at the same time (one per core)")
+    parser.add_argument("--workers", type=positive, metavar="N", help="songs at the same time (one per core)")
     parser.add_argument(
         "--runner", choices=["local", RAY], default="local", help="processes here, or a Ray cluster (%(default)s)"
     )
     parser.add_argument("--ray-address", metavar="ADDRESS", help="a running cluster; else Ray is started here")
     options = parser.parse_args(arguments)
-    if options.workers is not None and options.workers < 1:
-        parser.error(f"--workers must be at least 1, not {options.workers}")
     if options.ray_address and options.runner != RAY:
         parser.error("--ray-address needs --runner ray")
     return options
@@ -106,8 +84,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{work / stage}: {len(made)} songs; {len(skipped)} skipped")
         return
     songs = [SongPictures(song, work / place) for song, place in made]
-    with tqdm(total=len(songs), desc="dataset", unit=" songs", file=sys.stderr) as bar:
-        clips = assemble(songs, skipped, parameters(options.rule, separator_name), out, partial(show, bar))
+    with progress("dataset", "songs", len(songs)) as show:
+        clips = assemble(songs, skipped, parameters(options.rule, separator_name), out, show)
     print(f"{out}: {len(clips)} clips of {len(clips.songs)} songs; {len(skipped)} skipped")
 
 
@@ -123,8 +101,8 @@ def make_all(
 ) -> tuple[list[tuple], list[Skipped]]:
     """Make a stage of every recording; return (song, place in the work folder) of each, and what was left out."""
     calls = [(str(stage), str(one.file), one.song.id, settings) for one in collection.recorded]
-    with tqdm(total=len(calls), desc=str(stage), unit=" songs", file=sys.stderr) as bar:
-        results = runner(make, calls, workers, partial(show, bar))
+    with progress(str(stage), "songs", len(calls)) as show:
+        results = runner(make, calls, workers, show)
     made, skipped = [], list(collection.skipped)
     for one, result in zip(collection.recorded, results, strict=True):
         if isinstance(result, Hmm2SongError):
@@ -134,10 +112,7 @@ def make_all(
     return made, skipped
 
 
-def show(bar: tqdm, done: int) -> None:
-    """Move a progress bar to a number."""
-    bar.update(done - bar.n)
-
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -46,9 +46,8 @@ from hmm2song.collect.info_csv import (
     write_info,
 )
 from hmm2song.errors import Hmm2SongError
+from hmm2song.script import GOES_ON, main_of
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 MIN_PAUSE_S = 1.0
 """Nobody's server is asked faster than this; one's own, on this machine, may be."""
 FIRST_MONTH = "2004-11"
@@ -176,22 +175,6 @@ class Collector:
         return self._journal.remembered(self._client.site + path, read)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
-        stream.reconfigure(errors="replace")
-    options = make_parser().parse_args(arguments)
-    try:
-        run(options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"collect_chart.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("collect_chart.py: stopped; the same command goes on from here", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -304,6 +287,8 @@ def tell_result(out: Path, rows: Sequence[Row], n_before: int, notices: Iterable
     lacking = ", ".join(f"{sum(not row[column] for row in rows)} without {column}" for column in ("gender", "path"))
     print(f"{out}: {len(rows)} songs, {len(rows) - n_before} new; {lacking}")
 
+
+main = main_of(__file__, make_parser().parse_args, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

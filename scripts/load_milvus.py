@@ -19,7 +19,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
-from hmm2song.errors import CatalogError, Hmm2SongError, IndexUnavailableError
+from hmm2song.errors import CatalogError, IndexUnavailableError
 from hmm2song.index.exact import ExactIndex
 from hmm2song.index.milvus import (
     CATALOG_PROPERTY,
@@ -46,6 +46,7 @@ from hmm2song.index.milvus import (
     digest_of,
 )
 from hmm2song.machine import n_cores
+from hmm2song.script import GOES_ON, main_of
 
 BATCH_ROWS = 2000
 MAX_BATCH_ROWS = 20_000
@@ -62,37 +63,32 @@ SAME_SIMILARITY = 1e-5
 """Windows this close are equally near: versions of a tune share windows, and sums are rounded differently."""
 
 
-def main() -> int:
-    """Run the command line."""
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--catalog", type=Path, required=True, help="catalog folder")
     parser.add_argument("--uri", required=True, help="file ending in .db, or http(s)://host:port")
     parser.add_argument("--collection", default=DEFAULT_COLLECTION, help="default: %(default)s")
     parser.add_argument("--token-env", default=TOKEN_VARIABLE, metavar="VAR",
                         help="environment variable that holds the access token; default: %(default)s")  # fmt: skip
-    parser.add_argument(
-        "--index",
-        choices=INDEX_PARAMS,
-        default=EXACT,
-        help="FLAT is exact; HNSW, on servers only, is faster and larger",
-    )
+    parser.add_argument("--index", choices=INDEX_PARAMS, default=EXACT,
+                        help="FLAT is exact; HNSW, on servers only, is faster and larger")  # fmt: skip
     parser.add_argument("--batch", type=batch_size, default=BATCH_ROWS, help="rows per call; default: %(default)s")
     parser.add_argument("--replace", action="store_true", help="drop a collection of this name that holds other rows")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Load the catalog, look some windows up, and say how it went."""
     token = os.environ.get(options.token_env, "")
-    try:
-        catalog = Catalog.load(options.catalog, encoder_of(options.catalog))
-        collection = MilvusCollection.open(options.uri, token, options.collection)
-        started_s = time.monotonic()
-        n_added = load(collection, catalog, options.index, options.batch, options.replace)
-        took_s = time.monotonic() - started_s
-        found = recall(catalog, MilvusIndex.connect(options.uri, catalog, token, options.collection))
-    except Hmm2SongError as error:
-        print(f"load_milvus.py: {error}", file=sys.stderr)
-        return 2
+    catalog = Catalog.load(options.catalog, encoder_of(options.catalog))
+    collection = MilvusCollection.open(options.uri, token, options.collection)
+    started_s = time.monotonic()
+    n_added = load(collection, catalog, options.index, options.batch, options.replace)
+    took_s = time.monotonic() - started_s
+    found = recall(catalog, MilvusIndex.connect(options.uri, catalog, token, options.collection))
     print(f"{len(catalog.embeddings)} rows in {options.collection!r}, {n_added} of them added in {took_s:.1f} s")
     print(f"recall@{RECALL_AT} of windows: {found:.3f}")
-    return 0
 
 
 def batch_size(text: str) -> int:
@@ -272,6 +268,8 @@ def recall(catalog: Catalog, index: MilvusIndex) -> float:
     n_found = np.count_nonzero(found.similarity >= last[:, None] - SAME_SIMILARITY, axis=1)
     return float(np.mean(np.minimum(n_found, n_there) / n_there))
 
+
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

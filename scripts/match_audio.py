@@ -16,8 +16,6 @@ found) and recordings left over. Correct a path in info.csv by hand, or empty it
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -27,38 +25,26 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.collect.info_csv import Row, TableError, read_info, write_info, write_whole
+from hmm2song.collect.info_csv import Row, TableError, csv_text, read_info, write_info, write_whole
 from hmm2song.collect.match_files import Matching, MusicFolderError, find_recordings, match, read_track
-from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.sources import INFO_NAME, Skipped
+from hmm2song.script import main_of
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 REPORT_NAME = "match_report.csv"
 REPORT_COLUMNS = ("what", "id", "Title", "Singer", "path", "score", "how")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
-        stream.reconfigure(errors="replace")
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, required=True, help="the table of songs, info.csv")
     parser.add_argument("--music", type=Path, required=True, metavar="FOLDER", help="folder of recordings")
-    options = parser.parse_args(arguments)
-    try:
-        run(options.table, options.music)
-    except (Hmm2SongError, OSError) as error:
-        print(f"match_audio.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("match_audio.py: stopped; nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+    return parser.parse_args(arguments)
 
 
-def run(table: Path, music: Path) -> None:
+def run(options: argparse.Namespace) -> None:
     """Write the table with paths and the report, and say how it went."""
+    table, music = options.table, options.music
     rows = read_info(table)
     out = music / INFO_NAME
     files, unusable = find_recordings(music)
@@ -110,12 +96,10 @@ def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[Skippe
             lines.append(row | {"what": "no recording", "path": "", "how": gone})
     lines += [{"what": "unused recording", "path": path} for path in matching.unused]
     lines += [{"what": "unusable file", "path": file.path, "how": file.reason} for file in unusable]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, REPORT_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_text(REPORT_COLUMNS, lines)
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

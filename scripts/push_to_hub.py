@@ -58,6 +58,7 @@ from hmm2song.catalog.storage import (
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError
+from hmm2song.script import GOES_ON, main_of
 
 KINDS = {"model": "model", "catalog": "dataset", "space": "space"}
 """What is published, in this order, to the Hub's kind of repository."""
@@ -90,7 +91,6 @@ HUB_ERRORS = (httpx2.HTTPError, OSError, RuntimeError, ValueError)
 valid card."""
 ADVICE = {401: "check the token", 403: "use a token that may write there", 412: "somebody else changed it meanwhile"}
 REASON_LENGTH = 300
-EXIT_ERROR = 2
 # What means something within a line of Markdown or HTML; a colon or dot only where it can be part of an address.
 _MARKUP = re.compile(r"[#$&*<>@\[\\\]^_`{|}~]|:(?=\S)|(?<!\d)\.(?=\w)|\.(?=[^\W\d])")
 
@@ -119,24 +119,18 @@ class Tree:
         return {path.relative_to(self.folder).as_posix(): path for path in files}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    options = parse_options(arguments)
-    try:
-        with tempfile.TemporaryDirectory(prefix="hmm2song-publish-") as staging:
-            api = None if options.dry_run else HfApi(token=write_token())
-            trees = build_trees(options, Path(staging))
-            if api is None:
-                write_trees(trees, options.dry_run)
-            else:
-                publish_all(trees, api, options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"push_to_hub.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    return 0
+def run(options: argparse.Namespace) -> None:
+    """Make the trees, then publish them, or only write them."""
+    with tempfile.TemporaryDirectory(prefix="hmm2song-publish-") as staging:
+        api = None if options.dry_run else HfApi(token=write_token())
+        trees = build_trees(options, Path(staging))
+        if api is None:
+            write_trees(trees, options.dry_run)
+        else:
+            publish_all(trees, api, options)
 
 
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in KINDS:
@@ -523,6 +517,8 @@ def reason_of(error: Exception) -> str:
     advice = f"; {ADVICE[status]}" if status in ADVICE else ""
     return f"the Hub answered with status {status} ({said}){advice}"
 
+
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

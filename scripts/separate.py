@@ -31,9 +31,8 @@ from hmm2song.indexing.report import csv_text
 from hmm2song.indexing.separation.separation import USAGE, open_separator
 from hmm2song.indexing.separation.stems import Separator, Stems
 from hmm2song.indexing.sources import is_recording, readable_name, walk
+from hmm2song.script import EXIT_ERROR, GOES_ON, main_of, positive
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 SKIPPED_NAME = "skipped.csv"
 INSTRUMENTAL_NAME = "instrumental.csv"
 
@@ -70,29 +69,20 @@ class Display:
         self.bar.set_description(f"{self._n_done}/{self._n_files}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):  # names may hold letters that the terminal's encoding lacks
-        stream.reconfigure(errors="replace")
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--music", type=Path, required=True, metavar="FOLDER", help="folder of recordings")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the stems")
     parser.add_argument("--backend", required=True, help=f"{USAGE} (of these, those that separate)")
     parser.add_argument("--workers", type=positive, default=1, help="recordings at a time; default: %(default)s")
     parser.add_argument("--threads", type=positive, default=1, help="cores per recording; default: %(default)s")
-    options = parser.parse_args(arguments)
-    try:
-        return run(options.music, options.out, options.backend, options.workers, options.threads)
-    except (Hmm2SongError, OSError) as error:
-        print(f"separate.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("separate.py: stopped; the same command goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return parser.parse_args(arguments)
 
 
-def run(music: Path, out: Path, backend: str, n_workers: int, threads: int) -> int:
+def run(options: argparse.Namespace) -> int:
     """Separate everything; return the exit status."""
+    music, out, backend = options.music, options.out, options.backend
     if backend == "none" or backend.startswith("stems:"):
         raise SeparatorUnavailableError(f"the backend {backend!r} separates nothing; give an onnx or spleeter one")
     if not music.is_dir():
@@ -101,7 +91,7 @@ def run(music: Path, out: Path, backend: str, n_workers: int, threads: int) -> i
     files = [file for file in found if is_recording(file)]
     if not files:
         raise SeparatorUnavailableError(f"there is no recording in {str(music)!r} ({', '.join(AUDIO_SUFFIXES)})")
-    separators = [open_separator(backend, threads) for _ in range(min(n_workers, len(files)))]
+    separators = [open_separator(backend, options.threads) for _ in range(min(options.workers, len(files)))]
     results = separate_all(files, music, out, separators)
     names = {file: readable_name(file.relative_to(music).as_posix()) for file in files}
     stems = {file: result for file, result in results.items() if isinstance(result, Stems)}
@@ -150,12 +140,7 @@ def separate_all(
     return {file: results[file] for file in files}
 
 
-def positive(text: str) -> int:
-    """Read a number of workers or threads."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,13 +11,14 @@ singer, start_s, seconds. The same seed gives the same hums; what is there alrea
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas
 import soundfile as sf
 from tqdm import tqdm
 
@@ -26,34 +27,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.melody.scores import read_rows
+from hmm2song.script import GOES_ON, main_of
 from hmm2song.training.singer import FEMALE, Singer
 from hmm2song.training.voice import hum_audio
 
 SINGERS = {"man": Singer(), "woman": FEMALE}
-COLUMNS = ("file", "song_id", "singer", "start_s", "seconds")
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        songs = [(str(row["id"]), row["notes"]) for _, row in read_rows(options.songs, "id", "notes")]
-        options.out.mkdir(parents=True, exist_ok=True)
-        rows = [row for song_id, notes in tqdm(songs, unit=" songs") for row in hum_song(song_id, notes, options)]
-        if not rows:
-            raise Hmm2SongError("no song could be hummed; give longer songs or shorter hums")
-    except (Hmm2SongError, OSError) as error:
-        print(f"simulate_hums.py: {error}", file=sys.stderr)
-        return 2
-    with (options.out / "queries.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+def run(options: argparse.Namespace) -> None:
+    """Hum the songs and write the table."""
+    songs = [(str(row["id"]), row["notes"]) for _, row in read_rows(options.songs, "id", "notes")]
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = [row for song_id, notes in tqdm(songs, unit=" songs") for row in hum_song(song_id, notes, options)]
+    if not rows:
+        raise Hmm2SongError("no song could be hummed; give longer songs or shorter hums")
+    pandas.DataFrame(rows).to_csv(options.out / "queries.csv", index=False)
     print(f"{len(rows)} hums of {len(songs)} songs in {options.out}")
-    return 0
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=Path, required=True, help="songs as JSON lines with id and notes")
@@ -62,7 +54,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--shortest", type=float, default=8.0, metavar="SECONDS")
     parser.add_argument("--longest", type=float, default=12.0, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not 1.0 <= options.shortest <= options.longest <= 60.0:
         parser.error("--shortest and --longest must be in order and from 1 to 60 seconds")
     return options
@@ -92,6 +84,8 @@ def hum_song(song_id: str, notes: list, options: argparse.Namespace) -> list[dic
         )  # fmt: skip
     return rows
 
+
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.baselines.mel_cnn.clips import ClipSet
 from hmm2song.baselines.mel_cnn.training import SMOKE, MelRecipe, train_conv_subnet
-from hmm2song.errors import Hmm2SongError
 from hmm2song.melody.melody import FRAME_RATE_HZ
+from hmm2song.script import GOES_ON, main_of, positive
 from hmm2song.training.learner import TrainingRun
 from hmm2song.training.pairs import MelodyPool, read_ids
 from hmm2song.training.recipe import EFFECTS, Recipe, smoke
@@ -41,26 +42,12 @@ from hmm2song.training.recipe import EFFECTS, Recipe, smoke
 N_SMOKE_MELODIES = 64
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        train_mel(options) if options.recipe == "mel" else train_melody(options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+def run(options: argparse.Namespace) -> None:
+    """Train one of the two networks."""
+    train_mel(options) if options.recipe == "mel" else train_melody(options)
 
 
-def positive(text: str) -> int:
-    """Read a number that must be at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     shipped = Recipe()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,7 +75,7 @@ def parse_options() -> argparse.Namespace:
     group.add_argument("--epochs", type=positive, default=MelRecipe.n_epochs, help="default 5")
     group.add_argument("--n-clips", type=positive, help="train on so many random clips instead of all")
     group.add_argument("--held-out-songs", type=int, default=0, metavar="N", help="never train on N random songs")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.recipe == "mel" and not options.clips:
         parser.error("--recipe mel needs --clips")
     if options.recipe == "melody" and not options.melodies:
@@ -142,6 +129,8 @@ def train_mel(options: argparse.Namespace) -> None:
         clips = ClipSet.open(options.clips)
         train_conv_subnet(clips, SMOKE if options.smoke else recipe, options.seed, options.out, show)
 
+
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -75,12 +75,8 @@ def run(
     monkeypatch.setattr(script.load_librosa(), "pyin", track)
 
     def call(*options: object) -> tuple[int, str, str]:
-        usual = {
-            "--queries": folder / "queries.csv",
-            "--missed": folder / "missed.csv",
-            "--catalog": catalog.folder,
-            "--work": tmp_path / "work.jsonl",
-        }
+        usual = {f"--{name}": folder / f"{name}.csv" for name in ("queries", "missed")}
+        usual |= {"--catalog": catalog.folder, "--work": tmp_path / "work.jsonl"}
         chosen = [word for name, value in usual.items() if name not in options for word in (name, value)]
         try:
             code = script.main([str(word) for word in (*chosen, *options)])
@@ -93,15 +89,8 @@ def run(
 
 @pytest.fixture
 def usual(script: ModuleType):
-    return script.Usual(
-        cost_st=0.8,
-        gain_st=0.3,
-        cost_lead_st=0.05,
-        score_lead_st=0.05,
-        likeness_st=0.55,
-        pitch_agreement=0.85,
-        voicing_agreement=0.75,
-    )
+    return script.Usual(0.8, gain_st=0.3, cost_lead_st=0.05, score_lead_st=0.05, likeness_st=0.55,
+                        pitch_agreement=0.85, voicing_agreement=0.75)  # fmt: skip
 
 
 @pytest.fixture
@@ -187,15 +176,9 @@ def test_what_is_usual_holds_for_all_but_a_twentieth(script, miss):
         )
         for number in range(101)
     ]
-    expected = script.Usual(
-        cost_st=0.95,
-        gain_st=0.7125,
-        cost_lead_st=-0.05,
-        score_lead_st=-0.05 - 0.1 * script.VOTE_WEIGHT_ST,
-        likeness_st=1.0,
-        pitch_agreement=0.05,
-        voicing_agreement=0.025,
-    )
+    expected = script.Usual(0.95, gain_st=0.7125, cost_lead_st=-0.05, likeness_st=1.0,
+                            score_lead_st=-0.05 - 0.1 * script.VOTE_WEIGHT_ST,
+                            pitch_agreement=0.05, voicing_agreement=0.025)  # fmt: skip
     assert asdict(script.usual_of(hits)) == pytest.approx(asdict(expected))
 
 

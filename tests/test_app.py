@@ -18,14 +18,7 @@ from encoders import tiny_encoder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from humming import tune
-from serving import (
-    HUMMED_FROM_S,
-    HUMMED_SHIFT_ST,
-    HUMMED_TO_S,
-    N_SONGS,
-    ROOT,
-    MiniatureCatalog,
-)
+from serving import HUMMED_FROM_S, HUMMED_SHIFT_ST, HUMMED_TO_S, N_SONGS, ROOT, MiniatureCatalog
 
 from hmm2song import Recognizer
 from hmm2song.catalog.catalog import Catalog
@@ -37,18 +30,9 @@ from hmm2song.recognizer import MAX_EARLIER
 from hmm2song.song import ANY_GENDER, Song
 
 RESULT_KEYS = {
-    "matches",
-    "level",
-    "no_match",
-    "advice",
-    "hum",
-    "n_hums",
-    "n_searched",
-    "n_unknown",
-    "elsewhere",
-    "notices",
+    "matches", "level", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices",
     "seconds",
-}
+}  # fmt: skip
 OTHER_SONG = "s3"
 TIMEOUT_S = 180.0
 """Far more than anything takes: the machine may be busy."""
@@ -109,22 +93,6 @@ def test_empty_options_mean_the_defaults(client: Client, catalog: MiniatureCatal
     assert result["n_searched"] == N_SONGS and result["n_unknown"] == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"genres": ["Polka"]}, "Polka"),
-        ({"genres": 5}, "list of names"),
-        ({"gender": "robot"}, "robot"),
-        ({"top_k": 0}, "0"),
-    ],
-)
-def test_an_impossible_option_is_refused_politely(
-    client: Client, catalog: MiniatureCatalog, options: dict, message: str
-) -> None:
-    with pytest.raises(AppError, match=message):
-        client.predict(audio=handle_file(str(catalog.hum_path)), **options, api_name="/recognize")
-
-
 def test_a_recording_that_cannot_be_used_is_refused_politely(
     client: Client, catalog: MiniatureCatalog, tmp_path: Path
 ) -> None:
@@ -161,23 +129,14 @@ def ask(url: str, audio: object, earlier: object) -> str:
 def test_the_catalog_can_be_searched(client: Client) -> None:
     assert len(client.predict(api_name="/catalog")) == N_SONGS
     (found,) = client.predict("첫 노래", api_name="/catalog")
-    assert found == {
-        "id": "s0",
-        "title": "Song 0",
-        "title_ko": "첫 노래",
-        "artist": "Author 0",
-        "genre": "Folk",
-        "gender": "female",
-        "year": "1900",
-    }
+    assert list(found) == ["id", "title", "title_ko", "artist", "genre", "gender", "year"]
+    assert list(found.values()) == ["s0", "Song 0", "첫 노래", "Author 0", "Folk", "female", "1900"]
 
 
 def test_a_song_is_told_in_full(client: Client) -> None:
     song = client.predict("s0", api_name="/song")
     assert song["lyric"] == "la la\n<b>la</b>" and song["recording"] == "s0.flac"
     assert 20 < song["melody_s"] < 45
-    with pytest.raises(AppError, match="nobody"):
-        client.predict("nobody", api_name="/song")
 
 
 def test_a_few_hums_can_be_joined_and_silence_counts_for_nothing(catalog: MiniatureCatalog) -> None:
@@ -241,12 +200,6 @@ def test_only_filters_that_the_catalog_can_answer_are_offered(
 def test_examples_are_hums_of_songs_in_the_catalog() -> None:
     songs = [Song(id, id) for id in ("mine", "songbook_jingle-bells", "songbook_arirang")]
     assert [path.name for path in example_hums(Mock(songs=songs))] == ["arirang.flac", "jingle-bells.flac"]
-
-
-def test_a_burst_is_queued(client: Client, catalog: MiniatureCatalog) -> None:
-    hum = handle_file(str(catalog.hum_path))
-    jobs = [client.submit(hum, [], "any", 1, api_name="/recognize") for _ in range(12)]
-    assert {job.result(timeout=TIMEOUT_S)["matches"][0]["id"] for job in jobs} == {"s0"}
 
 
 def test_the_page_loads_nothing_from_elsewhere(url: str) -> None:

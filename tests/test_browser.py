@@ -205,13 +205,6 @@ def test_visitors_hum_for_themselves(visit: Visit, browser: playwright.Browser, 
     visit.see(".status", "· 2 hums joined")
 
 
-def test_a_file_that_is_no_audio_is_explained(visit: Visit, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.wav"
-    broken.write_bytes(b"this is not audio")
-    visit.upload(broken)
-    visit.see("[role=alert]", "broken.wav")
-
-
 def test_a_full_queue_is_told_from_a_fault(visit: Visit, catalog: MiniatureCatalog) -> None:
     # What Gradio answers when its queue is full.
     visit.page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))

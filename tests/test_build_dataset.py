@@ -82,16 +82,8 @@ def built(music: Path, main: Callable, tmp_path_factory: pytest.TempPathFactory)
 
 
 def command(music: Path, out: Path, *more: str) -> list[str]:
-    stems = f"stems:{music / 'stems'}"
-    return [
-        "--source",
-        str(music),
-        "--out",
-        str(out),
-        "--separator",
-        stems,
-        *(more if "--workers" in more else ("--workers", "1", *more)),
-    ]
+    options = {"--source": music, "--out": out, "--separator": f"stems:{music / 'stems'}", "--workers": 1}
+    return [*(str(word) for option in options.items() for word in option), *more]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -269,7 +261,7 @@ def test_one_line_says_what_is_wrong(music, main, tmp_path, capsys, changes, wor
 @pytest.mark.parametrize("changes", [["--workers", "0"], ["--ray-address", "auto"], ["--rule", "ear"]])
 def test_impossible_options(music, main, tmp_path, changes, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main([*command(music, tmp_path / "clips"), *changes])
+        main(command(music, tmp_path / "clips", *changes))
     assert changes[0] in capsys.readouterr().err
 
 

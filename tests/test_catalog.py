@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,21 +24,14 @@ from hmm2song.song import Song, SongFilter
 ENCODER = tiny_encoder()
 SOURCE_COLUMNS = ["id", "Title", "Singer", "Lyric", "genre", "path", "gender"]
 SONGS = (
-    Song(
-        "one",
-        "Été à Séoul",
-        singer="Zoé",
-        genre="Ballad, Folk",
-        gender="female",
-        lyric="la\nla",
-        title_ko="서울의 여름",
-    ),
+    Song("one", "Été à Séoul", "Zoé", "la\nla", "Ballad, Folk", gender="female", title_ko="서울의 여름"),
     Song("two", "<script>alert(1)</script>", author="Nobody", genre="Folk", gender="male", path="two.flac"),
     Song("three", "Straße", genre="Dance", gender="mixed", year="1999", licence="CC0", credit="us", tune="t"),
     Song("four", "Unknown Soldier"),
 )
 
 
+FOUR_WINDOWS = {"embeddings": np.zeros((4, ENCODER.dim), np.float16), "n_windows": np.ones(4, np.int32)}
 FOUR_MELODIES = {"pitch_cents": np.full(4, 6000, np.int16), "n_frames": np.ones(4, np.int32)}
 
 
@@ -139,10 +131,6 @@ def test_korean_genders(korean, gender):
     assert Song.from_row({"id": "1", "Title": "t", "gender": korean}).gender == gender
 
 
-def test_markup_in_a_title_is_text_like_any_other(folder):
-    assert Catalog.load(folder, ENCODER).song("two").title == "<script>alert(1)</script>"
-
-
 def test_every_song_has_the_windows_the_encoder_gives_it():
     catalog = build()
     assert catalog.embeddings.dtype == np.float16
@@ -156,12 +144,6 @@ def test_a_catalog_with_its_model_is_complete(folder):
     catalog = Catalog.load(folder, encoder_of(folder))
     assert catalog.songs == SONGS
     assert catalog.encoder_fingerprint == ENCODER.fingerprint
-
-
-def test_a_catalog_with_another_model_is_refused(folder):
-    tiny_encoder(seed=3).save(folder)
-    with pytest.raises(CatalogError, match="build the catalog again"):
-        Catalog.load(folder, encoder_of(folder))
 
 
 def test_progress_is_told():
@@ -210,25 +192,20 @@ def test_impossible_songs_are_refused(fields, words):
 
 
 @pytest.mark.parametrize("name", DATA_FILES)
-def test_a_changed_byte_is_noticed(folder, name):
-    content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(content)
-    with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' differs from its recorded checksum"):
-        Catalog.load(folder, ENCODER)
-
-
-@pytest.mark.parametrize("name", DATA_FILES)
-def test_a_truncated_file_is_noticed(folder, name):
-    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
-    with pytest.raises(IntegrityError, match=rf"{name} of catalog 'catalog' has \d+ bytes instead of \d+"):
-        Catalog.load(folder, ENCODER)
-
-
-@pytest.mark.parametrize("name", DATA_FILES)
-def test_a_missing_file_is_noticed(folder, name):
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]), "differs from its recorded checksum"),
+        (lambda whole: whole[:-1], r"has \d+ bytes instead of \d+"),
+        (lambda _: None, "is missing"),
+    ],
+)
+def test_a_damaged_file_is_noticed(folder, name, damage, words):
+    damaged = damage((folder / name).read_bytes())
     (folder / name).unlink()
-    with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' is missing"):
+    if damaged is not None:
+        (folder / name).write_bytes(damaged)
+    with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' {words}"):
         Catalog.load(folder, ENCODER)
 
 
@@ -308,27 +285,11 @@ def test_rows_with_impossible_fields_are_refused(folder, fields, words):
         ("melodies", {"pitch_cents": np.zeros(9, np.int16), "n_frames": np.int32([9])}, "4 songs but 1 melodies"),
         ("melodies", {**FOUR_MELODIES, "tracked": np.ones(3, bool)}, "4 songs but"),
         ("melodies", {**FOUR_MELODIES, "tracked": np.ones(4, np.uint8)}, "4 songs but"),
-        ("embeddings", {"embeddings": np.zeros((4, 3)), "n_windows": np.int32([1] * 4)}, r"shape \(4, 3\), expected"),
-        (
-            "embeddings",
-            {"embeddings": np.zeros((4, ENCODER.dim), np.float16), "n_windows": np.int32([5, -1, 0, 0])},
-            "window counts add up",
-        ),
-        (
-            "embeddings",
-            {"embeddings": np.full((4, ENCODER.dim), np.nan, np.float16), "n_windows": np.int32([1] * 4)},
-            "finite",
-        ),
-        (
-            "embeddings",
-            {"embeddings": np.zeros((4, ENCODER.dim), np.float32), "n_windows": np.int32([1] * 4)},
-            "float16",
-        ),
-        (
-            "embeddings",
-            {"embeddings": np.zeros((4, ENCODER.dim), np.float16), "n_windows": np.int32([[1]] * 4)},
-            "int32",
-        ),
+        ("embeddings", {**FOUR_WINDOWS, "embeddings": np.zeros((4, 3))}, r"shape \(4, 3\), expected"),
+        ("embeddings", {**FOUR_WINDOWS, "n_windows": np.int32([5, -1, 0, 0])}, "window counts add up"),
+        ("embeddings", {**FOUR_WINDOWS, "embeddings": np.full((4, ENCODER.dim), np.nan, np.float16)}, "finite"),
+        ("embeddings", {**FOUR_WINDOWS, "embeddings": np.zeros((4, ENCODER.dim), np.float32)}, "float16"),
+        ("embeddings", {**FOUR_WINDOWS, "n_windows": np.int32([[1]] * 4)}, "int32"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(folder, name, tensors, words):
@@ -382,22 +343,18 @@ def test_a_catalog_is_not_written_beside_a_model_that_cannot_open_it(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
 
 
-def test_an_empty_folder_may_become_a_catalog(tmp_path):
-    (tmp_path / "out").mkdir()
-    build().save(tmp_path / "out")
-    assert len(Catalog.load(tmp_path / "out", ENCODER)) == 4
-
-
 def test_what_is_no_catalog_is_not_overwritten(tmp_path):
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "song.mp3").write_text("precious")
     (tmp_path / "file").write_text("precious")
     (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "empty").mkdir()
+    build().save(tmp_path / "empty")
     for name, words in (("music", "not a catalog"), ("file", "not a folder"), ("link", "not a folder")):
         with pytest.raises(CatalogError, match=f"{name}' exists and is {words}"):
             build().save(tmp_path / name)
     assert (tmp_path / "music" / "song.mp3").read_text() == (tmp_path / "file").read_text() == "precious"
-    assert {path.name for path in tmp_path.iterdir()} == {"music", "file", "link"}
+    assert {path.name for path in tmp_path.iterdir()} == {"music", "file", "link", "empty"}
 
 
 # Looking up ---------------------------------------------------------------------------------------------
@@ -450,12 +407,6 @@ def test_the_report_of_indexing_tells_where_recordings_are_in_a_folder_that_is_n
     assert catalog.recording("one") is None and catalog.recording("two", music) is None
     (folder / "report.csv").write_bytes(b"\xff\xfe damaged")
     assert Catalog.load(folder, ENCODER).recording("one", music) is None
-
-
-def test_a_moved_catalog_keeps_its_recordings(folder, tmp_path):
-    (folder / "two.flac").write_bytes(b"fLaC")
-    shutil.move(folder, tmp_path / "moved")
-    assert Catalog.load(tmp_path / "moved", ENCODER).recording("two") == (tmp_path / "moved/two.flac").resolve()
 
 
 # Filters ------------------------------------------------------------------------------------------------
@@ -544,9 +495,6 @@ def test_impossible_filters_name_the_choices(filters, words):
     ],
 )
 def test_songs_are_found_by_any_words(text, expected):
-    assert [song.id for song in build().find(text)] == expected
-
-
-def test_as_many_are_found_as_asked_for():
-    assert [song.id for song in build().find("", limit=2)] == ["one", "two"]
-    assert build().find("", limit=0) == ()
+    catalog = build()
+    assert [song.id for song in catalog.find(text)] == expected
+    assert [song.id for song in catalog.find(text, limit=2)] == expected[:2]

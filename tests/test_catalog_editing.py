@@ -34,15 +34,12 @@ def ids(catalog: Catalog) -> list[str]:
 
 
 def same_catalog(first: Catalog, second: Catalog) -> bool:
+    pairs = zip(first.melodies, second.melodies, strict=False)
     return (
-        first.songs == second.songs
-        and all(
-            np.array_equal(one.pitch_midi, other.pitch_midi, equal_nan=True)
-            for one, other in zip(first.melodies, second.melodies, strict=True)
-        )
+        (first.songs, first.credits) == (second.songs, second.credits)
+        and all(np.array_equal(one.pitch_midi, other.pitch_midi, equal_nan=True) for one, other in pairs)
         and np.array_equal(first.embeddings, second.embeddings)
         and np.array_equal(first.n_windows, second.n_windows)
-        and first.credits == second.credits
     )
 
 
@@ -57,16 +54,10 @@ def test_what_is_left_is_what_was_never_more():
     assert same_catalog(remove_songs(catalog_of(0, 1, 2, 3), ["s1", "s3"]), catalog_of(0, 2))
 
 
-def test_songs_joined_are_as_if_built_together():
-    joined = join(catalog_of(0, 1), catalog_of(2, 3))
+def test_songs_joined_are_as_if_built_together_and_none_is_added_twice():
+    joined = join(catalog_of(0, 1), catalog_of(1, 2, 3))
     assert same_catalog(joined.catalog, catalog_of(0, 1, 2, 3))
-    assert (joined.renamed, joined.repeated) == ((), ())
-
-
-def test_a_song_that_is_there_is_not_added_again():
-    joined = join(catalog_of(0, 1), catalog_of(1, 2))
-    assert same_catalog(joined.catalog, catalog_of(0, 1, 2))
-    assert joined.repeated == ("s1",)
+    assert (joined.renamed, joined.repeated) == ((), ("s1",))
 
 
 def test_a_taken_id_is_changed_also_in_the_credits():

@@ -93,56 +93,26 @@ def write_sparse_wav(path: Path, n_bytes: int, rate_hz: int) -> None:
         file.truncate(n_bytes + 44)
 
 
-# What must be recognised
+# What must be recognised; tests/test_audio.py decodes every format, here a few go through the app
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_every_sample_type_is_recognised(client: Client, hummed: np.ndarray, tmp_path: Path, subtype: str) -> None:
-    soundfile.write(tmp_path / "hum.wav", hummed, SAMPLE_RATE_HZ, subtype=subtype)
-    assert recognize(client, tmp_path / "hum.wav")["matches"][0]["id"] == "s0"
-
-
-@pytest.mark.parametrize("rate_hz", [8000, 11025, 22050, 44100, 96000, 192000])
-def test_every_rate_is_recognised(client: Client, hummed: np.ndarray, tmp_path: Path, rate_hz: int) -> None:
-    soundfile.write(tmp_path / "hum.wav", at_rate(hummed, rate_hz), rate_hz)
-    assert recognize(client, tmp_path / "hum.wav")["matches"][0]["id"] == "s0"
-
-
-@pytest.mark.parametrize("n_channels", [2, 6])
-def test_several_channels_are_recognised(client: Client, hummed: np.ndarray, tmp_path: Path, n_channels: int) -> None:
-    soundfile.write(tmp_path / "hum.wav", np.tile(hummed[:, None], n_channels), SAMPLE_RATE_HZ)
-    assert recognize(client, tmp_path / "hum.wav")["matches"][0]["id"] == "s0"
-
-
-@pytest.mark.parametrize(
-    ("name", "codec"),
-    [
-        ("hum.m4a", "aac"),
-        ("hum.webm", "libopus"),
-        ("hum.opus", "libopus"),
-        ("hum.mp3", "libmp3lame"),
-        ("hum.flac", "flac"),
-        ("hum.ogg", None),  # Vorbis, for which FFmpeg has no good encoder
-    ],
-)
-def test_every_format_is_recognised(
-    client: Client, hummed: np.ndarray, tmp_path: Path, name: str, codec: str | None
-) -> None:
-    if codec is None:
-        soundfile.write(tmp_path / name, hummed, SAMPLE_RATE_HZ)
-    else:
+def test_what_browsers_and_phones_send_is_recognised(client: Client, hummed: np.ndarray, tmp_path: Path) -> None:
+    for name, codec in (("hum.webm", "libopus"), ("hum.m4a", "aac"), ("hum.mp3", "libmp3lame")):
         encode(str(tmp_path / name), at_rate(hummed, 48000), 48000, codec)
-    result = recognize(client, tmp_path / name)
-    assert result["matches"][0]["id"] == "s0"
-    assert result["hum"]["duration_s"] == pytest.approx(HUM_S, abs=0.3)
+    soundfile.write(tmp_path / "8 bits.wav", at_rate(hummed, 8000), 8000, subtype="PCM_U8")
+    surround = np.tile(at_rate(hummed, 96000)[:, None], 6)
+    soundfile.write(tmp_path / "surround.wav", surround, 96000, subtype="FLOAT")
+    for file in tmp_path.iterdir():
+        result = recognize(client, file)
+        assert result["matches"][0]["id"] == "s0", file
+        assert result["hum"]["duration_s"] == pytest.approx(HUM_S, abs=0.3)
 
 
-@pytest.mark.parametrize("name", ["hum.wav", "hum.flac"])
-def test_half_a_file_is_half_a_hum(client: Client, hummed: np.ndarray, tmp_path: Path, name: str) -> None:
-    soundfile.write(tmp_path / name, hummed, SAMPLE_RATE_HZ)
-    whole = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    result = recognize(client, tmp_path / name)
+def test_half_a_file_is_half_a_hum(client: Client, hummed: np.ndarray, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hum.flac", hummed, SAMPLE_RATE_HZ)
+    whole = (tmp_path / "hum.flac").read_bytes()
+    (tmp_path / "hum.flac").write_bytes(whole[: len(whole) // 2])
+    result = recognize(client, tmp_path / "hum.flac")
     assert result["matches"][0]["id"] == "s0"
     assert result["hum"]["duration_s"] == pytest.approx(HUM_S / 2, abs=1.5)
 
@@ -170,19 +140,11 @@ def test_no_melody_is_no_match(client: Client, tmp_path: Path, samples: np.ndarr
 # What must be refused
 
 
-def _write_nan(path: Path) -> None:
-    soundfile.write(path, np.full(SAMPLE_RATE_HZ, np.nan), SAMPLE_RATE_HZ, subtype="FLOAT")
-
-
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
         ("zero.wav", lambda path: path.write_bytes(b""), "'zero.wav' is empty"),
         ("text.wav", lambda path: path.write_bytes(b"la la la\n" * 999), "'text.wav' is not audio"),
-        ("binary.mp3", lambda path: path.write_bytes(np.random.default_rng(0).bytes(9999)), "binary.mp3"),
-        ("header.wav", lambda path: path.write_bytes(wav_header(9999, 8000)), "'header.wav' holds no sound"),
-        ("stub.flac", lambda path: path.write_bytes(b"fLaC\0\0\0"), "'stub.flac' is not audio"),
-        ("nan.wav", _write_nan, "16000 of the 16000 samples in 'nan.wav' are not finite"),
         ("two hours.wav", lambda path: write_sparse_wav(path, 7200 * 4000, 4000), "lasts 7200.0 s; at most 60 s"),
         ("turned.wav", lambda path: soundfile.write(path, np.zeros((9, 900)), 8000), "900 channels"),
     ],
@@ -209,9 +171,9 @@ def test_a_huge_file_is_refused_by_its_size(url: str, client: Client, tmp_path: 
     [
         ({"genres": ["Polka"]}, "'Polka'; choose from: Ballad, Folk"),
         ({"genres": [HOSTILE_TITLE]}, "unknown genre"),
+        ({"genres": 5}, "list of names"),
         ({"gender": "../.."}, "unknown gender"),
         ({"top_k": 0}, "top_k must be a whole number from 1 to 100, got 0"),
-        ({"top_k": -1}, "got -1"),
         ({"top_k": 10**9}, "got 1000000000"),
     ],
 )
@@ -220,10 +182,10 @@ def test_impossible_options_are_refused(client: Client, catalog: MiniatureCatalo
         client.predict(audio=handle_file(str(catalog.hum_path)), **options, api_name="/recognize")
 
 
-@pytest.mark.parametrize("song_id", ["nobody", "", "../s0", HOSTILE_TITLE])
-def test_an_unknown_song_is_refused(client: Client, song_id: str) -> None:
-    with pytest.raises(AppError, match="no song has the id"):
-        client.predict(song_id, api_name="/song")
+def test_an_unknown_song_is_refused(client: Client) -> None:
+    for song_id in ("nobody", "", "../s0", HOSTILE_TITLE):
+        with pytest.raises(AppError, match="no song has the id"):
+            client.predict(song_id, api_name="/song")
 
 
 # What a hostile catalog brings

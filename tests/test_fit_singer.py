@@ -364,9 +364,6 @@ def test_seed_and_tracker_change_the_simulation_and_not_the_people(script, folde
         ("queries", "file,title\na.flac,x\n", "file,song_id"),
         ("queries", "file,song_id\na.flac,x\n", "names a song"),
         ("songs", '{"id": "s0"}\n', "songs: line 1: no 'notes'"),
-        ("songs", '{"id": "s0", "notes": []}\n', "line 1: notes must be a list"),
-        ("songs", '{"id": "s0", "notes": [[0, 1]]}\n', "line 1: notes must be [onset_s"),
-        ("songs", "[1]\n", "not a JSON object"),
         ("mast_csv", "key,melody\nx,y\n", "needs the columns"),
         ("mast_npz", "no archive", "not an npz"),
         ("ssvd_f0", None, "t0: needs the shape (2, n), has (9,)"),
@@ -388,7 +385,6 @@ def test_unusable_files_are_explained(script, folder, tmp_path, monkeypatch, cap
     [
         ([], "at least one source"),
         (["--queries", "q.csv"], "--queries and --songs go together"),
-        (["--queries", "q.csv", "--songs", "s.jsonl", "--limit", "0"], "at least 1"),
         (["--queries", "q.csv", "--songs", "s.jsonl", "--json", "no-such-folder/fit.json"], "no folder no-such-folder"),
     ],
 )

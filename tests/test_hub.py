@@ -280,17 +280,8 @@ def test_a_folder_may_lie_in_the_home_and_wins_over_a_repository(
 
 @pytest.mark.parametrize(
     "source",
-    [
-        __file__,
-        "./catalog",
-        "../no-such-catalog",
-        "/no/such/folder",
-        "~/no/such",
-        "~nobody-of-that-name/x",
-        "a/b/c",
-        "catalog",
-    ]
-    + ["assets/songs.json", "assets/songs.zip", "a\\b", Path("owner/name"), "x" * 5000, "o/na me", "a\0b/c"],
+    [__file__, "./catalog", "/no/such/folder", "~/no/such", "~nobody-of-that-name/x", "a/b/c", "catalog"]
+    + ["assets/songs.zip", "a\\b", Path("owner/name"), "x" * 5000, "o/na me", "a\0b/c"],
 )
 def test_a_path_that_is_no_folder_is_named_and_not_looked_up(source: str | Path, server: StandIn) -> None:
     for kind in KINDS:
@@ -354,12 +345,6 @@ def test_a_refusal_says_what_to_do(refusal: tuple[int, str], advice: str, server
     resolve_catalog(REPOSITORY)  # neither a copy nor the bundled catalog may hide the mistake
     server.refusal = refusal
     with pytest.raises(HubError, match=advice):
-        resolve_catalog(REPOSITORY)
-
-
-def test_files_that_are_refused_are_an_error(server: StandIn) -> None:
-    server.refusal, server.refused_path = (403, ""), f"/resolve/{COMMIT}/{LARGE_FILE}"
-    with pytest.raises(HubError, match="access to someone/songs is refused"):
         resolve_catalog(REPOSITORY)
 
 
@@ -458,10 +443,7 @@ def test_a_connection_dropped_in_mid_file_is_resumed_or_leaves_no_half_catalog(
     assert len(downloads) == 2
 
 
-def test_local_files_only_asks_nobody(server: StandIn, bundled: dict[str, Path]) -> None:
-    offline = resolve_catalog(REPOSITORY, local_files_only=True)
-    assert_bundled_with_reason(offline, bundled["catalog"], "local_files_only")
-    assert server.requests == []
+def test_local_files_only_asks_nobody(server: StandIn) -> None:
     first = resolve_catalog(REPOSITORY)
     server.requests.clear()
     again = resolve_catalog(REPOSITORY, local_files_only=True)
@@ -510,14 +492,12 @@ def test_the_token_goes_to_the_hub_and_not_to_its_storage(server: StandIn) -> No
     assert [(path, authorization) for _, path, authorization in storage.requests] == [(f"/storage/{LARGE_FILE}", None)]
 
 
-def test_a_damaged_token_is_refused_without_repeating_it(server: StandIn) -> None:
+def test_a_damaged_or_missing_token_is_an_error(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with pytest.raises(HubError, match="odd character") as caught:
         resolve_catalog(REPOSITORY, token="hf_secret\n")
-    assert "secret" not in str(caught.value)
-    assert server.requests == []
-
-
-def test_a_token_that_is_not_saved_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "secret" not in str(caught.value) and server.requests == []
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))

@@ -532,9 +532,9 @@ def test_strings_of_strangers_stay_text(push: Callable, hub: Hub, project: Proje
     assert columns == {1, 7}  # their | makes no column
 
 
-@pytest.mark.parametrize("text", ["readme.md", "1.b", "www.1", "x:y", "a_b", "#1", "&lt;", "a\\b", "한글 é, 50 %!"])
-def test_escaped_text_reads_the_same(text: str, script: ModuleType) -> None:
-    assert html.unescape(script.escape_markdown(text)) == text
+def test_escaped_text_reads_the_same(script: ModuleType) -> None:
+    for text in ("readme.md", "1.b", "www.1", "x:y", "a_b", "#1", "&lt;", "a\\b", "한글 é, 50 %!"):
+        assert html.unescape(script.escape_markdown(text)) == text
     assert script.escape_markdown("St. James: 8.5 s,\n\t  50 %!") == "St. James: 8.5 s, 50 %!"
 
 
@@ -550,18 +550,11 @@ def test_the_size_category_is_one_of_the_hubs(script: ModuleType) -> None:
     "content",
     [
         *(json.dumps(REPORT | changes).encode() for changes in (
-            {"n": 0},
-            {"n": True},
-            {"n": "2749"},
-            {"n_songs": None},
-            {"top1": 0.9},
-            {"top1": {"value": 0.9, "low": 0.8}},
+            {"n": 0}, {"n": True}, {"n": "2749"}, {"n_songs": None}, {"peak_mb": -1}, {"peak_mb": float("inf")},
+            {"top1": 0.9}, {"top1": {"value": 0.9, "low": 0.8}}, {"seconds_per_query": {}},
             {"top1": {"value": 0.9, "low": 0.95, "high": 0.99}},
             {"mrr": {"value": 1.2, "low": 1.1, "high": 1.3}},
             {"top10": {"value": float("nan"), "low": 0.1, "high": 0.2}},
-            {"seconds_per_query": {}},
-            {"peak_mb": -1},
-            {"peak_mb": float("inf")},
         )),
         *(b"", b"[]", b"{", b"\xff", b"[" * 100_000),
     ],
@@ -593,32 +586,22 @@ def test_bad_options_are_refused_before_anything_is_sent(
     assert "name at least one of" in push(repositories=[])[1]
 
 
-def break_catalog(project: Project) -> None:
-    content = (project.folder / "catalog" / "credits.md").read_bytes()
-    (project.folder / "catalog" / "credits.md").write_bytes(bytes([content[0] ^ 1]) + content[1:])
-
-
-def put_a_link_into_the_space(project: Project) -> None:
-    (project.folder / "root/assets/link").symlink_to(project.folder / "secret")
-
-
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (break_catalog, "credits.md of catalog 'catalog' differs from its recorded checksum"),
-        (lambda project: make_model(project.folder / "model", seed=1), "build the catalog again with this model"),
-        (lambda project: (project.folder / "root/app.py").unlink(), "app.py is missing"),
-        (lambda project: (project.folder / "root/assets").rename(project.folder / "elsewhere"), "assets is missing"),
-        (put_a_link_into_the_space, "is a link"),
-        (lambda project: (project.folder / "root/README.md").write_text("# Hmm2Song"), "has no front matter"),
-        (lambda project: (project.folder / "root/README.md").write_text("---\n- a\n---\n"), "not a YAML table"),
-        (lambda project: (project.folder / "root/README.md").write_text("---\n{[\n---\n"), "not a YAML table"),
-        (lambda project: (project.folder / "model/README.md").write_bytes(b"\xff"), "mend or remove it"),
+        (lambda at: (at / "catalog/credits.md").write_text("# Credit!\n"), "differs from its recorded checksum"),
+        (lambda at: make_model(at / "model", seed=1), "build the catalog again with this model"),
+        (lambda at: (at / "root/app.py").unlink(), "app.py is missing"),
+        (lambda at: (at / "root/assets/link").symlink_to(at / "secret"), "is a link"),
+        (lambda at: (at / "root/README.md").write_text("# Hmm2Song"), "has no front matter"),
+        (lambda at: (at / "root/README.md").write_text("---\n- a\n---\n"), "not a YAML table"),
+        (lambda at: (at / "root/README.md").write_text("---\n{[\n---\n"), "not a YAML table"),
+        (lambda at: (at / "model/README.md").write_bytes(b"\xff"), "mend or remove it"),
     ],
 )
 def test_what_is_not_fit_to_be_published_is_refused_before_anything_is_sent(
     spoil: Callable, expected: str, push: Callable, hub: Hub, project: Project
 ) -> None:
-    spoil(project)
+    spoil(project.folder)
     code, said = push()
     assert (code, hub.calls) == (2, []) and expected in said

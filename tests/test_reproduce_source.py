@@ -119,7 +119,7 @@ def test_written_songs_are_sung_as_written(script, tmp_path, monkeypatch):
     songs = tmp_path / "songs.jsonl"
     songs.write_text("".join(json.dumps({"id": f"t{n}", "title": f"T {n}", "notes": tune(n)}) + "\n" for n in (1, 2)))
     called = []
-    monkeypatch.setattr(script, "run", lambda *command: called.append(command))
+    monkeypatch.setattr(script, "call", lambda *command: called.append(command))
     assert script.sung_clips(songs, tmp_path) == tmp_path / "clips"
     assert called[0][0] == "build_dataset.py" and called[0][2] == tmp_path / "music" / "info.csv"
     with (tmp_path / "music" / "info.csv").open(newline="", encoding="utf-8") as file:

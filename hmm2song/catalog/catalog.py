@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -122,18 +124,7 @@ class Catalog:
         progress: Callable[[int, int], None] | None = None,
         tracked: Sequence[bool] | None = None,
     ) -> Catalog:
-        """Embed every song.
-
-        Parameters
-        ----------
-        songs, melodies : sequences of equal length
-        encoder : MelodyEncoder
-        credits : str
-            Markdown to store beside the catalog.
-        progress : callable, optional
-            Called with (songs done, songs in all).
-        tracked : sequence of bool, optional
-            For each song whether its melody was tracked in sound; by default all are written.
+        """Embed every song; ``progress`` is called with (songs done, songs in all).
 
         Raises
         ------
@@ -171,12 +162,7 @@ class Catalog:
         return {song.id: position for position, song in enumerate(self.songs)}
 
     def position(self, song_id: str) -> int:
-        """Return where a song stands in :attr:`songs`.
-
-        Raises
-        ------
-        UnknownSongError
-        """
+        """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
         if song_id not in self._position:
             raise UnknownSongError(f"no song has the id {song_id!r:.80}; ids are listed by the catalog search")
         return self._position[song_id]
@@ -190,15 +176,10 @@ class Catalog:
         return self.melodies[self.position(song_id)]
 
     def recording(self, song_id: str, folder: Path | None = None) -> Path | None:
-        """Return the song's recording, or None if there is none.
+        """Return the song's recording in ``folder``, by default the catalog's own, or None if there is none.
 
-        Parameters
-        ----------
-        song_id : str
-        folder : Path, optional
-            Where recordings are, by default the catalog's own folder. Only the person who runs the program may choose
-            it: nothing outside this folder is returned, whatever path the catalog states. A song without a path is
-            looked up in the report that indexing has left beside the catalog.
+        Only the person who runs the program may choose the folder: nothing outside it is returned, whatever path the
+        catalog states. A song without a path is looked up in the report that indexing has left beside the catalog.
         """
         relative = self.song(song_id).path or (self._reported_paths.get(song_id, "") if folder else "")
         folder = folder or self.folder
@@ -278,19 +259,14 @@ class Catalog:
     def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
         """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
         words = _fold(text).split()
-        found = (
-            song
-            for song, haystack in zip(self.songs, self._haystacks, strict=True)
-            if all(word in haystack for word in words)
-        )
-        return tuple(song for song, _ in zip(found, range(limit), strict=False))
+        searched = zip(self.songs, self._haystacks, strict=True)
+        found = (song for song, haystack in searched if all(word in haystack for word in words))
+        return tuple(islice(found, limit))
 
     @cached_property
     def _haystacks(self) -> tuple[str, ...]:
-        return tuple(
-            _fold(" ".join((song.title, song.title_ko, song.singer, song.author, song.genre, song.id)))
-            for song in self.songs
-        )
+        searched = attrgetter("title", "title_ko", "singer", "author", "genre", "id")
+        return tuple(_fold(" ".join(searched(song))) for song in self.songs)
 
     def save(
         self,
@@ -383,16 +359,8 @@ class Catalog:
             raise CatalogError(f"catalog {folder.name!r}: the embeddings are not finite float16 numbers")
         if n_windows.dtype != np.int32 or n_windows.ndim != 1:
             raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
-        return cls(
-            songs,
-            melodies,
-            embeddings,
-            n_windows,
-            encoder.fingerprint,
-            credits,
-            folder,
-            contours.get("tracked"),
-        )
+        tracked = contours.get("tracked")
+        return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked)
 
 
 def _require_pitch(song: Song, melody: Melody) -> None:

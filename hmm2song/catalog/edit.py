@@ -59,13 +59,7 @@ def entries_of(catalog: Catalog) -> list[Entry]:
 
 
 def assemble(entries: Sequence[Entry], credits: str) -> Catalog:
-    """Make a catalog of songs of one or several others, in the order given.
-
-    Raises
-    ------
-    CatalogError
-        No songs, repeated ids, or catalogs made with different encoders.
-    """
+    """Make a catalog of songs of one or several others, in the order given."""
     if not entries:
         raise CatalogError("no song would be left; a catalog holds at least one")
     fingerprints = {entry.catalog.encoder_fingerprint for entry in entries}
@@ -93,15 +87,7 @@ def assemble(entries: Sequence[Entry], credits: str) -> Catalog:
 
 
 def remove_songs(catalog: Catalog, song_ids: Collection[str]) -> Catalog:
-    """Return the catalog without some songs and without their credits.
-
-    Raises
-    ------
-    UnknownSongError
-        An id that no song has.
-    CatalogError
-        No song would be left.
-    """
+    """Return the catalog without some songs and without their credits; at least one must be left."""
     for song_id in song_ids:
         catalog.position(song_id)
     credits = _credits_with(catalog, {song_id: None for song_id in song_ids})
@@ -109,20 +95,10 @@ def remove_songs(catalog: Catalog, song_ids: Collection[str]) -> Catalog:
 
 
 def join(first: Catalog, second: Catalog, replace: bool = False) -> MergeResult:
-    """Add the songs of one catalog to another.
+    """Add the songs of one catalog to another, made with the same encoder.
 
-    Parameters
-    ----------
-    first, second : Catalog
-        Made with one encoder. A song of ``second`` that ``first`` has too, with the same melody and metadata, is not
-        added again.
-    replace : bool
-        Of different songs with one id, let that of ``second`` take the other's place instead of getting a new id.
-
-    Raises
-    ------
-    CatalogError
-        They were made with different encoders.
+    A song of ``second`` that ``first`` has too, with the same melody and metadata, is not added again. Of different
+    songs with one id, that of ``second`` gets a new id, or takes the other's place if ``replace``.
     """
     known = {song.id for song in first.songs}
     repeated = [song.id for song in second.songs if song.id in known and _is_same(first, second, song.id)]

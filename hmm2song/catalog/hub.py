@@ -20,6 +20,7 @@ import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_session, snapshot_download
@@ -64,6 +65,9 @@ HUB_TIMEOUT_S = 5.0
 """Wait for the first answer on an open connection."""
 REASON_LENGTH = 120
 """Characters of a technical reason that are kept in a notice."""
+
+Source = str | os.PathLike[str] | None
+Token = str | bool | None
 
 _REPOSITORY = re.compile(r"(datasets/)?([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(\S+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -110,7 +114,7 @@ class _Repository:
     id: str
     type: str
     revision: str | None
-    token: str | bool | None
+    token: Token
     cache_dir: Path | None
 
     @property
@@ -123,9 +127,9 @@ class _UnreachableError(Hmm2SongError):
 
 
 def resolve_catalog(
-    source: str | os.PathLike[str] | None = None,
+    source: Source = None,
     revision: str | None = None,
-    token: str | bool | None = None,
+    token: Token = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Resolved:
@@ -156,20 +160,14 @@ def resolve_catalog(
     return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
 
 
-def resolve_model(
-    source: str | os.PathLike[str] | None = None,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-) -> Resolved:
+def resolve_model(source: Source = None, revision: str | None = None, **options: Any) -> Resolved:
     """Find a model, downloading it if need be.
 
-    Parameters and errors are those of :func:`resolve_catalog`, with ModelError for CatalogError; the environment
-    variable is ``HMM2SONG_MODEL``.
+    Options and errors are those of :func:`resolve_catalog`, with ModelError for CatalogError; the environment variable
+    is ``HMM2SONG_MODEL``.
     """
     wanted = _Wanted("model", MODEL_FILES, ModelError, MODEL_VARIABLE, BUNDLED_MODEL)
-    return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
+    return _resolve(wanted, source, revision, **options)
 
 
 def resolve_onnx_file(source: str) -> Path:
@@ -189,9 +187,9 @@ def resolve_onnx_file(source: str) -> Path:
 
 def _resolve(
     wanted: _Wanted,
-    source: str | os.PathLike[str] | None,
+    source: Source,
     revision: str | None = None,
-    token: str | bool | None = None,
+    token: Token = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Resolved:
@@ -326,33 +324,18 @@ def _loaded(folder: Path) -> MelodyEncoder:
 
 
 def default_encoder() -> MelodyEncoder:
-    """Return the encoder that ``HMM2SONG_MODEL`` names (a folder or a repository on the Hub), else the bundled one.
-
-    Raises
-    ------
-    ModelError, HubError
-    """
+    """Return the encoder that ``HMM2SONG_MODEL`` names (a folder or a repository on the Hub), else the bundled one."""
     return _loaded(resolve_model().folder)
 
 
-def resolve_model_of(
-    catalog_folder: Path,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-) -> Resolved:
+def resolve_model_of(catalog_folder: Path, **options: Any) -> Resolved:
     """Find the model of a catalog: the one it brings with it, else what :func:`resolve_model` finds."""
     recover(catalog_folder)
     if (catalog_folder / WEIGHTS_FILE).is_file():
         return Resolved(catalog_folder, str(catalog_folder))
-    return resolve_model(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+    return resolve_model(**options)
 
 
 def encoder_of(catalog_folder: Path) -> MelodyEncoder:
-    """Return the encoder that a catalog brings with it, else the default one.
-
-    Raises
-    ------
-    ModelError, HubError
-    """
+    """Return the encoder that a catalog brings with it, else the default one."""
     return MelodyEncoder.load(resolve_model_of(catalog_folder).folder)

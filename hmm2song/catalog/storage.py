@@ -171,13 +171,7 @@ def partial_of(folder: Path) -> Path:
 
 
 def recover(folder: Path) -> None:
-    """Put a folder back in its place if a program was killed while replacing it.
-
-    Raises
-    ------
-    CatalogError
-        It cannot be moved.
-    """
+    """Put a folder back in its place if a program was killed while replacing it, or raise CatalogError."""
     previous = partial_of(folder) / PREVIOUS
     if os.path.lexists(folder) or not os.path.isdir(previous):  # of names that no file system takes, too
         return

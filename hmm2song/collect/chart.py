@@ -20,15 +20,9 @@ from hmm2song.song import KOREAN_GENDERS
 
 SITE = "https://www.melon.com"
 GENRE_CODES = {
-    "Dance": "GN0200",
-    "Ballad": "GN0100",
-    "Trot": "GN0700",
-    "Hiphop": "GN0300",
-    "RnB_Soul": "GN0400",
-    "Rock_Metal": "GN0600",
-    "Folk_Blues": "GN0800",
-    "Indie": "GN0500",
-}
+    "Dance": "GN0200", "Ballad": "GN0100", "Trot": "GN0700", "Hiphop": "GN0300",
+    "RnB_Soul": "GN0400", "Rock_Metal": "GN0600", "Folk_Blues": "GN0800", "Indie": "GN0500",
+}  # fmt: skip
 """Our genres to Melon's ``classCd``, in the order in which charts are read."""
 DEFAULT_TOP = 100
 LONG_TOPS = {"Dance": 150, "Ballad": 150}
@@ -70,11 +64,6 @@ def parse_chart(page: str, month: str | None = None) -> tuple[ChartSong, ...]:
     """Return the songs of a chart's page by rank.
 
     The page must state the month (``"2023-12"``), if given: for a month without a chart the site may show another one.
-
-    Raises
-    ------
-    MarkupError
-        No rows, a row without id, title or singer, ranks that do not count up from 1, or another month.
     """
     soup = BeautifulSoup(page, "html.parser")
     if month is not None:

@@ -81,18 +81,9 @@ class _Reply:
 
 
 class PoliteClient:
-    """Reads pages of one site as the module's docstring says.
+    """Reads pages of one site (``"https://www.example.org"``) as the module's docstring says.
 
-    Parameters
-    ----------
-    site : str
-        Scheme and host, such as ``"https://www.example.org"``.
-    pause_s : float
-        Least time between two requests.
-    on_wait : callable, optional
-        See :data:`Waiting`.
-    sleep, clock : callable
-        Wait for some seconds; tell the time in seconds. Tests replace them.
+    ``pause_s`` is the least time between two requests; tests replace ``sleep`` and ``clock``.
     """
 
     def __init__(
@@ -123,17 +114,7 @@ class PoliteClient:
                 raise RobotsError(f"{self.site}{ROBOTS_PATH} forbids programs to read {path}; it was not requested")
 
     def get(self, path: str) -> str:
-        """Return the text of a page, given by its path and query, which start with ``/``.
-
-        Raises
-        ------
-        RobotsError
-            ``robots.txt`` forbids the page or cannot be read.
-        PageMissingError
-            There is no such page.
-        FetchError
-            The site refuses, stays unreachable, redirects elsewhere, or sends something too large or not HTML.
-        """
+        """Return the text of a page, given by its path and query, which start with ``/``."""
         self.require_allowed([path])
         reply = self._follow(path, self.require_allowed)
         where = f"{self.site}{path}"
@@ -156,9 +137,7 @@ class PoliteClient:
         if reply.status in MISSING:
             return Protego.parse("")
         if reply.status != 200:
-            raise RobotsError(
-                f"{where} cannot be read ({reply.told}), so nothing else is requested; try again another day"
-            )
+            raise RobotsError(f"{where} cannot be read ({reply.told}), so nothing else is requested; try another day")
         text = self._decoded(ROBOTS_PATH, reply)
         if text.lstrip("\ufeff \r\n\t").startswith("<"):  # an error page with status 200 states no rules
             raise RobotsError(f"{where} is a page, not rules, so nothing else is requested")
@@ -208,10 +187,7 @@ class PoliteClient:
                     return reply
                 problem = reply.told
                 wait_s = self._asked_wait_s(path, reply, wait_s)
-        raise FetchError(
-            f"{self.site}{path}: gave up after {MAX_ATTEMPTS} attempts ({problem}); wait an hour or more before the "
-            "next run"
-        )
+        raise FetchError(f"{self.site}{path}: gave up after {MAX_ATTEMPTS} attempts ({problem}); wait an hour or more")
 
     def _asked_wait_s(self, path: str, reply: _Reply, default_s: float) -> float:
         """Return what ``Retry-After`` asks for (seconds or a date), or the default if it says neither."""

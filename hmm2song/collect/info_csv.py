@@ -19,7 +19,7 @@ import hashlib
 import io
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hmm2song.catalog.storage import whole_file
@@ -95,12 +95,16 @@ def apply_corrections(rows: Sequence[Row], corrections: Iterable[Row]) -> list[R
 
 def write_info(file: Path, rows: Sequence[Row]) -> None:
     """Write the table: completely, or not at all."""
-    columns = list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
+    write_whole(file, csv_text([*dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)])], rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return these columns of a table as text; a row may lack some and have others."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(file, text.getvalue())
+    return text.getvalue()
 
 
 def write_whole(file: Path, text: str) -> None:

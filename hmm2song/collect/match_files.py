@@ -129,13 +129,7 @@ class _Name:
 
 
 def find_recordings(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    """Return the recordings in a folder and below, in a stable order, and those that cannot be given to a song.
-
-    Raises
-    ------
-    MusicFolderError
-        There is no such folder.
-    """
+    """Return the recordings in a folder and below, in a stable order, and those that cannot be given to a song."""
     if not folder.is_dir():
         raise MusicFolderError(f"there is no folder {str(folder)!r}; check the name")
     found, skipped = walk(folder)

@@ -14,8 +14,9 @@ Milvus 2.3.5 forgets later changes when it restarts (its issue 30144); so ``scri
 under another name, and renames it when all rows are in. The properties are read before every search: a collection that
 is missing, or has been replaced by another catalog's, is never searched by mistake.
 
-Every call has a timeout. Whatever keeps Milvus from answering is an :class:`IndexUnavailableError`; nothing needs to be
-opened again once it is back. Addresses in messages are without user name, password or token.
+Every call has a timeout. Whatever keeps Milvus from answering, or a wrong address, name or collection, raises an
+:class:`IndexUnavailableError`; nothing needs to be opened again once Milvus is back. Messages show addresses without
+user name, password or token.
 """
 
 from __future__ import annotations
@@ -86,13 +87,7 @@ class MilvusAddress:
 
     @classmethod
     def parse(cls, uri: str, token: str = "") -> MilvusAddress:
-        """Read ``path/to/windows.db``, ``http://host:port`` or ``https://user:password@host:port/database``.
-
-        Raises
-        ------
-        IndexUnavailableError
-            Neither of these.
-        """
+        """Read ``path/to/windows.db``, ``http://host:port`` or ``https://user:password@host:port/database``."""
         wanted = "name a file that ends in .db, or http://host:19530"
         if "://" not in uri:
             if not uri.endswith(".db"):
@@ -132,13 +127,7 @@ class MilvusCollection:
 
     @classmethod
     def open(cls, uri: str, token: str = "", name: str = DEFAULT_COLLECTION) -> MilvusCollection:
-        """Connect to Milvus; a file that does not exist is made.
-
-        Raises
-        ------
-        IndexUnavailableError
-            A wrong address or name, Milvus does not answer, or pymilvus is not installed.
-        """
+        """Connect to Milvus; a file that does not exist is made."""
         address = MilvusAddress.parse(uri, token)
         if not _COLLECTION_NAME.fullmatch(name):
             raise IndexUnavailableError(
@@ -156,13 +145,7 @@ class MilvusCollection:
         return cls(address, name, client)
 
     def call(self, method: str, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> Any:
-        """Call a method of the client for this collection.
-
-        Raises
-        ------
-        IndexUnavailableError
-            Milvus does not answer in time, or answers with an error.
-        """
+        """Call a method of the client for this collection."""
         try:
             return getattr(self.client, method)(self.name, timeout=timeout_s, **options)
         except _client_errors() as error:
@@ -203,14 +186,8 @@ class EmbeddedSongs(Protocol):
 class MilvusIndex:
     """The windows of a catalog in Milvus: the index for catalogs that outgrow a machine.
 
-    Attributes
-    ----------
-    collection : MilvusCollection
-    digest : str
-        The catalog's, see :func:`digest_of`.
-    first_window : np.ndarray, shape (n_songs + 1,), int64
-        Song ``i`` owns the rows ``first_window[i]`` to ``first_window[i + 1]``.
-    dim : int
+    ``digest`` is the catalog's (:func:`digest_of`); song ``i`` owns the rows ``first_window[i]`` to
+    ``first_window[i + 1]``, where ``first_window`` has shape (n_songs + 1,) and type int64.
     """
 
     collection: MilvusCollection
@@ -222,22 +199,10 @@ class MilvusIndex:
     def connect(
         cls, uri: str, catalog: EmbeddedSongs, token: str = "", collection: str = DEFAULT_COLLECTION
     ) -> MilvusIndex:
-        """Open a collection that ``scripts/load_milvus.py`` has loaded.
+        """Open a collection into which ``scripts/load_milvus.py`` has loaded this catalog.
 
-        Parameters
-        ----------
-        uri : str
-            A file ending in ``.db``, or ``http(s)://host:port``, with ``user:password@`` and ``/database`` if need be.
-        catalog : EmbeddedSongs
-            The one that was loaded.
-        token : str
-            Access token; empty: what the address holds, or none.
-        collection : str
-
-        Raises
-        ------
-        IndexUnavailableError
-            Milvus does not answer, or the collection is missing, incomplete or another catalog's.
+        Without ``token`` the one in the address is used, if any. An IndexUnavailableError says that Milvus does not
+        answer, or that the collection is missing, incomplete or another catalog's.
         """
         address = MilvusAddress.parse(uri, token)
         if address.is_file and not Path(address.uri).exists():
@@ -258,15 +223,7 @@ class MilvusIndex:
     def nearest(
         self, queries: np.ndarray, k: int, mask: np.ndarray | None = None, wanted: SongFilter | None = None
     ) -> Neighbours:
-        """See :class:`hmm2song.index.base.WindowIndex`; ``mask`` is not used.
-
-        Raises
-        ------
-        QueryError
-            ``k`` is not in 1 to 16384.
-        IndexUnavailableError
-            Milvus does not answer, or the collection is no longer this catalog's.
-        """
+        """See :class:`hmm2song.index.base.WindowIndex`; ``mask`` is not used, ``k`` is at most 16384."""
         if not 1 <= k <= MAX_NEIGHBOURS:
             raise QueryError(f"Milvus finds 1 to {MAX_NEIGHBOURS} neighbours, not {k}")
         kind = self._own_properties()[INDEX_PROPERTY]
@@ -291,7 +248,7 @@ class MilvusIndex:
         return Neighbours(song, window, similarity)
 
     def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
-        """See :class:`hmm2song.index.base.WindowIndex`; raises IndexUnavailableError as :meth:`nearest` does."""
+        """See :class:`hmm2song.index.base.WindowIndex`."""
         self._own_properties()
         wanted_rows, counts = ranges.rows(self.first_window)
         rows, places = np.unique(wanted_rows, return_inverse=True)  # ranges may share windows
@@ -333,11 +290,6 @@ def index_from_setting(setting: str, catalog: EmbeddedSongs) -> MilvusIndex:
     """Open the index that a setting names: ``milvus+<uri>``, and ``?collection=<name>`` behind it if need be.
 
     The access token, if one is needed, is in the environment variable ``HMM2SONG_MILVUS_TOKEN``.
-
-    Raises
-    ------
-    IndexUnavailableError
-        Not such a setting, or as :meth:`MilvusIndex.connect`.
     """
     if not setting.startswith(SETTING_PREFIX):
         raise IndexUnavailableError(
@@ -390,9 +342,7 @@ def _import_pymilvus() -> ModuleType:
     try:
         import pymilvus
     except ImportError as error:
-        raise IndexUnavailableError(
-            "searching in Milvus needs pymilvus: pip install -r requirements-milvus.txt"
-        ) from error
+        raise IndexUnavailableError("Milvus needs pymilvus: pip install -r requirements-milvus.txt") from error
     for name in ("pymilvus", "milvus_lite"):  # they print a traceback for every error, which they raise as well
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return pymilvus

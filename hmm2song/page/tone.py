@@ -21,20 +21,9 @@ FULL_SCALE = 32767
 
 
 def melody_tone(song: Melody, start_s: float, end_s: float) -> np.ndarray:
-    """Synthesise a stretch of a melody.
+    """Synthesise a stretch of a melody, clipped to it: (n,) int16, silent where there is no pitch, at least one sample.
 
     Additive synthesis with a continuous phase: partials at multiples of the pitch, faded at every pause.
-
-    Parameters
-    ----------
-    song : Melody
-    start_s, end_s : float
-        The stretch in seconds, clipped to the melody.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), int16
-        Silence where the stretch has no pitch; at least one sample.
     """
     stretch = song.slice_s(start_s, end_s)
     n_samples = max(1, round(stretch.duration_s * SAMPLE_RATE_HZ))

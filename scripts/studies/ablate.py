@@ -18,11 +18,10 @@ Every hum is searched by each part alone and by all together, over the same song
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour import MelodyEncoder
-from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.errors import AudioError
 from hmm2song.evaluation import rank_of, read_queries, retrieval_scores
 from hmm2song.index.base import WindowRanges
 from hmm2song.index.exact import ExactIndex
@@ -46,6 +45,7 @@ from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
+from hmm2song.script import main_of, output_file, progress, write_json
 from hmm2song.song import Song
 
 
@@ -57,22 +57,14 @@ class Hum:
     acceptable: tuple[str, ...]
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        hums = hear(options)
-        melodies = {scored.song.id: scored.melody for path in options.songs for scored in read_scores(path).melodies}
-        rows = measure(hums, melodies, options.model)
-    except Hmm2SongError as error:
-        print(f"ablate.py: {error}", file=sys.stderr)
-        return 2
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 0
+def run(options: argparse.Namespace) -> None:
+    """Measure every part and write the figures."""
+    hums = hear(options)
+    melodies = {scored.song.id: scored.melody for path in options.songs for scored in read_scores(path).melodies}
+    write_json(options.json, measure(hums, melodies, options.model))
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
@@ -81,8 +73,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=300, metavar="N", help="random hums to use (default 300)")
     parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
     parser.add_argument("--seed", type=int, default=0, help="for --limit and the intervals")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
-    return parser.parse_args()
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
+    return parser.parse_args(arguments)
 
 
 def hear(options: argparse.Namespace) -> list[Hum]:
@@ -131,11 +123,9 @@ def measure_encoder(
 ) -> list[dict]:
     """Search with one encoder, alone and joined with the alignment."""
     encoder = MelodyEncoder.load(folder)
-    with tqdm(total=len(ids), desc=f"embedding {label}", unit=" songs") as bar:
-        songs = [Song(id=song_id, title=song_id) for song_id in ids]
-        catalog = Catalog.build(
-            songs, list(melodies.values()), encoder, progress=lambda done, _: bar.update(done - bar.n)
-        )
+    songs = [Song(id=song_id, title=song_id) for song_id in ids]
+    with progress(f"embedding {label}", "songs") as show:
+        catalog = Catalog.build(songs, list(melodies.values()), encoder, progress=show)
     index = ExactIndex.of(catalog.embeddings, catalog.n_windows, n_threads=1)
     everything = WindowRanges.whole(np.arange(len(ids)))
     windows, counts = index.windows_of(everything)
@@ -180,6 +170,8 @@ def line_of(
     print(f"{label:16s} {part:10s} {figures[0]:6.3f} {figures[1]:7.3f} {figures[2]:6.3f} {cpu_s:7.3f}", flush=True)
     return {"model": label, "part": part, "cpu_s_per_hum": round(cpu_s, 4), **scores}
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -54,14 +54,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.baselines.mel_cnn.mel import load_librosa
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import Query, rank_of, read_queries
-from hmm2song.match.align import (
-    INFINITE_COST,
-    PackedContours,
-    pack_contours,
-    place,
-    place_drifting,
-    trace,
-)
+from hmm2song.match.align import INFINITE_COST, PackedContours, pack_contours, place, place_drifting, trace
 from hmm2song.match.places import Placements, Places
 from hmm2song.match.ranking import MIN_VOICED_S, VOTE_WEIGHT_ST, Ranker
 from hmm2song.match.search import FINE_RATE_HZ
@@ -71,6 +64,7 @@ from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows
 from hmm2song.recognizer import Recognizer
+from hmm2song.script import GOES_ON, main_of, output_file, positive
 
 FORCED_SPEEDS = tuple(2.0 ** (step / 8) for step in range(-9, 10))
 FORCED_KEY_STEP_ST = 0.25
@@ -81,7 +75,6 @@ SAME_PITCH_ST = 0.5
 USUAL_PERCENTILE = 95
 CAUSES = ("version", "matching", "tracker", "jump", "singer", "ambiguous", "chance")
 N_EXAMPLES = 3
-EXIT_ERROR = 2
 
 
 @dataclass(frozen=True)
@@ -160,52 +153,40 @@ class Usual:
     voicing_agreement: float
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    options = parse_options(arguments)
-    try:
-        queries = read_queries(options.queries)
-        titles = read_titles(options.titles) if options.titles else {}
-        ranker = Recognizer.from_pretrained(options.catalog).ranker
-        require_songs(queries, ranker)
-        random.Random(options.seed).shuffle(queries)
-        missed = {query.name for query in read_queries(options.missed)}
-        done = WorkFile(options.work)
-        with tqdm(total=options.misses + options.hits, unit=" hums") as bar:
-            of_misses = measure_some(ranker, [each for each in queries if each.name in missed], done)
-            misses = take(of_misses, options.misses, bar, is_hit=False)
-            of_others = measure_some(ranker, [each for each in queries if each.name not in missed], done)
-            hits = take(of_others, options.hits, bar, is_hit=True)
-    except Hmm2SongError as error:
-        print(f"analyse_misses.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
+def run(options: argparse.Namespace) -> None:
+    """Measure misses and hits, and say why the misses missed."""
+    queries = read_queries(options.queries)
+    titles = read_titles(options.titles) if options.titles else {}
+    ranker = Recognizer.from_pretrained(options.catalog).ranker
+    require_songs(queries, ranker)
+    random.Random(options.seed).shuffle(queries)
+    missed = {query.name for query in read_queries(options.missed)}
+    done = WorkFile(options.work)
+    with tqdm(total=options.misses + options.hits, unit=" hums") as bar:
+        of_misses = measure_some(ranker, [each for each in queries if each.name in missed], done)
+        misses = take(of_misses, options.misses, bar, is_hit=False)
+        of_others = measure_some(ranker, [each for each in queries if each.name not in missed], done)
+        hits = take(of_others, options.hits, bar, is_hit=True)
     usual = usual_of(hits)
     causes = [cause_of(each, usual) for each in misses]
     print_report(misses, causes, usual, len(hits), titles)
     if options.csv:
         write_csv(options.csv, misses, causes, titles)
-    return 0
 
 
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
     parser.add_argument("--missed", type=Path, required=True, help="hums not ranked first, by evaluate.py --misses")
     parser.add_argument("--catalog", type=Path, required=True, help="catalog folder to search")
-    parser.add_argument("--work", type=Path, required=True, metavar="JSONL", help="where the measurements are kept")
+    parser.add_argument("--work", type=output_file, required=True, metavar="JSONL", help="keeps the measurements")
     parser.add_argument("--titles", type=Path, metavar="JSONL", help="songs with id and title, for the examples")
-    parser.add_argument("--misses", type=int, default=100, metavar="N", help="misses to analyse (default 100)")
-    parser.add_argument("--hits", type=int, default=200, metavar="N", help="hits to compare with (default 200)")
+    parser.add_argument("--misses", type=positive, default=100, metavar="N", help="misses to analyse (default 100)")
+    parser.add_argument("--hits", type=positive, default=200, metavar="N", help="hits to compare with (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="for the order of the hums (default 0)")
-    parser.add_argument("--csv", type=Path, metavar="OUT", help="write each miss with its cause and figures")
-    options = parser.parse_args(arguments)
-    if min(options.misses, options.hits) < 1:
-        parser.error("--misses and --hits must be at least 1")
-    for path in (options.work, options.csv):
-        if path and not path.parent.is_dir():
-            parser.error(f"there is no folder {path.parent} to write {path.name} to")
-    return options
+    parser.add_argument("--csv", type=output_file, metavar="OUT", help="write each miss with its cause and figures")
+    return parser.parse_args(arguments)
 
 
 # What to read -------------------------------------------------------------------------------------------
@@ -520,6 +501,8 @@ def write_csv(path: Path, misses: list[Measurement], causes: list[str], titles: 
     ]
     pandas.json_normalize(rows, sep="_").to_csv(path, index=False)
 
+
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,11 +14,11 @@ is meaningful. The last line says what a million songs of four minutes would tak
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from hmm2song.indexing.sources import list_source
 from hmm2song.indexing.vocal_melody import vocal_melody
 from hmm2song.machine import n_cores
 from hmm2song.melody.melody import MAX_SONG_S
+from hmm2song.script import main_of, output_file, write_json
 from hmm2song.song import Song
 
 MILLION_SONGS_H = 1e6 * 240 / 3600
@@ -57,25 +58,22 @@ class Speed:
     x_real_time_per_core: float
 
 
-def main() -> int:
-    """Run the command line."""
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--music", type=Path, metavar="FOLDER", help="recordings (default: songs synthesised here)")
     parser.add_argument("--seconds", type=float, metavar="S", help="use only so much of each recording, as WAV")
     parser.add_argument("--separator", default="none", metavar="SPEC", help="as for `index` (default: none)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="default: 1 2")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
-    options = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="hmm2song-benchmark-") as folder:
-            speeds = measure(options, Path(folder))
-    except (Hmm2SongError, OSError) as error:
-        print(f"benchmark_index.py: {error}", file=sys.stderr)
-        return 2
-    if options.json:
-        figures = {"separator": options.separator, "speeds": [asdict(speed) for speed in speeds]}
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure in a temporary folder, and write the figures."""
+    with tempfile.TemporaryDirectory(prefix="hmm2song-benchmark-") as folder:
+        speeds = measure(options, Path(folder))
+    write_json(options.json, {"separator": options.separator, "speeds": [asdict(speed) for speed in speeds]})
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Speed]:
@@ -194,6 +192,8 @@ def shortened(music: Path, folder: Path, seconds: float) -> Path:
         soundfile.write(folder / f"{number:03d} {item.file.stem}.wav", samples, SAMPLE_RATE_HZ)
     return folder
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

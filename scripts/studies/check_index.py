@@ -19,7 +19,7 @@ import struct
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,33 +32,33 @@ from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.build import index
 from hmm2song.indexing.report import IndexReport
+from hmm2song.script import main_of
 
 RATE_HZ = 16000
 RECORDING_EVERY = 20
 """One good file in so many is a recording; the others are scores, which are read much faster."""
 BOMB_S, BOMB_RATE_HZ = 7200, 4000
-ROOT_ID = 0
 
 
-def main() -> int:
-    """Run the command line."""
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--good", type=int, default=900, metavar="N", help="good files (default 900)")
     parser.add_argument("--broken", type=int, default=100, metavar="N", help="broken files (default 100)")
     parser.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.good < 1 or options.broken < 0:
         parser.error("there must be at least one good file, and no negative number of broken ones")
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check in a temporary folder, and print the reasons given."""
     with tempfile.TemporaryDirectory(prefix="hmm2song-check-") as folder:
-        try:
-            report = check(Path(folder), options.good, options.broken, options.workers)
-        except Hmm2SongError as error:
-            print(f"check_index.py: {error}", file=sys.stderr)
-            return 2
+        report = check(Path(folder), options.good, options.broken, options.workers)
     for skipped in report.skipped:
         print(f"  {skipped.path!r}: {skipped.reason!r}")
     print(f"{report.indexed} indexed, {len(report.skipped)} listed with reasons; as it should be")
-    return 0
 
 
 def check(folder: Path, n_good: int, n_broken: int, workers: int | None) -> IndexReport:
@@ -252,6 +252,8 @@ MAKERS: list[Maker] = [
     content(".opus", lambda rng: b"OggS\x00\x02" + bytes(21) + rng.randbytes(500)),
 ]
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

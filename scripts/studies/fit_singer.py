@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import random
 import sys
 import zipfile
@@ -52,6 +51,7 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
 from hmm2song.melody.scores import read_rows
+from hmm2song.script import main_of, output_file, positive, write_json
 from hmm2song.training import singer as simulation
 from hmm2song.training.singer import (
     CONTROL_RATE_HZ,
@@ -202,42 +202,30 @@ class Source:
     n_used: int = 0
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        sources = [*measure_ssvd(options), *measure_mast(options), *measure_qbsh(options)]
-    except Hmm2SongError as error:
-        print(f"fit_singer.py: {error}", file=sys.stderr)
-        return 2
-    for line in report(sources):
-        print(line)
-    if options.json:
-        options.json.write_text(json.dumps(to_json(sources), indent=1) + "\n", encoding="utf-8")
-    return 0
+def run(options: argparse.Namespace) -> None:
+    """Measure every source given, print the tables and write the figures."""
+    sources = [*measure_ssvd(options), *measure_mast(options), *measure_qbsh(options)]
+    print("\n".join(report(sources)))
+    write_json(options.json, to_json(sources))
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     pairs = (("ssvd_notes", "ssvd_f0"), ("mast_csv", "mast_npz"), ("queries", "songs"))
     for name in (name for pair in pairs for name in pair):
         parser.add_argument(flag(name), type=Path)
-    parser.add_argument("--limit", type=int, default=300, metavar="N", help="hums of --queries to use (default 300)")
+    parser.add_argument("--limit", type=positive, default=300, metavar="N", help="hums of --queries (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="for --limit and the simulation (default 0)")
     parser.add_argument("--sound", action="store_true", help="let qbsh be sung as sound and track it, as people's was")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
-    options = parser.parse_args()
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
+    options = parser.parse_args(arguments)
     given = [[bool(getattr(options, name)) for name in pair] for pair in pairs]
     if not any(map(any, given)):
         parser.error("give the files of at least one source")
     for pair, files in zip(pairs, given, strict=True):
         if any(files) != all(files):
             parser.error(f"{flag(pair[0])} and {flag(pair[1])} go together")
-    if options.limit < 1 or options.seed < 0:
-        parser.error("--limit must be at least 1, --seed not negative")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"there is no folder {options.json.parent} to write {options.json.name} to")
     return options
 
 
@@ -790,6 +778,8 @@ def to_json(sources: Sequence[Source]) -> dict:
         for source in sources
     }
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,7 +16,6 @@ difference over the same pairs.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections import defaultdict
@@ -34,6 +33,7 @@ from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.evaluation import Query, estimate, rank_of, read_queries, retrieval_scores
 from hmm2song.melody.melody import Melody
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
+from hmm2song.script import interval_text, main_of, output_file, write_json
 
 COLUMNS = ("first", "second", "joined")
 SILENCE = np.zeros(SAMPLE_RATE_HZ, np.float32)
@@ -49,17 +49,9 @@ class Ranks:
     joined: np.ndarray
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    options = parse_options(arguments)
-    try:
-        report = measure(options)
-    except Hmm2SongError as error:
-        print(f"measure_joined.py: {error}", file=sys.stderr)
-        return 2
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 0
+def run(options: argparse.Namespace) -> None:
+    """Measure and write the figures."""
+    write_json(options.json, measure(options))
 
 
 def measure(options: argparse.Namespace) -> dict:
@@ -81,7 +73,7 @@ def measure(options: argparse.Namespace) -> dict:
     return report
 
 
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id[,singer]")
@@ -89,12 +81,10 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=300, metavar="N", help="pairs of recordings (default 300)")
     parser.add_argument("--halves", type=int, default=300, metavar="N", help="recordings to halve (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="for the choice and the intervals (default 0)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
     options = parser.parse_args(arguments)
     if min(options.pairs, options.halves) < 0 or options.pairs + options.halves == 0:
         parser.error("--pairs and --halves must not be negative, nor both nought")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"there is no folder {options.json.parent} to write {options.json.name} to")
     return options
 
 
@@ -184,18 +174,15 @@ def print_report(title: str, report: dict) -> None:
     print(f"{title}: n {report['n']}")
     print(f"{'':8s} {'top-1':22s} {'top-10':22s} MRR")
     for name in COLUMNS:
-        print(f"{name:8s} {' '.join(f'{interval(report[name][each]):22s}' for each in ('top1', 'top10', 'mrr'))}")
-    print(f"joined minus first, top-1: {interval(report['gain_over_first'], '+')}")
-    print(f"joined minus second, top-1: {interval(report['gain_over_second'], '+')}")
+        print(f"{name:8s} {' '.join(f'{interval_text(report[name][each]):22s}' for each in ('top1', 'top10', 'mrr'))}")
+    print(f"joined minus first, top-1: {interval_text(report['gain_over_first'], '+')}")
+    print(f"joined minus second, top-1: {interval_text(report['gain_over_second'], '+')}")
     missed, right = report["where_first_missed"], report["where_first_right"]
     print(f"where the first missed (n {missed['n']}): second alone {missed['second']}, joined {missed['joined']}")
     print(f"where the first was right (n {right['n']}): joined {right['joined']}")
 
 
-def interval(estimate: dict[str, float], sign: str = "") -> str:
-    """Write an estimate with its interval."""
-    return f"{estimate['value']:{sign}.3f} [{estimate['low']:{sign}.3f}, {estimate['high']:{sign}.3f}]"
-
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,16 +16,16 @@ which are sung by a flawless simulated voice and become a dataset of their own. 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import soundfile
 from tqdm import tqdm
 
@@ -39,6 +39,8 @@ from hmm2song.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, spl
 from hmm2song.errors import Hmm2SongError
 from hmm2song.evaluation import retrieval_scores
 from hmm2song.melody.scores import read_rows
+from hmm2song.script import GOES_ON, interval_text, main_of, positive, progress, write_json
+from hmm2song.song import Song
 from hmm2song.training.singer import FLAWLESS
 from hmm2song.training.voice import hum_audio
 
@@ -57,43 +59,30 @@ class Lookup:
     kinds: np.ndarray
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        report = reproduce(options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"reproduce_source.py: {error}", file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError as error:
-        print(
-            f"reproduce_source.py: {Path(error.cmd[1]).name} ended with {error.returncode}, see above", file=sys.stderr
-        )
-        return 2
-    (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+def run(options: argparse.Namespace) -> None:
+    """Train and measure, write the report and print its tables."""
+    report = reproduce(options)
+    write_json(options.out / "report.json", report)
     print("\n\n".join(markdown(report)))
-    return 0
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, metavar="DATASET", help="recordings as clips")
     parser.add_argument("--out", type=Path, required=True, help="folder for the network and the report")
-    parser.add_argument("--epochs", type=int, default=MelRecipe.n_epochs, help="default 5")
-    parser.add_argument("--n-clips", type=int, help="train and test with so many random clips instead of all")
-    parser.add_argument("--held-out-songs", type=int, default=3, metavar="N", help="songs never trained on (default 3)")
+    parser.add_argument("--epochs", type=positive, default=MelRecipe.n_epochs, help="default 5")
+    parser.add_argument("--n-clips", type=positive, help="train and test with so many random clips instead of all")
+    parser.add_argument("--held-out-songs", type=positive, default=3, metavar="N", help="never trained on (default 3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hums", type=Path, metavar="CSV", help="hums of the recordings: file,song_id")
     parser.add_argument("--songs", type=Path, metavar="JSONL", help="notes of the recordings, for the melody engine")
     parser.add_argument("--people", type=Path, metavar="CSV", help="hums of other songs: file,song_id")
     parser.add_argument("--people-songs", type=Path, metavar="JSONL", help="notes of those songs")
-    parser.add_argument("--limit", type=int, default=200, help="use so many random hums of people (default 200)")
-    options = parser.parse_args()
+    parser.add_argument("--limit", type=positive, default=200, help="use so many random hums of people (default 200)")
+    options = parser.parse_args(arguments)
     if bool(options.hums) != bool(options.songs) or bool(options.people) != bool(options.people_songs):
         parser.error("--hums goes with --songs, and --people with --people-songs")
-    if min(options.epochs, options.n_clips or 1, options.limit) < 1 or options.held_out_songs < 1:
-        parser.error("--epochs, --n-clips, --limit and --held-out-songs must be at least 1")
     return options
 
 
@@ -119,13 +108,8 @@ def reproduce(options: argparse.Namespace) -> dict:
 
 def train(clips: ClipSet, recipe: MelRecipe, seed: int, model: Path) -> None:
     """Train the network, or take it as it is."""
-    with tqdm(desc="training", unit=" hums", mininterval=5.0) as bar:
-
-        def show(n_learned: int, n_hums: int, loss: float) -> None:
-            bar.total = n_hums
-            bar.update(n_learned - bar.n)
-
-        train_conv_subnet(clips, recipe, seed, model, show)
+    with progress("training", "hums") as show:
+        train_conv_subnet(clips, recipe, seed, model, lambda n_learned, n_hums, _: show(n_learned, n_hums))
 
 
 # The source system's test, and the same with songs held out ------------------------------------------------
@@ -168,8 +152,8 @@ def measure(clips: ClipSet, tests: dict[str, Lookup], model: Path) -> dict:
         "trained": (ConvSubnet.load(model).embed, tuple(DISTANCES)),
     }
     for label, (embed, distances) in embeddings.items():
-        with tqdm(total=len(clips), desc=label, unit=" clips") as bar:
-            gallery = embed(clips.kind("org"), lambda done, bar=bar: bar.update(done - bar.n))
+        with progress(label, "clips", len(clips)) as show:
+            gallery = embed(clips.kind("org"), show)
         for name, test in tests.items():
             vectors = embed(pictures(clips, test), None)
             for distance in distances:
@@ -236,7 +220,7 @@ def compare(work: Path, queries: Path, clips: Path, songs: Path, model: Path, *o
     for label, engine in engines.items():
         print(f"{queries}: {label}", file=sys.stderr)
         out = work / "evaluation.json"
-        run("evaluate.py", "--queries", queries, *engine, "--json", out, *options)
+        call("evaluate.py", "--queries", queries, *engine, "--json", out, *options)
         figures[label] = json.loads(out.read_text(encoding="utf-8"))
     return figures
 
@@ -247,15 +231,12 @@ def sung_clips(songs: Path, work: Path) -> Path:
     if not (dataset / DATASET_FILE).exists():
         music.mkdir(parents=True, exist_ok=True)
         rows = [row for _, row in read_rows(songs, "id", "notes")]
-        with (music / "info.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["id", "Title", "Singer", "Lyric", "genre", "path", "gender"])
-            for number, row in enumerate(tqdm(rows, desc="singing", unit=" songs")):
-                sing(row, music / f"{number:04d}.flac")
-                table.writerow(
-                    [row["id"], row.get("title", ""), row.get("artist", ""), "", "", f"{number:04d}.flac", ""]
-                )
-        run("build_dataset.py", "--source", music / "info.csv", "--out", dataset, "--workers", "1")
+        table = []
+        for number, row in enumerate(tqdm(rows, desc="singing", unit=" songs")):
+            sing(row, music / f"{number:04d}.flac")
+            table.append(Song(str(row["id"]), row.get("title", ""), row.get("artist", ""), path=f"{number:04d}.flac"))
+        pandas.DataFrame([song.to_row() for song in table]).to_csv(music / "info.csv", index=False)
+        call("build_dataset.py", "--source", music / "info.csv", "--out", dataset, "--workers", "1")
     return dataset
 
 
@@ -266,9 +247,13 @@ def sing(row: dict, path: Path) -> None:
     soundfile.write(path, hum_audio(row["notes"], PLAIN_VOICE, rng, 0.0, end_s)[1], SAMPLE_RATE_HZ)
 
 
-def run(script: str, *options: object) -> None:
+def call(script: str, *options: object) -> None:
     """Run another script; its figures go to its file, what it prints is not shown."""
-    subprocess.run([sys.executable, str(SCRIPTS / script), *map(str, options)], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(SCRIPTS / script), *map(str, options)]
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    except subprocess.CalledProcessError as error:
+        raise Hmm2SongError(f"{script} ended with {error.returncode}, see above") from error
 
 
 # Tables --------------------------------------------------------------------------------------------------
@@ -305,7 +290,7 @@ def clip_table(figures: dict) -> str:
     lines = ["| embedding | distance | clip | song | clip, in bucket | song, in bucket |", "|---|---|---|---|---|---|"]
     lines.append("| chance | | " + " | ".join(f"{figures['chance'][column]:.3f}" for column in columns) + " |")
     for row in figures["rows"]:
-        cells = " | ".join(interval(row[column]) for column in columns)
+        cells = " | ".join(interval_text(row[column]) for column in columns)
         lines.append(f"| {row['embedding']} | {row['distance']} | {cells} |")
     return "\n".join(lines)
 
@@ -327,14 +312,13 @@ def hum_table(figures: dict[str, dict]) -> str:
     lines = [f"| {first['n']} hums, {n_songs} songs | top-1 | top-10 | MRR |", "|---|---|---|---|"]
     lines.append(f"| chance | {1 / n_songs:.3f} | {min(10, n_songs) / n_songs:.3f} | {harmonic:.3f} |")
     for label, report in figures.items():
-        lines.append(f"| {label} | " + " | ".join(interval(report[name]) for name in ("top1", "top10", "mrr")) + " |")
+        lines.append(
+            f"| {label} | " + " | ".join(interval_text(report[name]) for name in ("top1", "top10", "mrr")) + " |"
+        )
     return "\n".join(lines)
 
 
-def interval(estimate: dict[str, float]) -> str:
-    """Write a mean with its 95 % bootstrap interval."""
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

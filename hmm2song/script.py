@@ -1,0 +1,85 @@
+"""What all scripts do alike: report errors in one line, show progress, read counts, write figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hmm2song.errors import Hmm2SongError
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+GOES_ON = "the same command goes on from here"
+"""What a script that keeps what it has done says when it is stopped."""
+
+
+def main_of(
+    file: str,
+    parse_options: Callable[[Sequence[str] | None], argparse.Namespace],
+    run: Callable[[argparse.Namespace], int | None],
+    when_stopped: str = "nothing was written",
+) -> Callable[..., int]:
+    """Return the ``main`` of a script: it parses options, runs, and returns the exit status.
+
+    An expected error is printed in one line, without a traceback.
+    """
+    name = Path(file).name
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
+            stream.reconfigure(errors="replace")
+        options = parse_options(arguments)
+        try:
+            return run(options) or 0
+        except (Hmm2SongError, OSError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return EXIT_ERROR
+        except KeyboardInterrupt:
+            print(f"{name}: stopped; {when_stopped}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+
+    return main
+
+
+@contextmanager
+def progress(label: str, unit: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show a bar; yield a callback that takes how many are done and, if it was not known before, the total."""
+    with tqdm(desc=label, total=total, unit=f" {unit}", file=sys.stderr) as bar:
+
+        def show(done: int, total: int | None = None) -> None:
+            bar.total = total or bar.total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def interval_text(estimate: dict[str, float], sign: str = "") -> str:
+    """Write a mean with its 95 % bootstrap interval."""
+    return f"{estimate['value']:{sign}.3f} [{estimate['low']:{sign}.3f}, {estimate['high']:{sign}.3f}]"
+
+
+def positive(text: str) -> int:
+    """Read an option that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text!r}")
+    return int(text)
+
+
+def output_file(text: str) -> Path:
+    """Read an option that names a file to write; its folder must exist, so that a long run does not end in vain."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to write {path.name} to")
+    return path
+
+
+def write_json(path: Path | None, figures: object) -> None:
+    """Write figures, if a file for them was given."""
+    if path:
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
