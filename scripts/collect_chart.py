@@ -49,7 +49,7 @@ from hmm2song.errors import Hmm2SongError
 from hmm2song.script import GOES_ON, main_of
 
 MIN_PAUSE_S = 1.0
-"""Nobody's server is asked faster than this; one's own, on this machine, may be."""
+"""Shortest pause between requests to a server that is not on this machine."""
 FIRST_MONTH = "2004-11"
 """Melon opened then."""
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -215,7 +215,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse what cannot be meant."""
+    """Raise an error for options that make no sense."""
     if not options.month and not options.from_csv:
         raise TableError("nothing to do; give --month, --from-csv or both")
     if not options.out.parent.is_dir():
@@ -274,7 +274,7 @@ def bar(items: Sequence[str], label: str) -> tqdm:
 
 
 def tell_wait(wait_s: float, problem: str) -> None:
-    """Say why nothing moves."""
+    """Say why the program waits."""
     tqdm.write(f"waiting {wait_s:.0f} s ({problem})", file=sys.stderr)
 
 

@@ -101,7 +101,7 @@ def batch_size(text: str) -> int:
 def load(
     collection: MilvusCollection, catalog: Catalog, kind: str, batch_rows: int = BATCH_ROWS, replace: bool = False
 ) -> int:
-    """Bring all rows of a catalog into a collection, which gets its name last; return how many were added.
+    """Load a catalog under another name and rename the collection at the end; return how many rows were added.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def load(
 
 
 def require_storable(catalog: Catalog) -> None:
-    """Refuse genres that Milvus would refuse half-way."""
+    """Refuse genres that Milvus cannot store, before anything is loaded."""
     for song in catalog.songs:
         try:
             longest = max((len(genre.encode()) for genre in song.genres), default=0)
@@ -229,7 +229,7 @@ def batches(catalog: Catalog, first: int, batch_rows: int) -> Iterator[list[dict
 
 
 def finish(collection: MilvusCollection, n_rows: int) -> None:
-    """Have everything written and indexed, and see that it is all there."""
+    """Write and index all rows, and check that all arrived."""
     collection.call("flush", LOAD_TIMEOUT_S)
     if not collection.address.is_file:
         wait_for_index(collection, n_rows)

@@ -77,7 +77,7 @@ def kept_paths(rows: Sequence[Row], files: Sequence[Path], music: Path) -> dict[
 
 
 def same_form(path: str) -> str:
-    """Return a path as spelt everywhere: another system may store the same name in another Unicode form."""
+    """Return a path in one Unicode form: systems differ in how they store the same name."""
     return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))
 
 

@@ -224,11 +224,11 @@ def fill_tree(tree: Tree, options: argparse.Namespace, figures: str) -> str:
 
 
 def leave_out_lyrics(tree: Tree) -> None:
-    """Take the lyrics, and columns that are not ours, out of every catalog in a tree, and sign it again."""
+    """Remove lyrics and unknown columns from every catalog in a tree, and write its manifest again."""
     for manifest in sorted(tree.folder.rglob(MANIFEST_FILE)):
         folder = manifest.parent
         if not (folder / SONGS_FILE).is_file():
-            continue  # somebody else's manifest
+            continue  # the manifest of something else
         fingerprint = check_files(folder).get("encoder_fingerprint", "")
         songs = read_songs(folder)
         write_songs(folder, [replace(song, lyric="") for song in songs])

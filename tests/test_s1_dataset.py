@@ -247,14 +247,6 @@ def test_accompaniment_is_the_recording_minus_the_voice(song, tmp_path):
     assert np.abs(pair.accompaniment - band[::-1]).max() <= 1.01 * HALF_STEP
 
 
-def test_an_unseparated_recording_is_its_own_full_input(song, tmp_path):
-    recording = write(tmp_path / "song.flac", sum(song))
-    pair = read_pair(Stems(recording, None, is_mix=True), recording)
-    for rule in Rule:
-        joined = full_input(pair.voice, pair.accompaniment, rule)
-        assert np.abs(joined - sum(song)).max() <= 1.01 * HALF_STEP
-
-
 def test_stems_of_another_rate_and_in_stereo(tmp_path):
     stereo = np.stack([tone(440.0, 1.0, 16_000), 0.5 * tone(440.0, 1.0, 16_000)], axis=1)
     soundfile.write(tmp_path / "voice.flac", stereo, 16_000)

@@ -34,12 +34,12 @@ FIRST_WAIT_S = 4.0
 """Back-off before the second attempt; it doubles for each one after."""
 MAX_ATTEMPTS = 4
 MAX_WAIT_S = 600.0
-"""A site that asks for more patience than this, by ``Retry-After`` or ``Crawl-delay``, is left alone."""
+"""The run ends if ``Retry-After`` or ``Crawl-delay`` asks for a longer wait."""
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 """Longest silence in the middle of an answer."""
 PAGE_TIMEOUT_S = 120.0
-"""Longest time for the body of one page, however steadily it trickles."""
+"""Longest time in which the body of one page must arrive."""
 MAX_PAGE_BYTES = 8 * 2**20
 """Largest page, unpacked: a chart of 100 songs takes 0.6 MB."""
 BLOCK_BYTES = 64 * 2**10

@@ -222,6 +222,6 @@ def _song_row(song: Song, language: str) -> str:
 
 
 def _percent(match: Match) -> str:
-    """Write a probability as people read it: nothing is certain, and nothing listed is impossible."""
+    """Write a probability in percent, from <1 to 99: no match is certain, and none in the list is impossible."""
     percent = min(round(match.probability * 100), 99)
     return str(percent) if percent else "<1"

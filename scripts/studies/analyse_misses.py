@@ -198,7 +198,7 @@ def read_titles(path: Path) -> dict[str, str]:
 
 
 def require_songs(queries: list[Query], ranker: Ranker) -> None:
-    """Refuse hums whose song is not in the catalog: there is nothing to compare."""
+    """Raise an error if the song of a hum is not in the catalog."""
     songs = {song.id for song in ranker.catalog.songs}
     lost = [query for query in queries if query.acceptable[0] not in songs]
     if lost:
@@ -242,7 +242,7 @@ class WorkFile:
 
 
 def measure_some(ranker: Ranker, queries: list[Query], done: WorkFile) -> Iterator[Measurement]:
-    """Yield a measurement of one hum after the other, as far as they can be heard."""
+    """Yield a measurement of every hum that can be measured."""
     for query in queries:
         measured = done.get(query.name)
         if measured is None:
@@ -268,7 +268,7 @@ def take(measured: Iterator[Measurement], n_wanted: int, bar: tqdm, is_hit: bool
 
 
 def as_measurement(row: dict) -> Measurement:
-    """Turn a row of the work file into what it was written from."""
+    """Rebuild a measurement from a row of the work file."""
     sides = {name: Side(**row.pop(name)) for name in ("truth", "rival")}
     return Measurement(second=SecondHearing(**row.pop("second")), **sides, **row)
 
@@ -477,7 +477,7 @@ def print_report(
 
 
 def describe(miss: Measurement, titles: dict[str, str]) -> str:
-    """Say in a line what became of a hum; costs as searched/forced/of the halves."""
+    """Describe a miss in one line; costs are searched/forced/mean of the halves."""
     song, rival = (titles.get(each.song_id) or each.song_id for each in (miss.truth, miss.rival))
     second = miss.second
     return (

@@ -185,7 +185,7 @@ def synthesised(folder: Path) -> Path:
 
 
 def shortened(music: Path, folder: Path, seconds: float) -> Path:
-    """Write the beginnings of the recordings, so that separating them does not take all day."""
+    """Write the first seconds of each recording: separating whole ones takes long."""
     folder.mkdir()
     for number, item in enumerate(item for item in list_source(music).items if item.is_recording):
         samples = load_audio(item.file, MAX_SONG_S, MAX_RECORDING_BYTES)[: int(seconds * SAMPLE_RATE_HZ)]

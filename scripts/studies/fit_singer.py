@@ -53,15 +53,7 @@ from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
 from hmm2song.melody.scores import read_rows
 from hmm2song.script import main_of, output_file, positive, write_json
 from hmm2song.training import singer as simulation
-from hmm2song.training.singer import (
-    CONTROL_RATE_HZ,
-    FEMALE,
-    LEGATO_REST_S,
-    WANDER_KNOT_S,
-    Singer,
-    hum_contour,
-    perform,
-)
+from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, LEGATO_REST_S, WANDER_KNOT_S, Singer, hum_contour, perform
 from hmm2song.training.voice import hum_audio
 
 SSVD_HOP_S = 0.016
@@ -71,7 +63,7 @@ HIGH_VOICE_MIDI = 58.5
 
 # What is counted as what
 MAX_COST_ST = 0.9
-"""A hum that costs more per frame to align was not the song, or not hummed so that anything could be measured."""
+"""A hum that costs more per frame is of another song, or too inaccurate to be measured."""
 WRONG_ST = 1.5
 """Further off than this, a note is a wrong one and not an inaccurate one."""
 MIN_NOTES, MIN_RIGHT_SHARE = 8, 0.6
@@ -289,7 +281,7 @@ def measure_ssvd(options: argparse.Namespace) -> Iterator[Source]:
 
 
 def consensus(labels: Sequence[str], notes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Find what is written from what several people sang: whole semitones in any key, NaN where too few did."""
+    """Infer the written notes from what several people sang: whole semitones in any key, NaN if too few sang it."""
     written = [np.full(len(table), np.nan) for table in notes]
     for label in set(labels):
         takes = [index for index, other in enumerate(labels) if other == label]

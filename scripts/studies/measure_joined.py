@@ -84,7 +84,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
     options = parser.parse_args(arguments)
     if min(options.pairs, options.halves) < 0 or options.pairs + options.halves == 0:
-        parser.error("--pairs and --halves must not be negative, nor both nought")
+        parser.error("--pairs and --halves must not be negative, and not both 0")
     return options
 
 
@@ -165,7 +165,7 @@ def summarise(ranks: Ranks, seed: int) -> dict:
 
 
 def share(right: np.ndarray) -> float | None:
-    """Return the share of True, None of nothing."""
+    """Return the share of True values, or None if there are no values."""
     return round(float(right.mean()), 4) if len(right) else None
 
 
