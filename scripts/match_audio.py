@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.collect.info_csv import Row, TableError, csv_text, read_info, write_info, write_whole
+from hmm2song.collect.info_csv import Row, TableError, read_info, table_csv, write_info, write_whole
 from hmm2song.collect.match_files import Matching, MusicFolderError, find_recordings, match, read_track
 from hmm2song.indexing.sources import INFO_NAME, Skipped
 from hmm2song.script import main_of
@@ -96,7 +96,7 @@ def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[Skippe
             lines.append(row | {"what": "no recording", "path": "", "how": gone})
     lines += [{"what": "unused recording", "path": path} for path in matching.unused]
     lines += [{"what": "unusable file", "path": file.path, "how": file.reason} for file in unusable]
-    return csv_text(REPORT_COLUMNS, lines)
+    return table_csv(REPORT_COLUMNS, lines)
 
 
 main = main_of(__file__, parse_options, run)

@@ -58,7 +58,7 @@ from hmm2song.catalog.storage import (
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError
-from hmm2song.script import GOES_ON, main_of
+from hmm2song.script import GOES_ON, main_of, markdown_table
 
 KINDS = {"model": "model", "catalog": "dataset", "space": "space"}
 """What is published, in this order, to the Hub's kind of repository."""
@@ -194,7 +194,8 @@ def write_token() -> str:
 
 def build_trees(options: argparse.Namespace, staging: Path) -> list[Tree]:
     """Write what is to be published into ``staging``, checked, with its cards."""
-    figures = figures_text([figures_row(label, path) for label, path in options.figures])
+    rows = [figures_row(label, path) for label, path in options.figures]
+    figures = f"{table(FIGURE_COLUMNS, rows)}\n\n{FIGURES_EXPLAINED}" if rows else NOT_MEASURED
     if options.catalog_repo and (options.model_repo or options.space_repo):
         check_pair(options.model, options.catalog)
     trees = []
@@ -369,11 +370,6 @@ def share(estimate: dict) -> str:
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def figures_text(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return the table of what was measured."""
-    return f"{table(FIGURE_COLUMNS, rows)}\n\n{FIGURES_EXPLAINED}" if rows else NOT_MEASURED
-
-
 def size_category(n_songs: int) -> str:
     """Return the Hub's name for how large a dataset is."""
     return next((name for bound, name in SIZE_CATEGORIES if n_songs < bound), "n>1M")
@@ -395,15 +391,9 @@ def files_table(folder: Path, names: Sequence[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table of any strings, long ones shortened."""
-    cells = [[escape_markdown(shortened(cell)) for cell in row] for row in (head, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
-
-
-def shortened(text: str) -> str:
-    """Return the start of a text that is too long for a cell."""
-    return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+    """Return a Markdown table of any strings, escaped, long ones cut."""
+    cut = [[text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…" for text in row] for row in rows]
+    return markdown_table(head, [map(escape_markdown, row) for row in cut])
 
 
 def escape_markdown(text: str) -> str:

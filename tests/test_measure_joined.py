@@ -149,7 +149,7 @@ def test_a_run(run, queries: Path, catalog: MiniatureCatalog, tmp_path: Path):
         (["--queries", "/no/such.csv"], "/no/such.csv: No such file"),
         (["--catalog", "/no/such"], "/no/such"),
         (["--pairs", "-1"], "must not be negative"),
-        (["--pairs", "0", "--halves", "0"], "nor both nought"),
+        (["--pairs", "0", "--halves", "0"], "not both 0"),
         (["--json", "/no/such/out.json"], "there is no folder /no/such"),
     ],
 )

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from hmm2song.catalog.storage import whole_file
 from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing.build import csv_text
 from hmm2song.indexing.sources import MAX_TABLE_BYTES
 from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path, table_text
 
@@ -95,16 +96,12 @@ def apply_corrections(rows: Sequence[Row], corrections: Iterable[Row]) -> list[R
 
 def write_info(file: Path, rows: Sequence[Row]) -> None:
     """Write the table: completely, or not at all."""
-    write_whole(file, csv_text([*dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)])], rows))
+    write_whole(file, table_csv([*dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)])], rows))
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Return these columns of a table as text; a row may lack some and have others."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return these columns of a table as CSV; a row may lack some and have others."""
+    return csv_text([columns, *([row.get(column, "") for column in columns] for row in rows)])
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -26,7 +26,6 @@ sides, so the worst are missing.
 from __future__ import annotations
 
 import argparse
-import csv
 import random
 import sys
 import zipfile
@@ -38,6 +37,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas
 from scipy.signal import butter, sosfiltfilt
 from tqdm import tqdm
 
@@ -51,7 +51,7 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
 from hmm2song.melody.scores import read_rows
-from hmm2song.script import main_of, output_file, positive, write_json
+from hmm2song.script import main_of, markdown_table, output_file, positive, write_json
 from hmm2song.training import singer as simulation
 from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, LEGATO_REST_S, WANDER_KNOT_S, Singer, hum_contour, perform
 from hmm2song.training.voice import hum_audio
@@ -90,21 +90,16 @@ VIBRATO_LEAST_ST = 0.1
 """A long note has vibrato if this share of its fluctuation's power is in this band and its depth is not less."""
 N_FFT = 1024
 """At 16 ms a resolution of 0.06 Hz."""
+TABLE_HEAD = ("quantity", "unit", "people: median, 5-95 % (n)", "simulated: median, 5-95 % (n)", "constant")
 DIFFERENT = 0.2
 """Medians further apart than this, relative to people's, are listed as different."""
 
 Values = dict[str, list[float]]
 """Measured values by the key of their quantity."""
 ACCURACY = (
-    "low_midi",
-    "high_midi",
-    "tempo_ratio",
-    "local_tempo_log_sd",
-    "interval_scale",
-    "drift_st_per_10s",
-    "note_sd_st",
-    "wrong",
-)
+    "low_midi", "high_midi", "tempo_ratio", "local_tempo_log_sd",
+    "interval_scale", "drift_st_per_10s", "note_sd_st", "wrong",
+)  # fmt: skip
 """What a contour without trustworthy silences can tell."""
 
 
@@ -232,13 +227,12 @@ def flag(name: str) -> str:
 def read_table(path: Path, columns: set[str]) -> list[dict[str, str]]:
     """Read a CSV that has these columns."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
         raise Hmm2SongError(f"{path} is not a CSV that can be read ({error})") from error
-    if not rows or not columns <= rows[0].keys():
+    if table.empty or not columns <= {*table}:
         raise Hmm2SongError(f"{path} needs the columns {','.join(sorted(columns))} and at least one row")
-    return rows
+    return table.to_dict("records")
 
 
 def read_notes(path: Path, *keys: str) -> list[dict]:
@@ -714,20 +708,14 @@ def report(sources: Sequence[Source]) -> Iterator[str]:
     for source in sources:
         yield f"{source.name}: {source.n_used} of {source.n_hums} hums could be measured"
         yield ""
-        yield "| quantity | unit | people: median, 5-95 % (n) | simulated: median, 5-95 % (n) | constant |"
-        yield "|---|---|---|---|---|"
-        different = []
+        cells, different = [], []
         for quantity, people, simulated in rows_of(source):
-            cells = (
-                quantity.label,
-                quantity.unit,
-                written(people, quantity.is_mean),
-                written(simulated, quantity.is_mean),
-                ", ".join(map(constant_cell, quantity.constants)),
-            )
-            yield f"| {' | '.join(cells)} |"
+            summaries = [written(summary, quantity.is_mean) for summary in (people, simulated)]
+            constants = ", ".join(map(constant_cell, quantity.constants))
+            cells.append([quantity.label, quantity.unit, *summaries, constants])
             if people and simulated and (share := difference(quantity, people, simulated)):
                 different.append(f"{quantity.label} {share:+.0%}")
+        yield markdown_table(TABLE_HEAD, cells)
         yield ""
         yield f"Simulated against people, more than {DIFFERENT:.0%} apart: {'; '.join(different) or 'nothing'}."
         yield ""

@@ -39,7 +39,7 @@ from hmm2song.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, spl
 from hmm2song.errors import Hmm2SongError
 from hmm2song.evaluation import retrieval_scores
 from hmm2song.melody.scores import read_rows
-from hmm2song.script import GOES_ON, interval_text, main_of, positive, progress, write_json
+from hmm2song.script import GOES_ON, interval_text, main_of, markdown_table, positive, progress, write_json
 from hmm2song.song import Song
 from hmm2song.training.singer import FLAWLESS
 from hmm2song.training.voice import hum_audio
@@ -287,21 +287,17 @@ def markdown(report: dict) -> Iterable[str]:
 def clip_table(figures: dict) -> str:
     """Tell how often the nearest clip was right."""
     columns = ("clip", "song", "clip_in_bucket", "song_in_bucket")
-    lines = ["| embedding | distance | clip | song | clip, in bucket | song, in bucket |", "|---|---|---|---|---|---|"]
-    lines.append("| chance | | " + " | ".join(f"{figures['chance'][column]:.3f}" for column in columns) + " |")
+    rows = [["chance", "", *(f"{figures['chance'][column]:.3f}" for column in columns)]]
     for row in figures["rows"]:
-        cells = " | ".join(interval_text(row[column]) for column in columns)
-        lines.append(f"| {row['embedding']} | {row['distance']} | {cells} |")
-    return "\n".join(lines)
+        rows.append([row["embedding"], row["distance"], *(interval_text(row[column]) for column in columns)])
+    return markdown_table(["embedding", "distance", "clip", "song", "clip, in bucket", "song, in bucket"], rows)
 
 
 def filter_table(figures: dict[str, dict[str, float]]) -> str:
     """Tell how often the nearest clip (L2, among all) was the right one, by filter."""
     kinds = list(next(iter(figures.values())))
-    lines = [f"| right clip by L2 | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
-    for label, by_kind in figures.items():
-        lines.append(f"| {label} | {' | '.join(f'{by_kind[kind]:.3f}' for kind in kinds)} |")
-    return "\n".join(lines)
+    rows = [[label, *(f"{by_kind[kind]:.3f}" for kind in kinds)] for label, by_kind in figures.items()]
+    return markdown_table(["right clip by L2", *kinds], rows)
 
 
 def hum_table(figures: dict[str, dict]) -> str:
@@ -309,13 +305,10 @@ def hum_table(figures: dict[str, dict]) -> str:
     first = next(iter(figures.values()))
     n_songs = first["n_songs"]
     harmonic = sum(1 / rank for rank in range(1, n_songs + 1)) / n_songs
-    lines = [f"| {first['n']} hums, {n_songs} songs | top-1 | top-10 | MRR |", "|---|---|---|---|"]
-    lines.append(f"| chance | {1 / n_songs:.3f} | {min(10, n_songs) / n_songs:.3f} | {harmonic:.3f} |")
+    rows = [["chance", f"{1 / n_songs:.3f}", f"{min(10, n_songs) / n_songs:.3f}", f"{harmonic:.3f}"]]
     for label, report in figures.items():
-        lines.append(
-            f"| {label} | " + " | ".join(interval_text(report[name]) for name in ("top1", "top10", "mrr")) + " |"
-        )
-    return "\n".join(lines)
+        rows.append([label, *(interval_text(report[name]) for name in ("top1", "top10", "mrr"))])
+    return markdown_table([f"{first['n']} hums, {n_songs} songs", "top-1", "top-10", "MRR"], rows)
 
 
 main = main_of(__file__, parse_options, run, GOES_ON)
