@@ -50,9 +50,9 @@ def test_the_nearest_clip_of_every_song_ranks_it(engine):
 def test_the_ranking_agrees_with_the_distances_of_all_clips(engine, clips):
     (distances,) = engine.distances(spectrogram_of(hum(3))[None])
     best = {song.id: distances[clips.clip_song == number].min() for number, song in enumerate(clips.songs)}
-    everything, two = (engine.recognize(hum(3), top_k=top_k).matches for top_k in (10, 2))
+    everything = engine.recognize(hum(3)).matches
     assert {match.id: match.distance for match in everything} == pytest.approx(best)
-    assert two == everything[:2]
+    assert engine.recognize(hum(3), top_k=2).matches == everything[:2]
 
 
 @pytest.mark.parametrize(

@@ -350,13 +350,6 @@ def refused(run, capsys, *options: object) -> str:
     return line
 
 
-def test_another_seed_does_not_go_on(run, capsys, melodies, tmp_path):
-    assert run("--melodies", melodies, "--out", tmp_path) == 0
-    before = (tmp_path / "model.safetensors").read_bytes()
-    assert "another recipe or seed" in refused(run, capsys, "--melodies", melodies, "--out", tmp_path, "--seed", 1)
-    assert (tmp_path / "model.safetensors").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
