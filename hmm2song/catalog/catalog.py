@@ -70,13 +70,9 @@ class Catalog:
 
     Attributes
     ----------
-    songs : tuple of Song
-    melodies : tuple of Melody
-        In the order of ``songs``.
     embeddings : np.ndarray, shape (n_windows, dim), float16
         All songs' windows one after the other, one every hop of the encoder from a song's first voiced frame.
     n_windows : np.ndarray, shape (n_songs,), int32
-    encoder_fingerprint : str
     credits : str
         Markdown naming the origin of every entry.
     folder : Path or None
@@ -276,19 +272,9 @@ class Catalog:
     ) -> None:
         """Write the catalog; the folder appears, or replaces a former catalog, only when complete.
 
-        Parameters
-        ----------
-        folder : path
-        beside : mapping of str to str or Path, optional
-            Further files by name: their text, or a file to copy.
-        keep_others : bool
-            Keep what else a former catalog's folder holds, its model or recordings; otherwise refuse to replace it.
-
-        Raises
-        ------
-        CatalogError
-            The folder exists and must not be replaced, or it holds the model of another encoder than this catalog's:
-            nobody could open the two together.
+        ``beside`` are further files by name: their text, or a file to copy. Other files of a former catalog's folder,
+        its model or recordings, are kept; without ``keep_others`` such a folder is not replaced. Nor is a folder that
+        is no catalog, or that holds the model of another encoder, which could not open this catalog.
         """
         folder = storage.absolute(folder)
         storage.recover(folder)

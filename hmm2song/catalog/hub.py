@@ -77,16 +77,10 @@ _BUSY_STATUS = {408, 429}  # the client-side status codes that mean "try later",
 
 @dataclass(frozen=True)
 class Resolved:
-    """A catalog's or a model's folder on this machine.
+    """A catalog's or a model's folder on this machine, whose files are not verified yet.
 
-    Attributes
-    ----------
-    folder : Path
-        Holds the files, not verified yet.
-    origin : str
-        ``"bundled"``, the folder, or ``owner/name@commit``.
-    notices : tuple of str
-        What the user should know: the commit a branch stood for, or that a fallback is in use.
+    ``origin`` is ``"bundled"``, the folder, or ``owner/name@commit``; ``notices`` tell the user the commit a branch
+    stood for, or that a fallback is in use.
     """
 
     folder: Path
@@ -171,13 +165,7 @@ def resolve_model(source: Source = None, revision: str | None = None, **options:
 
 
 def resolve_onnx_file(source: str) -> Path:
-    """Return the one ``.onnx`` file of a repository (``owner/name`` or ``owner/name@revision``) or a folder.
-
-    Raises
-    ------
-    HubError
-        As for :func:`resolve_catalog`, and if there are no or several such files.
-    """
+    """Return the one ``.onnx`` file of a repository (``owner/name`` or ``owner/name@revision``) or a folder."""
     folder = _resolve(_Wanted("model", ONNX_FILES, HubError), source).folder
     files = [file for pattern in ONNX_FILES for file in folder.rglob(pattern)]
     if len(files) != 1:
