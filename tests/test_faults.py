@@ -36,6 +36,8 @@ N_HUMS, N_RUSHING = 8, 200
 AT_LEAST_ANSWERED = 64
 """As many as may wait; more are answered when others leave the queue in time."""
 OUTSIDE = b"not for the public"
+TIMEOUT_S = 600.0
+"""Far more than any answer takes: the machine may be busy."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def test_a_huge_file_is_refused_by_its_size(url: str, client: Client, tmp_path: 
     with pytest.raises(ValueError, match=str(MAX_FILE_BYTES)):  # the client does not even send it
         recognize(client, tmp_path / "huge.wav")
     with (tmp_path / "huge.wav").open("rb") as file:
-        answer = httpx.post(f"{url}/gradio_api/upload", files={"files": file}, timeout=30)
+        answer = httpx.post(f"{url}/gradio_api/upload", files={"files": file}, timeout=TIMEOUT_S)
     assert answer.status_code == 413 and "maximum allowed size" in answer.text
 
 
@@ -193,7 +195,7 @@ def test_an_unknown_song_is_refused(client: Client) -> None:
 
 def ask_page(url: str, path: Path) -> str:
     """Let the page itself search a recording; return the message that draws its answer, as JSON."""
-    with httpx.Client(base_url=f"{url}/gradio_api", timeout=60) as http:
+    with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT_S) as http:
         events = http.get(f"{url}/config").json()["dependencies"]
         search = next(event["id"] for event in events if event["api_name"] == "search")
         data = [upload(http, path), [], "any", False, "en", None, None]  # the last two are kept by the server
@@ -228,10 +230,10 @@ def test_no_file_outside_the_catalog_is_served(
         assert f"Song {number}" in drawn
         assert ("inside.flac" in drawn) == plays_recording and "outside.flac" not in drawn
     # the page plays a copy of what was matched; the folder itself is closed
-    for path in ("/inside.flac", "/../outside.flac", "/%2e%2e/outside.flac", "/..%2foutside.flac", "/../hum.wav"):
-        answer = httpx.get(f"{url}/gradio_api/file={catalog.folder}{path}")
+    within = ("/inside.flac", "/../outside.flac", "/%2e%2e/outside.flac", "/..%2foutside.flac", "/../hum.wav")
+    for path in (*(f"{catalog.folder}{name}" for name in within), f"{catalog.folder.parent}/outside.flac"):
+        answer = httpx.get(f"{url}/gradio_api/file={path}", timeout=TIMEOUT_S)
         assert answer.status_code in (403, 404) and OUTSIDE not in answer.content
-    assert httpx.get(f"{url}/gradio_api/file={catalog.folder.parent}/outside.flac").status_code in (403, 404)
 
 
 # A rush
@@ -245,7 +247,7 @@ def test_in_a_rush_nobody_gets_the_answer_of_another(url: str, tmp_path: Path) -
     # Kept connections would race against the server, which closes idle ones after a few seconds.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     with (
-        httpx.Client(base_url=f"{url}/gradio_api", timeout=60, limits=limits) as http,
+        httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT_S, limits=limits) as http,
         ThreadPoolExecutor(N_RUSHING) as pool,
     ):
         asked = [number % N_HUMS for number in range(N_RUSHING)]
