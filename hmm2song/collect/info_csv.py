@@ -24,7 +24,7 @@ from pathlib import Path
 
 from hmm2song.catalog.storage import whole_file
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.build import csv_text
+from hmm2song.indexing.report import csv_text
 from hmm2song.indexing.sources import MAX_TABLE_BYTES
 from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path, table_text
 
