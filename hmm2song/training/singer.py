@@ -164,12 +164,14 @@ class Performance:
 class Take:
     """A performance on the control grid, before it becomes a contour or sound.
 
-    ``pitch_midi`` (held through silences) and ``voiced`` have one value per control frame, shape (n_control,).
+    ``pitch_midi`` (held through silences) and ``voiced`` have one value per control frame, shape (n_control,);
+    ``hum_end_s``, shape (n_notes,), is when each note falls silent.
     """
 
     performance: Performance
     pitch_midi: np.ndarray
     voiced: np.ndarray
+    hum_end_s: np.ndarray
 
 
 def hum_contour(
@@ -356,7 +358,7 @@ def perform(
         hum_onset_s=onset_s,
         song_onset_s=rows[:, 0],
     )
-    return Take(performance, pitch_midi, voiced)
+    return Take(performance, pitch_midi, voiced, end_s)
 
 
 def _glides(

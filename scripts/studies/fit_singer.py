@@ -307,12 +307,13 @@ def simulated_take(take: Take, singer: Singer, rng: np.random.Generator) -> Take
     written_midi = take.written_midi if known else in_semitones(take.notes[:, 2])
     score = np.column_stack((onset_s, np.maximum(written_s, HOP_S), 60.0 + written_midi - np.median(written_midi)))
     sung = perform(score, singer, rng, float(onset_s[0]), 3.0 * float(onset_s[-1] + length_s[-1]))
-    frame = np.round(np.arange(0.0, sung.end_s[-1], SSVD_HOP_S) * CONTROL_RATE_HZ).astype(int)
+    sung_onset_s, sung_end_s = sung.performance.hum_onset_s, sung.hum_end_s
+    frame = np.round(np.arange(0.0, sung_end_s[-1], SSVD_HOP_S) * CONTROL_RATE_HZ).astype(int)
     frame = frame[frame < len(sung.pitch_midi)]
     pitch_midi = np.where(sung.voiced, sung.pitch_midi, np.nan)[frame]
-    bounds = zip(sung.onset_s, sung.end_s, strict=True)
+    bounds = zip(sung_onset_s, sung_end_s, strict=True)
     midi = [np.nanmedian(pitch_midi[frames_between(start_s, end_s, SSVD_HOP_S)]) for start_s, end_s in bounds]
-    notes = np.column_stack((sung.onset_s, sung.end_s - sung.onset_s, midi))
+    notes = np.column_stack((sung_onset_s, sung_end_s - sung_onset_s, midi))
     return Take(pitch_midi, notes, take.written_midi)
 
 
