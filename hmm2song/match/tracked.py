@@ -28,6 +28,8 @@ N_REFINED = 30
 FINE_RATE_HZ = 6.25
 FINE_KEYS_ST = np.arange(-6.0, 6.0, 0.5)
 """Around the key that the coarse pass has found, which is a guess: keys within 2 st of it find one song in 20 less."""
+TRACE_KEYS_ST = np.arange(-2.0, 2.25, 0.5)
+"""Around the key that the fine pass has found: as far as that it drifts."""
 FINE_SPEEDS = (0.71, 0.84, 1.0, 1.19, 1.41)
 
 
@@ -95,6 +97,6 @@ class TrackedSearch:
         """Trace one placement: the longest part of it without a jump."""
         number = int(np.searchsorted(self.songs, placements.song[index]))
         song = self._fine.pitch_midi[self._fine.first_frame[number] : self._fine.first_frame[number + 1]]
-        keys_st = placements.key_st[index] + FINE_KEYS_ST
+        keys_st = placements.key_st[index] + TRACE_KEYS_ST
         path = trace_folded(hum, song, keys_st, float(placements.speed[index]), FINE_RATE_HZ)
         return describe_path(hum, self._contours[number], *path)
