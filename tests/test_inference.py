@@ -40,7 +40,8 @@ TUNES = (
 SINGERS = (Singer(), FEMALE, WHISTLER)
 
 RESULT_KEYS = {
-    "matches", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices", "seconds"
+    "matches", "level", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices",
+    "seconds",
 }  # fmt: skip
 MATCH_KEYS = {
     "rank", "id", "title", "title_ko", "artist", "genre", "gender", "year", "lyric", "tune", "probability", "score",
