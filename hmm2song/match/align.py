@@ -147,15 +147,10 @@ def _tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
     return (TEMPO_PENALTY_ST * np.abs(np.log2(speeds))).astype(np.float32)
 
 
-def _costs_st() -> np.ndarray:
+def _costs_st(jump_st: float = INFINITE_COST, may_drift: bool = True) -> np.ndarray:
     """Return the tuned costs as the kernels take them; they are read at every call, so that a study may change them."""
-    return np.array([COST_CAP_ST, WARP_PENALTY_ST, MOVE_PENALTY_ST], np.float32)
-
-
-def _folded_costs_st(rate_hz: float, may_drift: bool) -> np.ndarray:
-    """Return the tuned costs as the folded kernels take them; a jump costs the same at every rate."""
     move_st = MOVE_PENALTY_ST if may_drift else INFINITE_COST
-    return np.array([COST_CAP_ST, WARP_PENALTY_ST, move_st, JUMP_PENALTY_ST_S * rate_hz], np.float32)
+    return np.array([COST_CAP_ST, WARP_PENALTY_ST, move_st, jump_st], np.float32)
 
 
 def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
@@ -241,7 +236,7 @@ def trace(
         Seconds from the first frame of the hum's contour and of the stretch.
     """
     version = sample_contour(hum, rate_hz, speed)
-    hum_frame, song_frame = kernels.best_path(version, song, _keys_st(key_st, reach_st), _costs_st())
+    hum_frame, song_frame, _ = kernels.best_path(version, song, _keys_st(key_st, reach_st), _costs_st(), False)
     return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
 
 
@@ -284,7 +279,7 @@ def place_folded(
     """
     tempi = np.asarray(speeds)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
-    keys, costs = keys_st.astype(np.float32), _folded_costs_st(songs.rate_hz, may_drift)
+    keys, costs = keys_st.astype(np.float32), _costs_st(JUMP_PENALTY_ST_S * songs.rate_hz, may_drift)
     start, stop = songs.first_frame[chosen], songs.first_frame[chosen + 1]
     cost, key = np.full(len(chosen), INFINITE_COST), np.zeros(len(chosen), np.float32)
     version = np.zeros(len(chosen), np.int64)
@@ -321,8 +316,8 @@ def trace_folded(
         Seconds from the first frame of the hum's contour and of the song.
     """
     version = sample_contour(hum, rate_hz, speed)
-    costs = _folded_costs_st(rate_hz, may_drift=True)
-    hum_frame, song_frame, jumped = kernels.best_folded_path(version, song, keys_st.astype(np.float32), costs)
+    costs = _costs_st(JUMP_PENALTY_ST_S * rate_hz)
+    hum_frame, song_frame, jumped = kernels.best_path(version, song, keys_st.astype(np.float32), costs, True)
     bounds = np.concatenate(([0], np.flatnonzero(jumped), [len(jumped)]))
     longest = int(np.argmax(np.diff(bounds)))
     part = slice(bounds[longest], bounds[longest + 1])

@@ -10,10 +10,11 @@ State and steps are those of :mod:`hmm2song.match.align`. Two rules keep measure
   memory.
 
 Arrays: ``hums`` and ``pitch`` are packed contours in semitones, ``version_start`` bounds the hum at each tempo
-hypothesis, ``starts`` and ``stops`` (n,) are frames of ``pitch``, ``order`` the stretches to work on. ``costs`` (3,)
+hypothesis, ``starts`` and ``stops`` (n,) are frames of ``pitch``, ``order`` the stretches to work on. ``costs`` (4,)
 holds the largest cost of a frame, the cost of a step off the diagonal and that of moving the key; as three scalars the
-same numbers make the loops up to 1.7 times slower. The *folded* kernels compare pitch classes, 0 to 12 st, and their
-``costs`` have a fourth number, the cost of jumping to another place in the song. All floats are float32.
+same numbers make the loops up to 1.7 times slower. A *folded* alignment (``is_folded``) compares pitch classes, 0 to 12
+st, and its path may jump to another place in the song; the other one never uses the fourth number, the cost of a jump.
+All floats are float32.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 
 INFINITE_COST = np.float32(1e9)
 """Cost of what cannot be reached; a finite number, as ``fastmath`` allows no infinity."""
+OCTAVE_ST = np.float32(12.0)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -40,7 +42,7 @@ def place_in_one_key(
                 continue
             for key_index in range(n_keys):
                 tried_key = np.float32(lowest[index] + key_index * key_step)
-                path_cost, last = _subsequence_cost(hum, song, np.full(1, tried_key), costs)
+                path_cost, _, last = _subsequence_cost(hum, song, np.full(1, tried_key), costs, False)
                 found = path_cost + tempo_cost[hypothesis]
                 if found < cost[index]:
                     cost[index] = found
@@ -56,50 +58,95 @@ def place_in_moving_key(hums, version_start, version, pitch, starts, stops, keys
         hum = hums[version_start[version[index]] : version_start[version[index] + 1]]
         song = pitch[starts[index] : stops[index]]
         if len(hum) < 2 * len(song):  # else out of reach, even at two hum frames a step
-            cost[index], last = _subsequence_cost(hum, song, keys[index], costs)
+            cost[index], _, last = _subsequence_cost(hum, song, keys[index], costs, False)
             end[index] = starts[index] + last + 1
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _subsequence_cost(hum, song, keys, costs):
-    """Return the mean cost of the best path and the song frame where it ends."""
-    total = np.full((3, len(keys), len(song) + 2), INFINITE_COST, np.float32)
-    _fill(total, hum, song, keys, costs)
-    last_rows = total[(len(hum) - 1) % 3]
-    best_k, best_j = _least(last_rows)
-    return last_rows[best_k, best_j + 2] / len(hum), best_j
+def place_folded(hums, version_start, tempo_cost, pitch, starts, stops, keys, costs, order, cost, key, version):
+    """Fill cost, key and version (n,) with the best folded path over all tempi, moving among ``keys`` (n, n_keys).
+
+    A song shorter than the hum is not out of reach, as the path may jump.
+    """
+    for index in order:
+        song = pitch[starts[index] : stops[index]]
+        for hypothesis in range(len(version_start) - 1):
+            hum = hums[version_start[hypothesis] : version_start[hypothesis + 1]]
+            path_cost, best_k, _ = _subsequence_cost(hum, song, keys[index], costs, True)
+            found = path_cost + tempo_cost[hypothesis]
+            if found < cost[index]:
+                cost[index] = found
+                key[index] = keys[index, best_k]
+                version[index] = hypothesis
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _fill(total, hum, song, keys, costs):
+def _subsequence_cost(hum, song, keys, costs, is_folded):
+    """Return the mean cost of the best path, and the number of the key and the song frame where it ends."""
+    total = np.full((3, len(keys), len(song) + 2), INFINITE_COST, np.float32)
+    _fill(total, hum, song, keys, costs, is_folded)
+    last_rows = total[(len(hum) - 1) % 3]
+    best_k, best_j = _least(last_rows)
+    return last_rows[best_k, best_j + 2] / len(hum), best_k, best_j
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _fill(total, hum, song, keys, costs, is_folded):
     """Fill the totals (n_rows, n_keys, n_song + 2) hum frame by hum frame, row ``i % n_rows``; all rows begin infinite.
 
-    Two columns of padding on the left stand for "before the song": never a way in, except in the first row.
+    Two columns of padding on the left stand for "before the song": never a way in, except in the first row. The key may
+    move to a neighbour if the cost of moving is finite.
     """
     n_rows, n_keys, n_song = len(total), len(keys), len(song)
     frame_cost = np.empty((2, n_keys, n_song), np.float32)
-    moved = np.empty(n_song + 2, np.float32)
+    moved, halves = np.empty(n_song + 2, np.float32), np.empty(n_song + 2, np.float32)
+    least = np.empty(n_keys, np.float32)
+    move, jump = costs[2], costs[3]
+    moves = n_keys > 1 and move < INFINITE_COST
     for k in range(n_keys):
-        _first_row(total[0, k], frame_cost[0, k], song, hum[0] - keys[k], costs)
+        _first_row(total[0, k], frame_cost[0, k], song, _compared(hum[0] - keys[k], is_folded), costs, is_folded)
     for i in range(1, len(hum)):
         before = total[(i - 1) % n_rows]
+        if is_folded:
+            for k in range(n_keys):
+                least[k] = _least_total(before[k], halves)
         for k in range(n_keys):
-            entered = before[k]
-            if n_keys > 1:
-                _least_of_three(moved, before[max(k - 1, 0)], before[k], before[min(k + 1, n_keys - 1)], costs)
-                entered = moved
-            _next_row(
-                total[i % n_rows, k], entered, total[(i - 2) % n_rows, k], frame_cost[i % 2, k],
-                frame_cost[(i - 1) % 2, k], song, hum[i] - keys[k], costs,
-            )  # fmt: skip
+            below, above = max(k - 1, 0), min(k + 1, n_keys - 1)
+            entered, resumed = before[k], least[k]
+            if moves:
+                _least_of_three(moved, before[below], before[k], before[above], costs)
+                entered, resumed = moved, min(resumed, min(least[below], least[above]) + move)
+            pitch = _compared(hum[i] - keys[k], is_folded)
+            if is_folded:
+                _next_folded_row(
+                    total[i % n_rows, k], entered, total[(i - 2) % n_rows, k], frame_cost[i % 2, k],
+                    frame_cost[(i - 1) % 2, k], song, pitch, resumed + jump, costs,
+                )  # fmt: skip
+            else:
+                _next_row(
+                    total[i % n_rows, k], entered, total[(i - 2) % n_rows, k], frame_cost[i % 2, k],
+                    frame_cost[(i - 1) % 2, k], song, pitch, costs,
+                )  # fmt: skip
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _first_row(total, frame_cost, song, pitch, costs):
+def _compared(pitch, is_folded):
+    """Return the pitch, or its class, as songs are given."""
+    return pitch - OCTAVE_ST * np.floor(pitch / OCTAVE_ST) if is_folded else pitch
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _distance_st(pitch, other, is_folded):
+    """Return how far apart two pitches, or their classes, are."""
+    distance = abs(pitch - other)
+    return min(distance, OCTAVE_ST - distance) if is_folded else distance
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _first_row(total, frame_cost, song, pitch, costs, is_folded):
     """Fill ``total`` (n_song + 2,) for the first hum frame, which may be anywhere."""
-    cap = costs[0]
     for j in range(len(song)):
-        frame_cost[j] = min(abs(pitch - song[j]), cap)
+        frame_cost[j] = min(_distance_st(pitch, song[j], is_folded), costs[0])
         total[j + 2] = frame_cost[j]
 
 
@@ -117,132 +164,6 @@ def _next_row(total, total_1, total_2, frame_cost, frame_cost_1, song, pitch, co
         best = straight if straight < song_fast else song_fast
         best = best if best < hum_fast else hum_fast
         total[j + 2] = distance + best
-
-
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _least_of_three(least, below, here, above, costs):
-    """Fill ``least`` with the totals of a key's frame before, where moving from a neighbour costs ``move``."""
-    move = costs[2]
-    for j in range(len(least)):
-        neighbour = below[j] if below[j] < above[j] else above[j]
-        neighbour += move
-        least[j] = here[j] if here[j] < neighbour else neighbour
-
-
-@numba.njit(nogil=True, cache=True)
-def _least(rows):
-    """Return key and song frame of the least total in ``rows`` (n_keys, n_song + 2)."""
-    best_k, best_j = 0, 0
-    for k in range(rows.shape[0]):
-        for j in range(rows.shape[1] - 2):
-            if rows[k, j + 2] < rows[best_k, best_j + 2]:
-                best_k, best_j = k, j
-    return best_k, best_j
-
-
-@numba.njit(nogil=True, cache=True)
-def best_path(hum, song, keys, costs):
-    """Return the hum and song frames of the best path, both of shape (n_path,).
-
-    All totals are kept, and the path is walked back from the least one: the totals around a frame tell which way the
-    path came.
-    """
-    n_hum, n_keys = len(hum), len(keys)
-    cap, warp, move = costs[0], costs[1], costs[2]
-    total = np.full((max(n_hum, 3), n_keys, len(song) + 2), INFINITE_COST, np.float32)
-    _fill(total, hum, song, keys, costs)
-    k, j = _least(total[n_hum - 1])
-    hum_frame, song_frame = np.empty(n_hum, np.int64), np.empty(n_hum, np.int64)
-    i, n_path = n_hum - 1, 0
-    while True:
-        hum_frame[n_path], song_frame[n_path] = i, j
-        n_path += 1
-        if i == 0:
-            break
-        least, taken, came = np.float32(2 * INFINITE_COST), 0, k
-        for other in range(max(k - 1, 0), min(k + 2, n_keys)):
-            moving = move if other != k else np.float32(0.0)
-            if total[i - 1, other, j + 1] + moving < least:
-                least, taken, came = total[i - 1, other, j + 1] + moving, 0, other
-            if total[i - 1, other, j] + warp + moving < least:
-                least, taken, came = total[i - 1, other, j] + warp + moving, 1, other
-        if i >= 2:
-            held = min(abs(hum[i - 1] - keys[k] - song[j]), cap)
-            if total[i - 2, k, j + 1] + held + warp < least:
-                taken, came = 2, k
-        if taken == 2:
-            hum_frame[n_path], song_frame[n_path] = i - 1, j
-            n_path += 1
-        i -= 2 if taken == 2 else 1
-        j -= 2 if taken == 1 else 1
-        k = came
-        if j < 0:
-            break
-    return hum_frame[:n_path][::-1].copy(), song_frame[:n_path][::-1].copy()
-
-
-OCTAVE_ST = np.float32(12.0)
-
-
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def place_folded(hums, version_start, tempo_cost, pitch, starts, stops, keys, costs, order, cost, key, version):
-    """Fill cost, key and version (n,) with the best path over all tempi in pitch classes.
-
-    ``keys`` (n, n_keys) are the offsets hum minus song to try; the key may move to a neighbour if the cost of moving is
-    finite. A song shorter than the hum is not out of reach, as the path may jump.
-    """
-    for index in order:
-        song = pitch[starts[index] : stops[index]]
-        total = np.empty((3, keys.shape[1], len(song) + 2), np.float32)
-        for hypothesis in range(len(version_start) - 1):
-            hum = hums[version_start[hypothesis] : version_start[hypothesis + 1]]
-            total[:] = INFINITE_COST
-            _fill_folded(total, hum, song, keys[index], costs)
-            best_k, best_j = _least(total[(len(hum) - 1) % 3])
-            found = total[(len(hum) - 1) % 3, best_k, best_j + 2] / len(hum) + tempo_cost[hypothesis]
-            if found < cost[index]:
-                cost[index] = found
-                key[index] = keys[index, best_k]
-                version[index] = hypothesis
-
-
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _fill_folded(total, hum, song, keys, costs):
-    """Fill the totals (n_rows, n_keys, n_song + 2) in pitch classes; otherwise as :func:`_fill`."""
-    n_rows, n_keys, n_song = len(total), len(keys), len(song)
-    frame_cost = np.empty((2, n_keys, n_song), np.float32)
-    moved, halves = np.empty(n_song + 2, np.float32), np.empty(n_song + 2, np.float32)
-    least = np.empty(n_keys, np.float32)
-    move, jump = costs[2], costs[3]
-    moves = n_keys > 1 and move < INFINITE_COST
-    for k in range(n_keys):
-        pitch = hum[0] - keys[k]
-        _first_folded_row(total[0, k], frame_cost[0, k], song, pitch - OCTAVE_ST * np.floor(pitch / OCTAVE_ST), costs)
-    for i in range(1, len(hum)):
-        before = total[(i - 1) % n_rows]
-        for k in range(n_keys):
-            least[k] = _least_total(before[k], halves)
-        for k in range(n_keys):
-            entered, resumed = before[k], least[k]
-            if moves:
-                below, above = max(k - 1, 0), min(k + 1, n_keys - 1)
-                _least_of_three(moved, before[below], before[k], before[above], costs)
-                entered, resumed = moved, min(resumed, min(least[below], least[above]) + move)
-            pitch = hum[i] - keys[k]
-            _next_folded_row(
-                total[i % n_rows, k], entered, total[(i - 2) % n_rows, k], frame_cost[i % 2, k],
-                frame_cost[(i - 1) % 2, k], song, pitch - OCTAVE_ST * np.floor(pitch / OCTAVE_ST), resumed + jump,
-                costs,
-            )  # fmt: skip
-
-
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _first_folded_row(total, frame_cost, song, pitch, costs):
-    """Fill ``total`` (n_song + 2,) for the first hum frame, which may be anywhere."""
-    for j in range(len(song)):
-        distance = abs(pitch - song[j])
-        frame_cost[j] = min(min(distance, OCTAVE_ST - distance), costs[0])
-        total[j + 2] = frame_cost[j]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -285,16 +206,38 @@ def _halve(halves, row, n):
         halves[j] = here if here < other else other
 
 
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _least_of_three(least, below, here, above, costs):
+    """Fill ``least`` with the totals of a key's frame before, where moving from a neighbour costs ``move``."""
+    move = costs[2]
+    for j in range(len(least)):
+        neighbour = below[j] if below[j] < above[j] else above[j]
+        neighbour += move
+        least[j] = here[j] if here[j] < neighbour else neighbour
+
+
 @numba.njit(nogil=True, cache=True)
-def best_folded_path(hum, song, keys, costs):
+def _least(rows):
+    """Return key and song frame of the least total in ``rows`` (n_keys, n_song + 2)."""
+    best_k, best_j = 0, 0
+    for k in range(rows.shape[0]):
+        for j in range(rows.shape[1] - 2):
+            if rows[k, j + 2] < rows[best_k, best_j + 2]:
+                best_k, best_j = k, j
+    return best_k, best_j
+
+
+@numba.njit(nogil=True, cache=True)
+def best_path(hum, song, keys, costs, is_folded):
     """Return the hum and song frames of the best path and which of them were reached by a jump, all (n_path,).
 
-    Found as in :func:`best_path`.
+    All totals are kept, and the path is walked back from the least one: the totals around a frame tell which way the
+    path came.
     """
-    n_hum, n_keys, n_song = len(hum), len(keys), len(song)
+    n_hum, n_keys = len(hum), len(keys)
     cap, warp, move, jump = costs[0], costs[1], costs[2], costs[3]
-    total = np.full((max(n_hum, 3), n_keys, n_song + 2), INFINITE_COST, np.float32)
-    _fill_folded(total, hum, song, keys, costs)
+    total = np.full((max(n_hum, 3), n_keys, len(song) + 2), INFINITE_COST, np.float32)
+    _fill(total, hum, song, keys, costs, is_folded)
     k, j = _least(total[n_hum - 1])
     hum_frame, song_frame, jumped = np.empty(n_hum, np.int64), np.empty(n_hum, np.int64), np.zeros(n_hum, np.bool_)
     i, n_path = n_hum - 1, 0
@@ -303,30 +246,29 @@ def best_folded_path(hum, song, keys, costs):
         n_path += 1
         if i == 0:
             break
-        least, taken, came, from_j = np.float32(2 * INFINITE_COST), 0, k, j - 1
+        least, taken, from_k, from_j = np.float32(2 * INFINITE_COST), 0, k, j - 1
         for other in range(max(k - 1, 0), min(k + 2, n_keys)):
             moving = move if other != k else np.float32(0.0)
             if total[i - 1, other, j + 1] + moving < least:
-                least, taken, came, from_j = total[i - 1, other, j + 1] + moving, 0, other, j - 1
+                least, taken, from_k, from_j = total[i - 1, other, j + 1] + moving, 0, other, j - 1
             if total[i - 1, other, j] + warp + moving < least:
-                least, taken, came, from_j = total[i - 1, other, j] + warp + moving, 1, other, j - 2
+                least, taken, from_k, from_j = total[i - 1, other, j] + warp + moving, 1, other, j - 2
         if i >= 2:
-            distance = (hum[i - 1] - keys[k] - song[j]) % OCTAVE_ST
-            held = min(min(distance, OCTAVE_ST - distance), cap)
+            held = min(_distance_st(_compared(hum[i - 1] - keys[k], is_folded), song[j], is_folded), cap)
             if total[i - 2, k, j + 1] + held + warp < least:
-                least, taken, came, from_j = total[i - 2, k, j + 1] + held + warp, 2, k, j - 1
-        for other in range(max(k - 1, 0), min(k + 2, n_keys)):
-            moving = move if other != k else np.float32(0.0)
-            best_j = np.argmin(total[i - 1, other, 2:])
-            if total[i - 1, other, best_j + 2] + jump + moving < least:
-                least, taken, came, from_j = total[i - 1, other, best_j + 2] + jump + moving, 3, other, best_j
+                least, taken, from_k, from_j = total[i - 2, k, j + 1] + held + warp, 2, k, j - 1
+        if is_folded:
+            for other in range(max(k - 1, 0), min(k + 2, n_keys)):
+                moving = move if other != k else np.float32(0.0)
+                best_j = np.argmin(total[i - 1, other, 2:])
+                if total[i - 1, other, best_j + 2] + jump + moving < least:
+                    least, taken, from_k, from_j = total[i - 1, other, best_j + 2] + jump + moving, 3, other, best_j
         if taken == 2:
             hum_frame[n_path], song_frame[n_path] = i - 1, j
             n_path += 1
-        if taken == 3:
-            jumped[n_path - 1] = True
+        jumped[n_path - 1] = taken == 3
         i -= 2 if taken == 2 else 1
-        j, k = from_j, came
+        k, j = from_k, from_j
         if j < 0:
             break
     return hum_frame[:n_path][::-1].copy(), song_frame[:n_path][::-1].copy(), jumped[:n_path][::-1].copy()
