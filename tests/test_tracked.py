@@ -11,7 +11,7 @@ from hmm2song.match import align, tracked
 from hmm2song.match.align import fold, pack_contours, place_folded, trace_folded
 from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.tracked import TrackedSearch
-from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
 KEYS_ST = np.arange(-3.0, 12.0, 0.5)
@@ -139,6 +139,20 @@ def test_both_kinds_meet_in_one_ranking():
         assert {match.id for match in result.matches} == written.keys() | in_sound.keys()
         assert result.matches[0].probability > 0.5
         assert result.matches[0].alignment.start_s == pytest.approx(10.0, abs=4.0)
+
+
+def test_a_song_that_only_an_earlier_hum_brought_up_is_traced_as_tracked(monkeypatch):
+    in_sound = {f"tracked-{seed}": Melody(mistracked(random_notes(seed, 200), seed).pitch_midi) for seed in range(5)}
+    recognizer = Recognizer.from_melodies(in_sound, tracked=set(in_sound))
+    monkeypatch.setattr(tracked, "N_REFINED", 1)
+    latest, earlier = (Melody(hummed(random_notes(seed, 200), 10.0, 20.0).pitch_midi) for seed in (1, 2))
+    result = recognizer.recognize_melody(latest, earlier=[earlier])
+    assert {match.id for match in result.matches} == {"tracked-1", "tracked-2"}
+    search, piece = recognizer.ranker._tracked, fill_rests(latest)
+    alone = np.arange(5) == 2
+    expected = search.align(piece, search.rank(piece, alone, np.zeros(0, np.int64)), 0)
+    found = next(match.alignment for match in result.matches if match.id == "tracked-2")
+    np.testing.assert_array_equal(found.song_time_s, expected.song_time_s)
 
 
 def test_odds_of_both_kinds_share_one():

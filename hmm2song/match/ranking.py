@@ -136,8 +136,17 @@ class Ranker:
 
     def evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
         """Return the evidence for selected written songs, by default all, best aligned first; a hum of 1 to 15 s."""
-        selection = self._only(selection, ~self.catalog.tracked)
-        windows = embed_hum(hum, self._encoder)
+        return self._written_evidence(hum, embed_hum(hum, self._encoder), self._only(selection, ~self.catalog.tracked))
+
+    def tracked_evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
+        """Return the evidence for selected tracked songs, by default all, best aligned first; a hum of any length."""
+        selection = self._only(selection, self.catalog.tracked)
+        if not selection.mask.any():
+            raise ValueError("no tracked song is selected")
+        windows = [embed_hum(piece, self._encoder) for piece in cut_evenly(hum)]
+        return self._tracked_evidence(hum, windows, selection)
+
+    def _written_evidence(self, hum: FilledContour, windows: HumWindows, selection: Selection) -> Evidence:
         proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection)
         placed = self._search.rank(hum, selection.mask, proposed.of(selection.mask))
         # A vote counts where the hum was placed: a long track has a window for everything somewhere.
@@ -146,12 +155,8 @@ class Ranker:
         best = placed.best_of_songs(found.scores_st)
         return Evidence(placed.take(best), found.vote[best])
 
-    def tracked_evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
-        """Return the evidence for selected tracked songs, by default all, best aligned first; a hum of any length."""
-        selection = self._only(selection, self.catalog.tracked)
-        if self._tracked is None or not selection.mask.any():
-            raise ValueError("no tracked song is selected")
-        pieces = [embed_hum(piece, self._encoder) for piece in cut_evenly(hum)]
+    def _tracked_evidence(self, hum: FilledContour, pieces: list[HumWindows], selection: Selection) -> Evidence:
+        """Judge a whole hum whose pieces are embedded already."""
         promising = np.zeros(0, np.int64)
         if not self._tracked.affords(hum, selection.mask):
             promising = self._promising(pieces, selection)
@@ -187,13 +192,15 @@ class Ranker:
             return search.align(latest[number].hum, latest[number].evidence.placements, int(index))
         alone = np.arange(len(self.catalog)) == song  # only an earlier hum brought this song up
         hum = latest[0].hum
+        if self.catalog.tracked[song]:
+            return self._tracked.align(hum, self._tracked.rank(hum, alone, np.array([song])), 0)
         while len(placements := self._search.rank(hum, alone)) == 0:  # a song shorter than this hum
             hum = hum.part(0, len(hum.pitch_midi) // 2)
         return self._search.align(hum, placements, 0)
 
     def _rank_parts(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> Ranking:
         """Join the evidence of the parts of every hum, each placed for itself."""
-        written, tracked = self._written_pieces(hums, selection), self._tracked_pieces(hums, selection)
+        written, tracked = self._judged(hums, selection)
         voiced_s = sum(part.voiced_s for parts in hums for part in parts)
         kinds = [(*_join_pieces(pieces), constants) for pieces, constants in ((written, WRITTEN), (tracked, TRACKED))]
         songs, scores_st = (np.concatenate([kind[column] for kind in kinds]) for column in (0, 1))
@@ -206,24 +213,22 @@ class Ranker:
         order = np.lexsort((songs, steps_behind, tune, -probability))
         return Ranking(written + tracked, songs[order], scores_st[order], probability[order], confidence.none)
 
-    def _written_pieces(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> tuple[Piece, ...]:
-        if not (selection.mask & ~self.catalog.tracked).any():
-            return ()
-        return tuple(
-            Piece(piece, number, False, self.evidence(piece, selection))
-            for number, parts in enumerate(hums)
-            for part in parts
-            for piece in cut_evenly(part)
-        )
-
-    def _tracked_pieces(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> tuple[Piece, ...]:
-        if not (selection.mask & self.catalog.tracked).any():
-            return ()
-        return tuple(
-            Piece(part, number, True, self.tracked_evidence(part, selection))
-            for number, parts in enumerate(hums)
-            for part in parts
-        )
+    def _judged(
+        self, hums: Sequence[Sequence[FilledContour]], selection: Selection
+    ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+        """Return the evidence of written and of tracked songs; every piece of a hum is embedded once for both."""
+        written, tracked = (self._only(selection, kind) for kind in (~self.catalog.tracked, self.catalog.tracked))
+        of_written: list[Piece] = []
+        of_tracked: list[Piece] = []
+        for number, part in ((number, part) for number, parts in enumerate(hums) for part in parts):
+            pieces = [(piece, embed_hum(piece, self._encoder)) for piece in cut_evenly(part)]
+            if written.mask.any():
+                judged = ((piece, self._written_evidence(piece, windows, written)) for piece, windows in pieces)
+                of_written += [Piece(piece, number, False, evidence) for piece, evidence in judged]
+            if tracked.mask.any():
+                evidence = self._tracked_evidence(part, [windows for _, windows in pieces], tracked)
+                of_tracked.append(Piece(part, number, True, evidence))
+        return tuple(of_written), tuple(of_tracked)
 
     def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
         """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""
