@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,7 +34,8 @@ def main_of(
 
     def main(arguments: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):  # titles may hold letters that the terminal's encoding lacks
-            stream.reconfigure(errors="replace")
+            if isinstance(stream, io.TextIOWrapper):  # a notebook or a test may have put another one in its place
+                stream.reconfigure(errors="replace")
         options = parse_options(arguments)
         try:
             return run(options) or 0

@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +48,7 @@ from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows, read_scores, row_notes
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
 from hmm2song.results import FOUND, NONE, PERHAPS, SearchResult
+from hmm2song.script import main_of, write_json
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -79,22 +79,17 @@ class SongMelody:
     tracked: bool = False
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        queries = read_queries(options.queries)
-        started_s = time.perf_counter()
-        skipped: list[str] = []
-        engine = open_engine(options, queries, skipped)
-        songs = engine.songs if isinstance(engine, MelEngine) else engine.catalog.songs
-        n_unanswerable = count_unanswerable(queries, {song.id for song in songs})
-        if options.save:
-            engine.catalog.save(options.save)
-        build_seconds = time.perf_counter() - started_s
-    except Hmm2SongError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return 2
+def run(options: argparse.Namespace) -> None:
+    """Build or load the catalog, ask the hums, and report."""
+    queries = read_queries(options.queries)
+    started_s = time.perf_counter()
+    skipped: list[str] = []
+    engine = open_engine(options, queries, skipped)
+    songs = engine.songs if isinstance(engine, MelEngine) else engine.catalog.songs
+    n_unanswerable = count_unanswerable(queries, {song.id for song in songs})
+    if options.save:
+        engine.catalog.save(options.save)
+    build_seconds = time.perf_counter() - started_s
     chosen = sample(queries, options.limit, options.seed)
     if isinstance(engine, Recognizer):
         engine.warm_up()
@@ -102,14 +97,12 @@ def main() -> int:
     report = summarise(outcomes, len(songs), build_seconds, options.seed)
     report |= {"songs_skipped": len(skipped), "queries_without_song": n_unanswerable}
     print_report(report, outcomes)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, report)
     if options.misses:
         write_misses(options.misses, outcomes)
-    return 0
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
@@ -145,7 +138,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
     add_mel_options(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.engine == "mel":
         if not options.clips:
             parser.error("--engine mel needs the dataset of the songs: --clips")
@@ -416,6 +409,8 @@ def write_misses(path: Path, outcomes: list[Outcome]) -> None:
                     ]
                 )
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

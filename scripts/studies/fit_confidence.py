@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder, encoder_of
-from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
+from hmm2song.errors import AudioError, MelodyError
 from hmm2song.evaluation import Query, read_queries
 from hmm2song.match.confidence import (
     CROWD_RANKS,
@@ -45,6 +46,7 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
+from hmm2song.script import main_of
 
 CATALOG_SHARES = (1.0, 0.4, 0.25)
 """Sizes of the catalogs asked, as shares of the songs given."""
@@ -91,8 +93,17 @@ class Answer:
     is_absent: bool
 
 
-def main() -> int:
-    """Run the command line."""
+def run(options: argparse.Namespace) -> None:
+    """Collect trials, report on those held out, and print what is fitted on all."""
+    trials = collect_trials(options)
+    bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold, options.kind)])
+    if options.plot:
+        options.plot.write_text(reliability_svg(bins), encoding="utf-8")
+    print("fitted on all trials:", fit(trials, options.kind))
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id[,singer]")
     parser.add_argument("--songs", type=Path, action="append", default=[], help="scores; repeatable")
@@ -101,19 +112,10 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=500, metavar="N", help="hums to use (default 500)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the reliability as SVG")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if bool(options.songs) == bool(options.catalog):
         parser.error("give scores or a catalog")
-    try:
-        trials = collect_trials(options)
-    except Hmm2SongError as error:
-        print(f"fit_confidence.py: {error}", file=sys.stderr)
-        return 2
-    bins = report([each for fold in range(N_FOLDS) for each in cross_validate(trials, fold, options.kind)])
-    if options.plot:
-        options.plot.write_text(reliability_svg(bins), encoding="utf-8")
-    print("fitted on all trials:", fit(trials, options.kind))
-    return 0
+    return options
 
 
 def collect_trials(options: argparse.Namespace) -> list[Trial]:
@@ -259,6 +261,8 @@ def reliability_svg(bins: list[tuple[float, float, int]]) -> str:
         f'<text transform="translate(-20 {size / 2}) rotate(-90)" text-anchor="middle">was right</text></svg>\n'
     )
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())

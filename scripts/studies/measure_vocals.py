@@ -14,9 +14,9 @@ early as a whole; both are measured once per song, on the separated voice, and t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.vocal_melody import vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, HOP_S, Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows
+from hmm2song.script import main_of, write_json
 
 TOLERANCE_CENTS = 50
 CENTS_PER_ST = 100.0
@@ -70,30 +71,23 @@ class Row:
     warnings: tuple[str, ...]
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse_options()
-    try:
-        songs = read_songs(options.songs)
-        separator = FolderOfStems(options.stems)
-        rows = [measure(song, options.recordings, separator) for song in tqdm(songs, unit=" songs")]
-    except (Hmm2SongError, OSError) as error:
-        print(f"measure_vocals.py: {error}", file=sys.stderr)
-        return 2
+def run(options: argparse.Namespace) -> None:
+    """Measure every song and print the table."""
+    songs = read_songs(options.songs)
+    separator = FolderOfStems(options.stems)
+    rows = [measure(song, options.recordings, separator) for song in tqdm(songs, unit=" songs")]
     print_table(rows)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
-    return 0
+    write_json(options.json, [asdict(row) for row in rows])
 
 
-def parse_options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=Path, required=True, help="JSON lines with id, file and notes")
     parser.add_argument("--recordings", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--stems", type=Path, required=True, help="folder of their separated voices")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the table as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.json and not options.json.parent.is_dir():
         parser.error(f"there is no folder {options.json.parent} to write {options.json.name} to")
     return options
@@ -180,6 +174,8 @@ def print_row(song_id: str, delay: str, octave: str, figures: list[float]) -> No
     """Print one line of the table."""
     print(f"| {song_id} | {delay} | {octave} | {' | '.join(f'{figure:.3f}' for figure in figures)} |")
 
+
+main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
     sys.exit(main())
