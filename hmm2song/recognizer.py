@@ -265,6 +265,7 @@ class Recognizer:
             score=float(ranking.scores_st[position]),
             alignment=self.ranker.align(ranking, position),
             melody=self.catalog.melody(song.id),
+            is_tracked=bool(self.catalog.tracked[int(ranking.songs[position])]),
         )
 
     def _elsewhere(self, hums: Sequence[Melody], selection: Selection, matches: tuple[Match, ...]) -> Match | None:

@@ -36,7 +36,8 @@ class Match:
     """One song of the ranking.
 
     ``probability`` is that of the *tune*: entries with the same non-empty ``tune`` are versions of one melody and share
-    it. ``score`` is the uncalibrated match score in semitones, higher is better. ``melody`` is the song's whole melody.
+    it. ``score`` is the uncalibrated match score in semitones, higher is better. ``melody`` is the song's whole melody,
+    and ``is_tracked`` tells whether it was tracked in sound.
     """
 
     rank: int
@@ -53,6 +54,7 @@ class Match:
     score: float
     alignment: Alignment
     melody: Melody
+    is_tracked: bool = False
 
     def __repr__(self) -> str:
         return f"Match({self.rank}: {self.full_title!r}, {self.probability:.0%}, from {clock(self.alignment.start_s)})"

@@ -93,6 +93,9 @@ def test_the_hum_is_drawn_where_it_lies_on_the_song() -> None:
     frames = np.round(contour.time_s / HOP_S).astype(int)
     np.testing.assert_allclose(contour.pitch_midi, SONG.pitch_midi[frames])
     assert overlay.distance_st(hum(), SONG, match.alignment) == pytest.approx(0.0)
+    jumped = Melody(SONG.pitch_midi + np.where(np.arange(len(SONG.pitch_midi)) % 100 < 50, 12.0, 0.0))
+    assert overlay.distance_st(hum(), jumped, match.alignment) > 5.0
+    assert overlay.distance_st(hum(), jumped, match.alignment, modulo_octave=True) == pytest.approx(0.0)
 
 
 def test_the_plot_shows_both_lines_and_is_json(monkeypatch) -> None:

@@ -138,6 +138,7 @@ def test_both_kinds_meet_in_one_ranking():
         assert result.matches[0].id == name
         assert {match.id for match in result.matches} == written.keys() | in_sound.keys()
         assert result.matches[0].probability > 0.5
+        assert result.matches[0].is_tracked == name.startswith("tracked")
         assert result.matches[0].alignment.start_s == pytest.approx(10.0, abs=4.0)
 
 

@@ -58,13 +58,18 @@ def hum_contour(hum: Melody, alignment: Alignment) -> Contour:
     return Contour(song_time_s, hum.pitch_midi[inside] - alignment.key_shift_st)
 
 
-def distance_st(hum: Melody, song: Melody, alignment: Alignment) -> float:
-    """Return the mean distance in semitones where both hum and song have a pitch; NaN where none do."""
+def distance_st(hum: Melody, song: Melody, alignment: Alignment, modulo_octave: bool = False) -> float:
+    """Return the mean distance in semitones where both hum and song have a pitch; NaN where none do.
+
+    A tracked melody is compared ``modulo_octave``: its jumps of an octave are the tracker's and not the singer's.
+    """
     moved = hum_contour(hum, alignment)
     frames = np.round(moved.time_s * FRAME_RATE_HZ).astype(int)
     on_song = (frames >= 0) & (frames < len(song.pitch_midi))
     gaps_st = np.abs(moved.pitch_midi[on_song] - song.pitch_midi[frames[on_song]])
     gaps_st = gaps_st[~np.isnan(gaps_st)]
+    if modulo_octave:
+        gaps_st = np.abs(gaps_st - 12 * np.round(gaps_st / 12))
     return float(gaps_st.mean()) if len(gaps_st) else float("nan")
 
 

@@ -117,7 +117,7 @@ def full_title(match: Match, language: str) -> str:
 
 def overlay_words(match: Match, hum: Melody, language: str) -> str:
     """Describe the plot for those who cannot see it."""
-    apart_st = distance_st(hum, match.melody, match.alignment)
+    apart_st = distance_st(hum, match.melody, match.alignment, match.is_tracked)
     return text(
         language,
         "overlay_no_voice" if math.isnan(apart_st) else "overlay_words",
