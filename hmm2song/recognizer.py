@@ -14,7 +14,7 @@ import numpy as np
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog, Selection
 from hmm2song.catalog.hub import default_encoder, resolve_catalog, resolve_model_of
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import QueryError
 from hmm2song.index.base import WindowIndex
 from hmm2song.index.milvus import index_from_setting

@@ -33,7 +33,7 @@ from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.runners import Runner, runner_of
 from hmm2song.indexing.separation.separation import open_separator
-from hmm2song.indexing.sources import Skipped
+from hmm2song.indexing.sources import SkippedFile
 from hmm2song.script import GOES_ON, main_of, positive, progress
 
 ALL = "all"
@@ -98,7 +98,7 @@ def other_sound(out: Path, work: Path, separator: str) -> list[Path]:
 
 def make_all(
     stage: Stage, collection: Collection, settings: Settings, runner: Runner, workers: int | None
-) -> tuple[list[tuple], list[Skipped]]:
+) -> tuple[list[tuple], list[SkippedFile]]:
     """Make a stage of every recording; return (song, place in the work folder) of each, and what was left out."""
     calls = [(str(stage), str(one.file), one.song.id, settings) for one in collection.recorded]
     with progress(str(stage), "songs", len(calls)) as show:
@@ -106,7 +106,7 @@ def make_all(
     made, skipped = [], list(collection.skipped)
     for one, result in zip(collection.recorded, results, strict=True):
         if isinstance(result, Hmm2SongError):
-            skipped.append(Skipped(one.song.path, str(result)))
+            skipped.append(SkippedFile(one.song.path, str(result)))
         else:
             made.append((one.song, result))
     return made, skipped

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.collect.info_csv import Row, TableError, read_info, table_csv, write_info, write_whole
 from hmm2song.collect.match_files import Matching, MusicFolderError, find_recordings, match, read_track
-from hmm2song.indexing.sources import INFO_NAME, Skipped
+from hmm2song.indexing.sources import INFO_NAME, SkippedFile
 from hmm2song.script import main_of
 
 REPORT_NAME = "match_report.csv"
@@ -81,7 +81,7 @@ def same_form(path: str) -> str:
     return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))
 
 
-def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[Skipped]) -> str:
+def report(wanting: Sequence[Row], matching: Matching, unusable: Sequence[SkippedFile]) -> str:
     """Return what to look at, as CSV; ``wanting`` are the songs that had no recording before."""
     pairs = {pair.song_id: pair for pair in matching.pairs}
     near = {pair.song_id: pair for pair in matching.near_misses}

@@ -56,7 +56,7 @@ from hmm2song.catalog.storage import (
     write_songs,
 )
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError
 from hmm2song.script import GOES_ON, main_of, markdown_table
 

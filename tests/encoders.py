@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
+from hmm2song.embeddings.contour_encoder import MelodyEncoder, WindowConfig
 from hmm2song.embeddings.network import NetworkConfig
 
 TINY_SIZES = NetworkConfig(channels=8, dim=16, dilations=(1, 2))

@@ -9,7 +9,7 @@ import pytest
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, BUNDLED_MODEL
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.index.base import WindowRanges
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match.votes import embed_hum, propose, votes

@@ -18,9 +18,9 @@ from safetensors.torch import load, save
 
 from hmm2song.catalog.hub import MODEL_VARIABLE, default_encoder, encoder_of
 from hmm2song.embeddings import base
-from hmm2song.embeddings import contour as encoder_module
+from hmm2song.embeddings import contour_encoder as encoder_module
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
-from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
+from hmm2song.embeddings.contour_encoder import MelodyEncoder, WindowConfig
 from hmm2song.embeddings.network import ContourNetwork, NetworkConfig
 from hmm2song.errors import Hmm2SongError, ModelError
 

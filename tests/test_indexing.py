@@ -26,7 +26,7 @@ from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUn
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import index
 from hmm2song.indexing.extract import IndexOptions, extract_file
-from hmm2song.indexing.sources import Item, Skipped
+from hmm2song.indexing.sources import Item, SkippedFile
 from hmm2song.indexing.workers import map_files
 
 ROOT = Path(__file__).parent.parent
@@ -144,7 +144,7 @@ def test_broken_row_does_not_hide_the_others(tmp_path):
         ("one", "one"),
         ("songs-3", "songs-3"),
     ]
-    assert report.skipped == (Skipped("songs.jsonl", "line 2: not a JSON object"),)
+    assert report.skipped == (SkippedFile("songs.jsonl", "line 2: not a JSON object"),)
     assert str(report.files) == "1 file: 1 indexed (1 with warnings), 0 skipped"
 
 
@@ -214,9 +214,9 @@ def test_folder_links_out_and_loops_are_not_followed(music, tmp_path):
     report = index(music, tmp_path / "out", default_encoder())
     assert report.indexed == 4
     assert report.skipped == (
-        Skipped("link.abc", "a link out of the folder is not followed"),
-        Skipped("pipe.csv", "not a regular file"),
-        Skipped("shelf", "a link out of the folder is not followed; index the folder it leads to", is_file=False),
+        SkippedFile("link.abc", "a link out of the folder is not followed"),
+        SkippedFile("pipe.csv", "not a regular file"),
+        SkippedFile("shelf", "a link out of the folder is not followed; index the folder it leads to", is_file=False),
     )
     assert str(report.files) == "6 files: 4 indexed, 2 skipped"
 

@@ -26,7 +26,7 @@ from script_modules import loaded_script
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import CATALOG_VARIABLE, MODEL_VARIABLE
 from hmm2song.catalog.storage import read_manifest, write_manifest
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.network import NetworkConfig
 from hmm2song.errors import Hmm2SongError
 from hmm2song.melody.melody import melody_from_notes

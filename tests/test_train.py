@@ -19,7 +19,7 @@ from humming import tune
 from script_modules import loaded_script
 from snapshots import snapshot_of
 
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import Melody

@@ -34,7 +34,7 @@ from safetensors.numpy import load_file, save
 from hmm2song.catalog import storage
 from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, MELODIES_FILE
 from hmm2song.embeddings.base import WEIGHTS_FILE
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests

@@ -38,7 +38,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, recover
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
 
 

@@ -31,7 +31,7 @@ from rapidfuzz import fuzz, process
 
 from hmm2song.collect.info_csv import Row
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.sources import Skipped, is_recording, readable_name, walk
+from hmm2song.indexing.sources import SkippedFile, is_recording, readable_name, walk
 from hmm2song.indexing.tags import read_tags
 from hmm2song.song import HANGUL, safe_relative_path
 
@@ -128,7 +128,7 @@ class _Name:
 # The folder ---------------------------------------------------------------------------------------------------
 
 
-def find_recordings(folder: Path) -> tuple[list[Path], list[Skipped]]:
+def find_recordings(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """Return the recordings in a folder and below, in a stable order, and those that cannot be given to a song."""
     if not folder.is_dir():
         raise MusicFolderError(f"there is no folder {str(folder)!r}; check the name")
@@ -137,7 +137,7 @@ def find_recordings(folder: Path) -> tuple[list[Path], list[Skipped]]:
     for file in filter(is_recording, found):
         path = file.relative_to(folder).as_posix()
         if reason := _why_no_table_holds(path) or ("" if file.is_file() else "a link to nothing"):
-            skipped.append(Skipped(readable_name(path), reason))
+            skipped.append(SkippedFile(readable_name(path), reason))
         else:
             files.append(file)
     return files, [entry for entry in skipped if is_recording(Path(entry.path)) or (folder / entry.path).is_dir()]

@@ -27,7 +27,7 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import Entry, assemble, credits_of, with_unique_ids
 from hmm2song.catalog.storage import MANIFEST_FILE, REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.extract import IndexOptions
 from hmm2song.indexing.gathering import Findings, IndexedSong, PreviousCatalog, Progress, read_items

@@ -23,7 +23,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import RenamedSong, join, remove_songs, with_unique_ids
 from hmm2song.catalog.storage import REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.indexing.build import embed, own_folders
 from hmm2song.indexing.extract import IndexOptions

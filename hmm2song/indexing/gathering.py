@@ -19,7 +19,7 @@ from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
 from hmm2song.indexing.extract import Extracted, IndexOptions, RecordingQuality, extract_file, load_result
 from hmm2song.indexing.runners import runner_of
 from hmm2song.indexing.separation.separation import open_separator
-from hmm2song.indexing.sources import Item, Listing, Skipped
+from hmm2song.indexing.sources import Item, Listing, SkippedFile
 from hmm2song.indexing.state import RememberedFile
 from hmm2song.machine import n_cores
 from hmm2song.melody.melody import Melody
@@ -59,7 +59,7 @@ class Findings:
 
     listing: Listing
     songs: list[IndexedSong] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     qualities: dict[str, RecordingQuality | None] = field(default_factory=dict)
@@ -131,12 +131,12 @@ def read_items(
     findings = Findings(listing, skipped=list(listing.skipped))
     for item, result in zip(items, run(extract_file, calls, workers, show), strict=True):
         if isinstance(result, Hmm2SongError):
-            findings.skipped.append(Skipped(item.name, str(result)))
+            findings.skipped.append(SkippedFile(item.name, str(result)))
         elif result == previous.known_key(item):
             findings.n_unchanged += 1
             known = previous.extracted(item)
             if not known.melodies and not known.broken:
-                findings.skipped.append(Skipped(item.name, REMOVED))
+                findings.skipped.append(SkippedFile(item.name, REMOVED))
             _add(findings, item, result, known, options, previous.positions(item))
         else:
             _add(findings, item, result, load_result(partial, result), options)
@@ -166,16 +166,16 @@ def _add(
 ) -> None:
     """Complete the metadata of a file's melodies and add them; list what is wrong with the others."""
     usable, problems = _with_enough_voice(found)
-    findings.skipped += [Skipped(item.name, problem) for problem in problems]
+    findings.skipped += [SkippedFile(item.name, problem) for problem in problems]
     if item.row is not None and len(usable) > 1:
-        findings.skipped.append(Skipped(item.name, f"holds {len(usable)} melodies, so one row cannot describe it"))
+        findings.skipped.append(SkippedFile(item.name, f"holds {len(usable)} melodies, so one row cannot describe it"))
         return
     path = item.name if options.previews and item.is_recording else ""
     for number, melody in enumerate(usable):
         try:
             song = dataclasses.replace(with_row(melody.song, item.row or {}), path=path)
         except (ScoreError, CatalogError) as error:
-            findings.skipped.append(Skipped(item.name, str(error)))
+            findings.skipped.append(SkippedFile(item.name, str(error)))
             return
         position = old[number] if old is not None else None
         findings.songs.append(IndexedSong(item, melody.song, song, melody.melody, found.quality, position))

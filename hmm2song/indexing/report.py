@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.indexing.gathering import Findings, IndexedSong
-from hmm2song.indexing.sources import Skipped
+from hmm2song.indexing.sources import SkippedFile
 from hmm2song.song import Song
 
 SKIPPED_COLUMNS = ("path", "reason")
@@ -103,7 +103,7 @@ _KIND_WORDS = {
 
 
 @dataclass(frozen=True)
-class Warned:
+class FileWarning:
     """A song that is in the catalog but may not be found, and why: each warning a short code, a colon and words."""
 
     path: str
@@ -122,8 +122,8 @@ class IndexReport:
     indexed: int
     files: FileCounts
     recordings: RecordingCounts
-    skipped: tuple[Skipped, ...]
-    warned: tuple[Warned, ...] = ()
+    skipped: tuple[SkippedFile, ...]
+    warned: tuple[FileWarning, ...] = ()
     notes: tuple[str, ...] = ()
     unchanged: int = 0
     removed: int = 0
@@ -132,7 +132,7 @@ class IndexReport:
     def of(cls, findings: Findings, catalog: Catalog, songs: Sequence[Song]) -> IndexReport:
         """Describe a catalog; ``songs`` are those of it that start with the findings'."""
         warned = (
-            Warned(found.item.name, song.id, found.quality.doubts)
+            FileWarning(found.item.name, song.id, found.quality.doubts)
             for found, song in zip(findings.songs, songs, strict=False)
             if found.quality is not None and found.quality.doubts
         )

@@ -40,7 +40,7 @@ UNREADABLE_NOTES = (
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file, row or tune that was left out. ``path`` is relative to the source.
 
     ``is_file`` is False for a folder, or a row of ``info.csv`` without a file: they do not count among the files.
@@ -55,7 +55,7 @@ class Skipped:
         return {"path": self.path, "reason": self.reason}
 
 
-def first_reasons(skipped: Sequence[Skipped]) -> str:
+def first_reasons(skipped: Sequence[SkippedFile]) -> str:
     """Return why the first three of what was left out were, in a line."""
     return "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
 
@@ -87,7 +87,7 @@ class Listing:
     """
 
     items: tuple[Item, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
     n_not_music: int = 0
     unit: str = "file"
 
@@ -124,17 +124,17 @@ def list_source(source: Path, leave_out: Sequence[Path] = ()) -> Listing:
     raise CatalogError(f"{source.name!r}: {reason}")
 
 
-def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list[Skipped]]:
+def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list[SkippedFile]]:
     """Return the files in a folder and below in sorted order, and those that are not to be opened with the reason.
 
     Hidden files and folders, and the resolved folders ``leave_out``, are in neither list.
     """
     root = os.path.realpath(folder)
     files: list[Path] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
 
     def skip(path: str | Path, reason: str, is_file: bool = True) -> None:
-        skipped.append(Skipped(readable_name(Path(path).relative_to(folder).as_posix()), reason, is_file))
+        skipped.append(SkippedFile(readable_name(Path(path).relative_to(folder).as_posix()), reason, is_file))
 
     def skip_folder(error: OSError) -> None:
         skip(error.filename, f"the folder cannot be opened ({error.strerror})", is_file=False)
@@ -176,14 +176,14 @@ def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
             if is_recording(file) or is_score(file):
                 items.append(Item(file, name, rows.pop(_normal(name), None)))
             elif reason := _why_unreadable(file):
-                skipped.append(Skipped(name, reason))
+                skipped.append(SkippedFile(name, reason))
                 rows.pop(_normal(name), None)
             else:
                 n_not_music += 1
         except OSError as error:
-            skipped.append(Skipped(name, f"cannot be opened ({error.strerror})"))
+            skipped.append(SkippedFile(name, f"cannot be opened ({error.strerror})"))
     unused = (
-        Skipped(row["path"], f"line {row['line']} of {INFO_NAME} names no score or recording in the folder", False)
+        SkippedFile(row["path"], f"line {row['line']} of {INFO_NAME} names no score or recording in the folder", False)
         for row in rows.values()
     )
     return Listing(tuple(items), (*sorted(skipped, key=lambda entry: entry.path), *unused), n_not_music)
@@ -203,7 +203,7 @@ def _list_table(table: Path) -> Listing:
         try:
             items.append(Item(_file_of_row(table.parent, row["path"]), row["path"], row))
         except CatalogError as error:
-            skipped.append(Skipped(row["path"], f"line {row['line']}: {error}"))
+            skipped.append(SkippedFile(row["path"], f"line {row['line']}: {error}"))
     return Listing(tuple(items), tuple(skipped), unit="row")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hmm2song.catalog.catalog import Catalog, Selection
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.index.base import WindowIndex, WindowRanges
 from hmm2song.index.exact import ExactIndex

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from hmm2song.catalog.catalog import Selection
-from hmm2song.embeddings.contour import MelodyEncoder, WindowConfig
+from hmm2song.embeddings.contour_encoder import MelodyEncoder, WindowConfig
 from hmm2song.index.base import WindowIndex, WindowRanges
 from hmm2song.match.places import Places, first_of_each
 from hmm2song.melody.contour import FilledContour

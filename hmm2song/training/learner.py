@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.network import ContourNetwork, network_input
 from hmm2song.errors import Hmm2SongError
 from hmm2song.training.pairs import Batch, MelodyPool, PoolMelody, batches, make_batch

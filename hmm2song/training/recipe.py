@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hmm2song.embeddings.contour import WindowConfig
+from hmm2song.embeddings.contour_encoder import WindowConfig
 from hmm2song.embeddings.network import NetworkConfig
 from hmm2song.training.singer import Singer
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.embeddings.contour import MelodyEncoder
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import AudioError
 from hmm2song.evaluation import rank_of, read_queries, retrieval_scores
 from hmm2song.index.base import WindowRanges

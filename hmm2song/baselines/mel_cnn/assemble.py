@@ -30,7 +30,7 @@ from hmm2song.baselines.mel_cnn.clips import (
     array_file,
 )
 from hmm2song.catalog.storage import FolderKind, checksums, replacement
-from hmm2song.indexing.sources import Skipped
+from hmm2song.indexing.sources import SkippedFile
 from hmm2song.song import Song
 
 SKIPPED_FILE = "skipped.csv"
@@ -76,7 +76,7 @@ def parameters(rule: full_input.Rule, separator: str) -> dict:
 
 def assemble(
     songs: Sequence[SongPictures],
-    skipped: Sequence[Skipped],
+    skipped: Sequence[SkippedFile],
     about: Mapping,
     out: Path,
     progress: Callable[[int], None] | None = None,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hmm2song.catalog.edit import with_unique_ids
 from hmm2song.errors import CatalogError, ScoreError
-from hmm2song.indexing.sources import Item, Skipped, first_reasons, list_source
+from hmm2song.indexing.sources import Item, SkippedFile, first_reasons, list_source
 from hmm2song.indexing.tags import song_fields
 from hmm2song.song import Song, song_of, with_row
 
@@ -30,7 +30,7 @@ class Collection:
     """Recordings in a stable order, each song with an id of its own, and what was left out."""
 
     recorded: tuple[Recorded, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
 
 
 def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
@@ -43,12 +43,12 @@ def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
     for item in listing.items:
         if not item.is_recording:
             if item.row is not None:
-                skipped.append(Skipped(item.name, "a score has no sound; name a recording"))
+                skipped.append(SkippedFile(item.name, "a score has no sound; name a recording"))
             continue
         try:
             recorded.append(Recorded(_song(item), item.file))
         except (ScoreError, CatalogError) as error:
-            skipped.append(Skipped(item.name, str(error)))
+            skipped.append(SkippedFile(item.name, str(error)))
     if not recorded:
         reasons = first_reasons(skipped)
         raise CatalogError(f"no recording found in {source.name or source} ({reasons or 'none is named like one'})")

@@ -11,7 +11,7 @@ Conventions
   22,050 Hz, hop 512, neither scaled nor centred.
 * Of a distance the smallest is the nearest. ``cosine_as_distance`` is the source system's error, kept under a name that
   says so: it is a similarity, of which the smallest is the *least* alike.
-* A saved network is a folder with ``config.json`` and ``model.safetensors``, as of :mod:`hmm2song.embeddings.contour`.
+* A saved network is a folder with ``config.json`` and ``model.safetensors``, like a melody encoder.
 """
 
 from __future__ import annotations
