@@ -1,4 +1,4 @@
-"""The command line: ``hmm2song recognize | index | add | remove | merge | info``, or ``python -m hmm2song ...``.
+"""The command line: ``hmm2song recognize | listen | index | ...``, or ``python -m hmm2song ...``.
 
 Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C. Every command imports what it needs
 when it runs, so that ``--help`` answers at once.
@@ -15,12 +15,12 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hmm2song import __version__
-from hmm2song.errors import Hmm2SongError
+from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.machine import n_cores
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hmm2song.indexing.edit import EditReport
     from hmm2song.indexing.extract import IndexOptions
     from hmm2song.indexing.report import IndexReport
+    from hmm2song.results import SearchResult
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -37,6 +38,8 @@ recognize hum.wav
 recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
 recognize hum.wav again.wav
 recognize hum.wav --catalog my-catalog --json
+listen
+listen - --json < hum.wav
 index my-music --out my-catalog
 index my-music --out my-catalog --update --separator htdemucs
 index info.csv --out my-catalog --workers 4
@@ -78,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
     parser.set_defaults(after_interrupt="", program=program)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_command in (_add_recognize, _add_index, _add_add, _add_remove, _add_merge, _add_info):
+    for add_command in (_add_recognize, _add_listen, _add_index, _add_add, _add_remove, _add_merge, _add_info):
         add_command(commands)
     return parser
 
@@ -112,6 +115,10 @@ def _add_recognize(commands: argparse._SubParsersAction) -> None:
         help="the recording: wav, flac, ogg, mp3, m4a, webm, ...; "
         "of several hums of the same tune (at most 5) the first is shown and all are joined",
     )
+    _add_search_options(command)
+
+
+def _add_search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--genre", action="append", default=[], metavar="G", help="search only this genre; may be given several times"
     )
@@ -130,21 +137,29 @@ def _add_recognize(commands: argparse._SubParsersAction) -> None:
 
 def _recognize(options: argparse.Namespace) -> None:
     from hmm2song.recognizer import Recognizer
-    from hmm2song.results import FOUND, HEADINGS, NONE, PERHAPS
 
     recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
     shown, *others = options.files
-    result = recognizer.recognize(
-        shown,
-        genres=tuple(options.genre),
-        gender=options.gender,
-        top_k=options.top_k,
-        only_known=options.only_known,
-        earlier=[recognizer.hear(file) for file in others],
-    )
+    earlier = [recognizer.hear(file) for file in others]
+    result = recognizer.recognize(shown, **_search_options(options), earlier=earlier)
     if options.json:
         _print_json(result.to_dict())
-        return
+    else:
+        _print_result(result)
+
+
+def _search_options(options: argparse.Namespace) -> dict:
+    return {
+        "genres": tuple(options.genre),
+        "gender": options.gender,
+        "top_k": options.top_k,
+        "only_known": options.only_known,
+    }
+
+
+def _print_result(result: SearchResult) -> None:
+    from hmm2song.results import FOUND, HEADINGS, NONE, PERHAPS
+
     for notice in result.notices:
         print(f"note: {notice}", file=sys.stderr)
     for advice in result.advice:
@@ -160,6 +175,48 @@ def _recognize(options: argparse.Namespace) -> None:
         print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")
     if result.elsewhere is not None:
         print(f"Outside the filter: {_shown(result.elsewhere.full_title)} ({result.elsewhere.probability:.0%})")
+
+
+# listen -----------------------------------------------------------------------------------------------------
+
+
+def _add_listen(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "listen", _listen, "Find a song while it is hummed into the microphone or a pipe.")
+    command.add_argument(
+        "file", metavar="FILE", nargs="?", help="a recording, or - for a pipe of WAV (default: the microphone)"
+    )
+    command.add_argument("--raw", action="store_true", help="the pipe is bare: 16 bit, mono, 16000 samples a second")
+    _add_search_options(command)
+
+
+def _listen(options: argparse.Namespace) -> None:
+    from hmm2song.audio import live_blocks, microphone_blocks
+    from hmm2song.recognizer import Recognizer
+
+    recognizer = Recognizer.from_pretrained(options.catalog, revision=options.revision)
+    recognizer.warm_up()  # it has to keep up with the singer
+    with ExitStack() as stack:
+        if options.file is None:
+            chunks = microphone_blocks()
+        else:
+            source = 0 if options.file == "-" else options.file  # standard input without its buffer
+            file = stack.enter_context(open(source, "rb", buffering=0, closefd=source != 0))
+            chunks = live_blocks(file, options.raw)
+        print("listening ...", file=sys.stderr)
+        shown = None
+        for heard in recognizer.listen(chunks, **_search_options(options)):
+            if heard.result is shown and not heard.stopped:
+                continue
+            shown = heard.result
+            if options.json:
+                print(json.dumps(heard.to_dict(), ensure_ascii=False), flush=True)
+            elif not heard.stopped and shown.matches:
+                best = shown.matches[0]
+                print(f"{heard.heard_s:4.1f} s  {best.probability:4.0%}  {_shown(best.full_title)}", file=sys.stderr)
+    if shown is None:
+        raise AudioError("no sound came; check what is piped in")
+    if not options.json:
+        _print_result(shown)
 
 
 # index ------------------------------------------------------------------------------------------------------

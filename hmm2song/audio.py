@@ -120,6 +120,13 @@ def load_audio(
         return _mono(_file_blocks(file, label, max_s), label, max_s)
 
 
+def from_mu_law(coded: bytes) -> np.ndarray:
+    """Decode mu-law bytes (ITU-T G.711) to float32 samples, shape (n,): half the size of 16 bits, good for pitch."""
+    inverted = ~np.frombuffer(coded, np.uint8)
+    magnitude = (((inverted & 15).astype(np.int32) << 3) + 132 << (inverted >> 4 & 7)) - 132
+    return np.where(inverted & 128, -magnitude, magnitude).astype(np.float32) / 32768
+
+
 def stereo_blocks(
     recording: str | os.PathLike,
     rate_hz: int,
@@ -157,6 +164,58 @@ def stereo_blocks(
             if progress is not None:
                 share = max(share, min(1.0, os.lseek(file.fileno(), 0, os.SEEK_CUR) / n_bytes))
                 progress(share)
+
+
+def live_blocks(file: BinaryIO, is_raw: bool = False) -> Iterator[np.ndarray]:
+    """Yield the sound of a pipe as it comes: mono float32 samples at 16 kHz, shape (n,).
+
+    Parameters
+    ----------
+    file : binary file
+        Read without a buffer: a pipe gives what there is. Any format that is read front to back, as WAV.
+    is_raw : bool
+        The sound is bare: 16-bit little-endian samples, mono, 16 kHz.
+
+    Raises
+    ------
+    AudioError
+        As :func:`load_audio`, when the damage is reached.
+    """
+    if is_raw:
+        rest = b""
+        while coded := file.read(2 * BLOCK_FRAMES):
+            coded = rest + coded
+            n_whole = len(coded) // 2 * 2
+            yield _to_float(np.frombuffer(coded[:n_whole], "<i2"))
+            rest = coded[n_whole:]
+        return
+    blocks = _checked(_ffmpeg_blocks(file, "the pipe", MAX_RECORDING_S, 0.0), "the pipe", MAX_RECORDING_S)
+    for samples in _resampled(blocks, SAMPLE_RATE_HZ):
+        yield _to_mono(samples)
+
+
+def microphone_blocks(block_s: float = 0.1) -> Iterator[np.ndarray]:
+    """Yield what the computer's microphone hears, without end: mono float32 samples at 16 kHz, shape (n,).
+
+    Raises
+    ------
+    AudioError
+        The package sounddevice, its PortAudio, or a microphone is missing.
+    """
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:  # OSError: PortAudio is missing
+        raise AudioError(
+            f"the microphone needs sounddevice ({error}); install it with: pip install 'hmm2song[microphone]', "
+            "or pipe the sound: arecord -f S16_LE -r 16000 -t wav | hmm2song listen -"
+        ) from error
+    n_block = round(block_s * SAMPLE_RATE_HZ)
+    try:
+        with sounddevice.InputStream(samplerate=SAMPLE_RATE_HZ, channels=1, dtype="float32") as stream:
+            while True:
+                yield stream.read(n_block)[0][:, 0]
+    except sounddevice.PortAudioError as error:
+        raise AudioError(f"the microphone cannot be opened ({error}); connect one, or pipe the sound") from error
 
 
 def local_path(source: object) -> Path:

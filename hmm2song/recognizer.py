@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import QueryError
 from hmm2song.index.base import WindowIndex
 from hmm2song.index.milvus import index_from_setting
+from hmm2song.listening import Heard, Listening
 from hmm2song.match.ranking import MIN_VOICED_S, Ranker, Ranking
 from hmm2song.melody.advice import assess
 from hmm2song.melody.melody import Melody
@@ -203,6 +204,44 @@ class Recognizer:
         started_s = time.perf_counter()
         selection = self._select(genres, gender, top_k, only_known, earlier)
         return self._answer(hum, earlier, (), selection, top_k, started_s)
+
+    def listening(
+        self,
+        genres: Iterable[str] | None = None,
+        gender: str = ANY_GENDER,
+        top_k: int = DEFAULT_TOP_K,
+        only_known: bool = False,
+        earlier: Sequence[Melody] = (),
+    ) -> Listening:
+        """Begin to listen to a hum whose sound comes piece by piece; parameters and errors as in :meth:`recognize`."""
+        self._select(genres, gender, top_k, only_known, earlier)
+        return Listening(
+            lambda samples: self.recognize((SAMPLE_RATE_HZ, samples), genres, gender, top_k, only_known, earlier)
+        )
+
+    def listen(self, chunks: Iterable[np.ndarray | bytes], **options: object) -> Iterator[Heard]:
+        """Listen to a hum while it goes on, until one song is sure, the hum is over, or 15 s have passed.
+
+        Parameters
+        ----------
+        chunks : iterable of np.ndarray or bytes
+            The sound as it comes: mono at 16 kHz, floats of shape (n,) or mu-law bytes.
+        **options
+            As in :meth:`recognize`.
+
+        Yields
+        ------
+        Heard
+            After each chunk. The first result comes after three seconds; the last one has ``stopped`` set.
+
+        Raises
+        ------
+        AudioError
+            A chunk is neither.
+        QueryError
+            As :meth:`recognize`.
+        """
+        return self.listening(**options).follow(chunks)
 
     def _select(
         self, genres: Iterable[str] | None, gender: str, top_k: int, only_known: bool, earlier: Sequence[Melody]

@@ -48,7 +48,9 @@ def hum(tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize("command", [(), ("recognize",), ("index",), ("add",), ("remove",), ("merge",), ("info",)])
+@pytest.mark.parametrize(
+    "command", [(), ("recognize",), ("listen",), ("index",), ("add",), ("remove",), ("merge",), ("info",)]
+)
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as done:
         main([*command, "--help"])

@@ -1,0 +1,206 @@
+#!/usr/bin/env python
+"""Measure how soon a hum that still goes on is found, and choose when to stop listening by itself.
+
+    python scripts/evaluate.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz] --limit 1 --save songs
+    python scripts/studies/measure_listening.py --queries Q.csv --catalog songs --hums 600 --heard heard.jsonl
+
+Every hum is searched as it grows, each half second anew. What was guessed is kept in a file; the same command goes on
+where it was stopped, and `--minutes` ends it early. Then every stop rule (so sure, so often in a row) is tried on a
+random half of the hums: of those that stop with a wrong song in at most 3 % of them, the one that finds soonest is
+chosen, and the other half is reported. Times are seconds of humming plus those of the search, as it takes on this
+machine. A hum that ends before the rule stops it is answered at its end, as when its singer presses Stop. "Absent" are
+the same hums with their song taken out of the answer (the others' probabilities grow as in a logit).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.errors import AudioError
+from hmm2song.evaluation import Query, read_queries
+from hmm2song.listening import FIRST_SEARCH_S, SEARCH_EVERY_S, Guess, StopRule
+from hmm2song.recognizer import Recognizer
+from hmm2song.results import FOUND, level_of
+from hmm2song.script import GOES_ON, main_of, output_file, write_json
+
+STEP_S = 0.5
+FIRST_S = 2.0
+KEPT_MATCHES = 3
+MAX_WRONG = 0.03
+PROBABILITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+TIMES = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was guessed after ``heard_s``: songs with their probabilities, best first, and how long that took."""
+
+    heard_s: float
+    voiced_s: float
+    best: tuple[tuple[str, float], ...]
+    seconds: float
+
+    def without(self, absent: Sequence[str]) -> Step:
+        """Return the guess as it would be without some songs."""
+        share = 1.0 - sum(probability for song, probability in self.best if song in absent)
+        kept = [(song, probability / max(share, 1e-9)) for song, probability in self.best if song not in absent]
+        return Step(self.heard_s, self.voiced_s, tuple(kept), self.seconds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How listening to one hum ended: when, by itself or with the hum, and with the right song or not."""
+
+    answered_s: float
+    by_itself: bool
+    right: bool
+
+
+def run(options: argparse.Namespace) -> None:
+    """Search what is not searched yet, then choose and report."""
+    queries = read_queries(options.queries)
+    drawn = random.Random(options.seed).sample(queries, min(options.hums, len(queries)))
+    heard = search(drawn, options)
+    rows = [(query, heard[query.name]) for query in drawn if heard.get(query.name)]
+    write_json(options.json, report(rows[0::2], rows[1::2]))
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=Path, required=True, help="CSV with the columns file,song_id")
+    parser.add_argument("--catalog", type=Path, required=True, help="catalog folder to search")
+    parser.add_argument("--hums", type=int, default=600, metavar="N", help="hums to draw (default 600)")
+    parser.add_argument("--heard", type=output_file, required=True, metavar="FILE", help="what was guessed; goes on")
+    parser.add_argument("--minutes", type=float, metavar="M", help="search no longer than this")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
+    return parser.parse_args(arguments)
+
+
+def search(drawn: list[Query], options: argparse.Namespace) -> dict[str, list[Step]]:
+    """Return the steps of each hum by name; those not in the file are searched and added to it."""
+    heard = dict(read_steps(options.heard))
+    missing = [query for query in drawn if query.name not in heard]
+    if not missing:
+        return heard
+    recognizer = Recognizer.from_pretrained(options.catalog)
+    recognizer.warm_up()
+    stop_s = time.monotonic() + 60 * (options.minutes or 1e9)
+    with options.heard.open("a", encoding="utf-8") as file:
+        for query in tqdm(missing, unit=" hums", disable=None):
+            if time.monotonic() > stop_s:
+                break
+            heard[query.name] = list(grow(recognizer, query))
+            rows = [[step.heard_s, step.voiced_s, step.best, step.seconds] for step in heard[query.name]]
+            print(json.dumps({"name": query.name, "steps": rows}), file=file, flush=True)
+    return heard
+
+
+def read_steps(path: Path) -> Iterator[tuple[str, list[Step]]]:
+    """Read the file of an earlier run."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        row = json.loads(line)
+        yield row["name"], [Step(at, voiced, tuple(map(tuple, best)), took) for at, voiced, best, took in row["steps"]]
+
+
+def grow(recognizer: Recognizer, query: Query) -> Iterator[Step]:
+    """Search a hum as it grows."""
+    try:
+        samples = load_audio(query.file)
+    except AudioError as error:
+        print(f"skipped: {error}", file=sys.stderr)
+        return
+    for heard_s in np.arange(FIRST_S, len(samples) / SAMPLE_RATE_HZ + 0.01, STEP_S).tolist():
+        part = samples[: round(heard_s * SAMPLE_RATE_HZ)]
+        result = recognizer.recognize((SAMPLE_RATE_HZ, part), top_k=KEPT_MATCHES)
+        best = tuple((match.id, round(match.probability, 5)) for match in result.matches)
+        yield Step(heard_s, round(result.hum.voiced_s, 2), best, round(result.seconds, 4))
+
+
+def report(choosing: list[tuple[Query, list[Step]]], reporting: list[tuple[Query, list[Step]]]) -> dict:
+    """Choose a rule on one half and print what it does on the other."""
+    rules = [StopRule(probability, times) for probability in PROBABILITIES for times in TIMES]
+    print(f"{len(choosing)} hums for choosing, {len(reporting)} for reporting; half of the hums are found after ...")
+    allowed = []
+    for rule in rules:
+        figures = summarise(choosing, rule)
+        print(f"  {rule.probability:.2f} x {rule.times}: {describe(figures)}")
+        if figures["stopped_wrong"] <= MAX_WRONG:
+            allowed.append((figures["median_found_s"], rule))
+    chosen = min(allowed, key=lambda pair: (pair[0], pair[1].times, pair[1].probability))[1]
+    figures = summarise(reporting, chosen)
+    print(f"chosen: {chosen}\nother half: {describe(figures)}")
+    default = summarise(reporting, StopRule())
+    print(f"the rule in use, other half: {describe(default)}")
+    return {"chosen": [chosen.probability, chosen.times], "figures": figures, "in_use": default}
+
+
+def summarise(rows: list[tuple[Query, list[Step]]], rule: StopRule) -> dict:
+    """Return the figures of a rule."""
+    there = [follow(steps, query.acceptable, rule) for query, steps in rows]
+    absent = [follow([step.without(query.acceptable) for step in steps], (), rule) for query, steps in rows]
+    shown_s = [first_shown_s(steps, query.acceptable) for query, steps in rows]
+    found_s = [each.answered_s if each.right else np.inf for each in there]
+    return {
+        "n": len(rows),
+        "median_found_s": float(np.median(found_s)),
+        "median_shown_s": float(np.median(shown_s)),
+        "right": float(np.mean([each.right for each in there])),
+        "stopped": float(np.mean([each.by_itself for each in there])),
+        "stopped_wrong": float(np.mean([each.by_itself and not each.right for each in there])),
+        "stopped_absent": float(np.mean([each.by_itself for each in absent])),
+        "median_search_s": float(np.median([step.seconds for _, steps in rows for step in steps])),
+    }
+
+
+def describe(figures: dict) -> str:
+    """Write the figures in a line."""
+    return (
+        f"{figures['median_found_s']:.2f} s (shown {figures['median_shown_s']:.2f} s), right {figures['right']:.1%}, "
+        f"stopped {figures['stopped']:.1%}, wrong {figures['stopped_wrong']:.1%}, "
+        f"song absent {figures['stopped_absent']:.1%}, a search {figures['median_search_s']:.2f} s"
+    )
+
+
+def follow(steps: list[Step], acceptable: Sequence[str], rule: StopRule) -> Outcome:
+    """Listen to one hum under a rule."""
+    guesses, asked_s = [], FIRST_SEARCH_S - SEARCH_EVERY_S
+    for step in steps:
+        if step.heard_s < asked_s + SEARCH_EVERY_S - 1e-6:
+            continue
+        asked_s = step.heard_s
+        guesses.append(Guess(*step.best[0], step.voiced_s) if step.best else Guess("", 0.0, step.voiced_s))
+        if rule.is_sure(guesses):
+            return Outcome(step.heard_s + step.seconds, True, step.best[0][0] in acceptable)
+    last = steps[-1]
+    right = bool(last.best) and last.best[0][0] in acceptable and level_of(last.best[0][1], last.voiced_s) == FOUND
+    return Outcome(last.heard_s + last.seconds, False, right)
+
+
+def first_shown_s(steps: list[Step], acceptable: Sequence[str]) -> float:
+    """Return when the right song first stood there as found, even if listening went on."""
+    for step in steps:
+        best = step.best[0] if step.best else ("", 0.0)
+        if step.heard_s >= FIRST_SEARCH_S and best[0] in acceptable and level_of(best[1], step.voiced_s) == FOUND:
+            return step.heard_s + step.seconds
+    return float("inf")
+
+
+main = main_of(__file__, parse_options, run, GOES_ON)
+
+if __name__ == "__main__":
+    sys.exit(main())
