@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.notation import abc
-from hmm2song.melody.notation.lines import melody_line
+from hmm2song.melody.notation.parts import melody_line
 from hmm2song.training.singer import FEMALE, WHISTLER, Singer
 from hmm2song.training.voice import hum_audio
 

@@ -16,7 +16,7 @@ from hmm2song.match.votes import embed_hum, propose, votes
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.melody.notation import abc
-from hmm2song.melody.notation.lines import melody_line
+from hmm2song.melody.notation.parts import melody_line
 from hmm2song.song import Song
 from hmm2song.training.singer import Singer, hum_contour
 

@@ -35,7 +35,7 @@ from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody, read_scores
 from hmm2song.song import Song, song_of
 
-EXTRACTOR_VERSION = "5"
+EXTRACTOR_VERSION = "6"
 """Part of every key: change it when extraction changes, so that older results are not used."""
 STEMS_FOLDER = "stems"
 SHARE_DIGITS = 4

@@ -1,7 +1,7 @@
 """Melodies from files of notes: MIDI, ABC, MusicXML, JSON lines of notes, f0 tables.
 
 ``.mid .midi``
-    One melody; the part is chosen as :func:`hmm2song.melody.notation.lines.melody_line` says.
+    One melody; the part is chosen as :func:`hmm2song.melody.notation.parts.melody_line` says.
 ``.musicxml .xml .mxl``
     One melody, chosen likewise; title, creators and rights from the header.
 ``.abc``
@@ -38,7 +38,7 @@ from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.notation import abc, midi, musicxml
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
-from hmm2song.melody.notation.lines import melody_line
+from hmm2song.melody.notation.parts import melody_line
 from hmm2song.song import HANGUL, Song, listed_genres, row_fields, song_of
 
 MAX_SCORE_BYTES = 16 * 2**20

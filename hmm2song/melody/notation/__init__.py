@@ -5,7 +5,8 @@ a bar, tempo changes and multi-bar rests in ABC, and lets a damaged file raise a
 their times, but those right, or the song will not be found.
 
 ``bars``      measures, repeats and the tempo map -> notes in seconds
-``lines``     many notes or many parts -> one melody line
+``lines``     chords -> one melody line
+``parts``     which part is the tune, by lyrics, voices, range and share of the song
 ``abc``       ABC 2.1
 ``musicxml``  MusicXML, plain and compressed
 ``midi``      Standard MIDI files, through mido

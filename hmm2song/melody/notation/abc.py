@@ -25,7 +25,7 @@ from hmm2song.melody.notation.bars import (
     parse_endings,
     perform,
 )
-from hmm2song.melody.notation.lines import Part
+from hmm2song.melody.notation.parts import Part
 
 MIDI_C4 = 60
 """``C`` in ABC is middle C."""

@@ -28,7 +28,7 @@ from mido.midifiles.meta import (
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
-from hmm2song.melody.notation.lines import Part
+from hmm2song.melody.notation.parts import Part
 
 DRUM_CHANNEL = 9
 """Channel 10 as people count, 9 in the file."""

@@ -15,6 +15,7 @@ import io
 import re
 import zipfile
 import zlib
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import zip_longest
@@ -23,7 +24,7 @@ from xml.parsers import expat
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings, perform
-from hmm2song.melody.notation.lines import Part
+from hmm2song.melody.notation.parts import Part
 
 QUARTERS_OF_UNIT = {
     "breve": Fraction(8), "whole": Fraction(4), "half": Fraction(2), "quarter": Fraction(1),
@@ -86,12 +87,12 @@ def parse_document(data: bytes) -> Document:
     root = _without_namespaces(data)
     if root.tag != "score-partwise":
         raise ScoreError(f"<{root.tag[:40]}> is not a MusicXML score; export it as partwise MusicXML")
-    names, drums = _part_list(root)
+    names, programs, drums = _part_list(root)
     elements = root.findall("part")
     if len(elements) > MAX_PARTS:
         raise ScoreError(f"there are more than {MAX_PARTS} parts")
     readers = [
-        _PartReader(names.get(element.get("id", ""), ""), element)
+        _PartReader(names.get(element.get("id", ""), ""), programs.get(element.get("id", "")), element)
         for element in elements
         if element.get("id", "") not in drums
     ]
@@ -130,16 +131,19 @@ def _refuse_entities(data: bytes) -> None:
         raise ScoreError(f"it is not well-formed XML ({error})") from error
 
 
-def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], set[str]]:
-    """Return the names of the parts by id, and the ids of those played on the drum channel only."""
-    names, drums = {}, set()
+def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], dict[str, int], set[str]]:
+    """Return the names and General MIDI programs of the parts by id, and the ids of those on the drum channel only."""
+    names, programs, drums = {}, {}, set()
     for part in root.iterfind("part-list/score-part"):
         part_id = part.get("id", "")
         names[part_id] = _text(part, "part-name") or _text(part, "score-instrument/instrument-name")
+        program = _number(_text(part, "midi-instrument/midi-program"))
+        if program is not None:
+            programs[part_id] = int(program) - 1
         channels = {_words(channel) for channel in part.iterfind("midi-instrument/midi-channel")}
         if channels == {str(DRUM_CHANNEL)}:
             drums.add(part_id)
-    return names, drums
+    return names, programs, drums
 
 
 def _credit_title(root: ElementTree.Element) -> str:
@@ -164,10 +168,25 @@ def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
     parts = []
     for reader in readers:
         for staff, notes_of_bars in sorted(reader.staves.items()):
-            bars = [replace(bar, notes=notes_of_bars.get(index, [])) for index, bar in enumerate(plan)]
+            singing = _singing_voices(notes_of_bars)
+            bars = [replace(bar, notes=_of_voices(notes_of_bars[index], singing)) for index, bar in enumerate(plan)]
             name = reader.name if staff == "1" else f"{reader.name} ({staff})"
-            parts.append(Part(name, tuple(perform(bars))))
+            notes = tuple(perform(bars))
+            written = [note for of_bar in notes_of_bars.values() for note in of_bar]
+            sung_share = sum(note.is_sung for note in written) / max(1, sum(len(bar.notes) for bar in bars))
+            parts.append(Part(name, notes, round(sung_share * len(notes)), reader.program))
     return tuple(parts)
+
+
+def _singing_voices(notes_of_bars: dict[int, list[_WrittenNote]]) -> set[str]:
+    """Return the voices of a staff with the lyrics: those with at least half of the syllables of the first of them."""
+    syllables = Counter(note.voice for notes in notes_of_bars.values() for note in notes if note.is_sung)
+    return {voice for voice, n in syllables.items() if 2 * n >= max(syllables.values())}
+
+
+def _of_voices(notes: list[_WrittenNote], singing: set[str]) -> list[BarNote]:
+    """Return the notes of the singing voices of a bar; of all voices where these are silent."""
+    return [note.note for note in notes if note.voice in singing] or [note.note for note in notes]
 
 
 def _merged(bars: list[Bar]) -> Bar:
@@ -182,13 +201,22 @@ def _merged(bars: list[Bar]) -> Bar:
     )
 
 
+@dataclass(frozen=True)
+class _WrittenNote:
+    """A note with its voice, and whether it has a syllable."""
+
+    note: BarNote
+    voice: str
+    is_sung: bool
+
+
 class _PartReader:
     """Reads one part: the plan (bars without notes) and the notes of each staff by bar."""
 
-    def __init__(self, name: str, element: ElementTree.Element) -> None:
-        self.name = name
+    def __init__(self, name: str, program: int | None, element: ElementTree.Element) -> None:
+        self.name, self.program = name, program
         self.plan: list[Bar] = []
-        self.staves: dict[str, dict[int, list[BarNote]]] = {}
+        self.staves: dict[str, dict[int, list[_WrittenNote]]] = {}
         self.divisions = 1
         self.transpose_st = 0.0
         self.metre_q = Fraction(4)
@@ -258,10 +286,11 @@ class _PartReader:
             return
         ties = [tie.get("type") for tie in (*element.iterfind("tie"), *element.iterfind("notations/tied"))]
         note = BarNote(self.chord_start_q, duration_q, self._midi(pitch), tied="start" in ties)
-        staff = self.staves.setdefault(_text(element, "staff") or "1", {})
+        staff = self.staves.setdefault(_text(element, "staff") or "1", defaultdict(list))
         if len(self.staves) > MAX_STAVES:
             raise ScoreError(f"a part has more than {MAX_STAVES} staves")
-        staff.setdefault(len(self.plan) - 1, []).append(note)
+        is_sung = any(_words(text) for text in element.iterfind("lyric/text"))
+        staff[len(self.plan) - 1].append(_WrittenNote(note, _text(element, "voice"), is_sung))
 
     def _midi(self, pitch: ElementTree.Element) -> float:
         step, octave = _text(pitch, "step").upper(), _number(_text(pitch, "octave"))
