@@ -165,7 +165,7 @@ def test_a_worker_that_always_dies_fails_the_recording_then_the_run(
 
 def test_a_worker_that_hangs_is_killed(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
     tell(fake, "hang")
-    separator._segment_timeout_s = 0.3
+    separator.segment_timeout_s = 0.3
     with pytest.raises(SeparationError, match=r"not answer within 0\.3 s"):
         separator.separate(write_song(tmp_path / "song.wav", 1.0), tmp_path / "out")
     assert not any(is_running(pid) for pid in pids(fake))
@@ -176,8 +176,8 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path, fake: Path, separator: Sp
     [
         ("fail to start", r"status 1 \(.*DataLossError: checksum"),
         ("hang at start", "did not answer within"),
-        ("babble", "not a message.*WARNING"),
-        ("take another rate", "begins with .*22050"),
+        ("babble", "begins with .*WARNING"),
+        ("take another rate", "22050 Hz"),
     ],
 )
 def test_a_worker_that_does_not_start_ends_the_run(
@@ -185,7 +185,7 @@ def test_a_worker_that_does_not_start_ends_the_run(
 ) -> None:
     tell(fake, behaviour)
     if behaviour == "hang at start":
-        separator._start_timeout_s = 0.5
+        separator.start_timeout_s = 0.5
     with pytest.raises(SeparatorUnavailableError, match=reason):
         separator.separate(write_song(tmp_path / "song.wav", 1.0), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -41,35 +41,17 @@ VOCALS_SOURCE = 3
 OVERLAP = 0.25
 """Share of a segment that it has in common with the next, as in Demucs."""
 
-_RUNTIME_ERRORS = (
-    onnxruntime_errors.EPFail,
-    onnxruntime_errors.Fail,
-    onnxruntime_errors.InvalidArgument,
-    onnxruntime_errors.InvalidGraph,
-    onnxruntime_errors.InvalidProtobuf,
-    onnxruntime_errors.ModelLoadCanceled,
-    onnxruntime_errors.NoSuchFile,
-    onnxruntime_errors.NotImplemented,
-    onnxruntime_errors.RuntimeException,
-)  # they have no common root but Exception
+_RUNTIME_ERRORS = tuple(
+    value for value in vars(onnxruntime_errors).values() if isinstance(value, type) and issubclass(value, Exception)
+)
+"""They have no common root but Exception."""
 
 
 class OnnxSeparator:
     """Separates with a model of the HTDemucs family, in segments of the length the model was exported for.
 
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        The loaded model.
-    label : str
-        Its name in messages.
-    name : str
-        Names the weights.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        Its inputs and outputs are not those of this family.
+    ``label`` is the model's name in messages, ``name`` stands for its weights. SeparatorUnavailableError if its inputs
+    and outputs are not those of this family.
     """
 
     rate_hz = RATE_HZ
@@ -91,15 +73,7 @@ class OnnxSeparator:
 
     @classmethod
     def open(cls, source: str, threads: int = 1) -> OnnxSeparator:
-        """Load a model.
-
-        Parameters
-        ----------
-        source : str
-            A file, or a Hub repository ``OWNER/NAME`` or ``OWNER/NAME@REVISION`` that holds one ``.onnx`` file.
-        threads : int
-            Cores to use.
-        """
+        """Load a model from a file, or from a Hub repository ``OWNER/NAME[@REVISION]`` with one ``.onnx`` file."""
         file = _model_file(source)
         try:
             name = f"onnx-{weights_digest([file])}"
@@ -202,9 +176,6 @@ def _as_channels(bins: np.ndarray) -> np.ndarray:
 def _as_complex(channels: np.ndarray) -> np.ndarray:
     """Return real (4, n_bins, n_hops) as complex (2, n_bins, n_hops)."""
     return channels[0::2] + 1j * channels[1::2]
-
-
-# Where the weights come from ----------------------------------------------------------------------------------
 
 
 def _model_file(source: str) -> Path:

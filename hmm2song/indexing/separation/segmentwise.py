@@ -61,20 +61,10 @@ class SegmentModel(Protocol):
 def separate_in_segments(
     model: SegmentModel, name: str, recording: Path, out: Path, progress: Progress | None = None
 ) -> Stems:
-    """Separate a recording into a folder, unless that was done before.
+    """Separate a recording into a folder, unless that was done before by the separator of this name.
 
-    Parameters
-    ----------
-    model : SegmentModel
-        Does the work.
-    name : str
-        The separator's name: stems made under another one are not used.
-    recording : Path
-        Any recording :mod:`hmm2song.audio` can decode, up to an hour.
-    out : Path
-        The folder for ``vocals.flac``, ``accompaniment.flac`` and ``separation.json``.
-    progress : callable, optional
-        Called with the share of the recording that is done, 0 to 1.
+    ``recording`` is anything that :mod:`hmm2song.audio` can decode, up to an hour; ``progress`` is called with the
+    share of it that is done, 0 to 1. Afterwards ``out`` holds the two stems and ``separation.json``.
 
     Raises
     ------
@@ -104,19 +94,9 @@ def separate_in_segments(
 
 
 def overlap_add(blocks: Iterator[np.ndarray], model: SegmentModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Run a model over a stream.
+    """Run a model over a mix that comes in blocks, float32 of shape (n, 2) with any n; silent segments are left out.
 
-    Parameters
-    ----------
-    blocks : iterator of np.ndarray, shape (n, 2), float32
-        The mix, in blocks of any length.
-    model : SegmentModel
-        Called once per segment that is not silent.
-
-    Yields
-    ------
-    (np.ndarray, np.ndarray), shape (n, 2), float32
-        The mix and its voice, together as long as the input.
+    Yields pieces of the mix and their voice, both of shape (n, 2), together as long as the input.
     """
     segment, stride = model.segment_frames, model.stride_frames
     weight = _triangle(segment)[:, None]
@@ -133,7 +113,8 @@ def overlap_add(blocks: Iterator[np.ndarray], model: SegmentModel) -> Iterator[t
         weight_sum[:n_new] += weight[:n_new]
         n_done = min(stride, n_ahead)
         yield kept[segment : segment + n_done], voice_sum[:n_done] / weight_sum[:n_done]
-        voice_sum, weight_sum = _moved_on(voice_sum, stride), _moved_on(weight_sum, stride)
+        for sums in (voice_sum, weight_sum):
+            sums[:-stride], sums[-stride:] = sums[stride:].copy(), 0.0
         kept = kept[n_done:]
 
 
@@ -150,10 +131,6 @@ def _triangle(length: int) -> np.ndarray:
     """Return weights that rise from the ends to 1 in the middle, none of them 0."""
     rising = np.arange(1, length + 1, dtype=np.float32)
     return np.minimum(rising, rising[::-1]) / (length / 2)
-
-
-def _moved_on(sums: np.ndarray, n_frames: int) -> np.ndarray:
-    return np.concatenate([sums[n_frames:], np.zeros((n_frames, sums.shape[1]), sums.dtype)])
 
 
 def _write(model: SegmentModel, recording: Path, partial: Path, progress: Progress | None) -> dict:
@@ -200,9 +177,7 @@ def _complete(out: Path, name: str, digest: str) -> Stems | None:
         if any((out / stem).stat().st_size != record["bytes"][stem] for stem in (VOCALS_NAME, ACCOMPANIMENT_NAME)):
             return None
         return Stems(out / VOCALS_NAME, out / ACCOMPANIMENT_NAME, is_mix=False, voice_db=float(record["voice_db"]))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):  # somebody else's file, or truncated by a power cut
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # missing, somebody else's, or truncated
         return None
 
 
@@ -215,7 +190,5 @@ def _remove_leftovers(out: Path) -> None:
 def _digest_of(recording: Path) -> str:
     try:
         return sha256_of(recording)
-    except OSError as error:
-        raise AudioError(f"{recording.name!r} cannot be opened ({error.strerror}); check the name") from error
-    except ValueError as error:  # a null character
-        raise AudioError(f"{recording.name!r} is no possible file name; rename the recording") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in its name
+        raise AudioError(f"{recording.name!r} cannot be opened ({error}); check the name") from error

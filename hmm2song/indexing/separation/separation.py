@@ -56,20 +56,10 @@ def htdemucs_model() -> Path:
 
 
 def open_separator(spec: str, threads: int = 1) -> Separator:
-    """Open a backend.
+    """Open the backend of a specification (see the module's description), with so many cores for one recording.
 
-    Parameters
-    ----------
-    spec : str
-        See the module's description.
-    threads : int
-        Cores that separating one recording may use. Several recordings at a time, on one core each, are faster than
-        one recording on several cores.
-
-    Raises
-    ------
-    SeparatorUnavailableError
-        There is no such backend, or what it needs is missing.
+    Several recordings at a time on one core each are faster than one on several. SeparatorUnavailableError if there is
+    no such backend, or what it needs is missing.
     """
     if threads < 1:
         raise SeparatorUnavailableError(f"a separator needs at least one thread, not {threads}")

@@ -17,14 +17,14 @@ network. So a complete checkpoint is looked for before it is started, and every 
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import queue
 import re
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ MODEL_VARIABLE = "HMM2SONG_SPLEETER_MODEL"
 MODEL_NAME = "2stems"
 PROBE_NAME = ".probe"
 """The file by which Spleeter tells weights it need not download."""
-RATE_HZ = 44100
+RATE_HZ = spleeter_worker.RATE_HZ
 SEGMENT_FRAMES = (3 * 512 - 8) * 1024
 """35 s: the network sees 512 hops of 1,024 samples at a time, so this fills three of its inputs but for the margin."""
 STRIDE_FRAMES = SEGMENT_FRAMES - 2 * RATE_HZ
@@ -56,7 +56,6 @@ ATTEMPTS = 2
 MAX_FAILED_RECORDINGS = 3
 """So many recordings in a row at which workers died are not the recordings' fault."""
 SETUP = "run python scripts/setup_spleeter.py"
-ERROR_TAIL_BYTES = 2000
 
 _CHECKPOINT_PATH = re.compile(r'^model_checkpoint_path:\s*"([^"]+)"', re.MULTILINE)
 
@@ -76,25 +75,17 @@ class SpleeterSeparator:
         Names the weights.
     threads : int
         Cores the worker may use.
-    start_timeout_s, segment_timeout_s : float
-        How long the worker may take to begin, and for a segment, before it is killed.
     """
 
     rate_hz = RATE_HZ
     segment_frames = SEGMENT_FRAMES
     stride_frames = STRIDE_FRAMES
+    start_timeout_s = START_TIMEOUT_S
+    segment_timeout_s = SEGMENT_TIMEOUT_S
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        name: str,
-        threads: int = 1,
-        start_timeout_s: float = START_TIMEOUT_S,
-        segment_timeout_s: float = SEGMENT_TIMEOUT_S,
-    ) -> None:
+    def __init__(self, command: Sequence[str], name: str, threads: int = 1) -> None:
         self.name = name
         self._command, self._threads = command, threads
-        self._start_timeout_s, self._segment_timeout_s = start_timeout_s, segment_timeout_s
         self._worker: _Worker | None = None
         self._n_failed = 0
 
@@ -127,31 +118,32 @@ class SpleeterSeparator:
         return stems
 
     def voice(self, mix: np.ndarray) -> np.ndarray:
-        """Return the voice in a mix, both (segment_frames, 2); WorkerDiedError if a second worker dies of it too."""
+        """Return the voice in a mix, both (n, 2); WorkerDiedError if a second worker dies of it too."""
+        samples = mix.astype("<f4").tobytes()
+        request = len(samples).to_bytes(spleeter_worker.LENGTH_BYTES, "little") + samples
         for attempts_left in reversed(range(ATTEMPTS)):
             self.start()
             try:
-                return self._asked(self._worker, mix)
+                answer = self._worker.answer(request, len(samples), self.segment_timeout_s)
+                return np.frombuffer(answer, "<f4").reshape(mix.shape)
             except WorkerDiedError:
-                self.close()
                 if not attempts_left:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     def start(self) -> None:
-        """Start a worker unless there is one; SeparatorUnavailableError if it is none of this program's version."""
+        """Start a worker unless one is running; SeparatorUnavailableError if it cannot be used."""
         if self._worker is not None and self._worker.is_alive:
             return
         self.close()
         self._worker = _Worker(self._command, self._threads)
         try:
-            answer = self._worker.answer(self._start_timeout_s)
+            greeting = self._worker.answer(b"", len(spleeter_worker.READY), self.start_timeout_s)
         except WorkerDiedError as error:
-            self.close()
             raise SeparatorUnavailableError(f"Spleeter does not start: {error}; {SETUP}") from error
-        if answer.get("event") != "ready" or answer.get("rate_hz") != self.rate_hz:
+        if greeting != spleeter_worker.READY:
             self.close()
-            raise SeparatorUnavailableError(f"Spleeter's worker begins with {answer} instead of being ready; {SETUP}")
+            raise SeparatorUnavailableError(f"Spleeter's worker begins with {greeting} instead of being ready; {SETUP}")
 
     def close(self) -> None:
         """End the worker, if there is one."""
@@ -159,77 +151,51 @@ class SpleeterSeparator:
             self._worker.close()
             self._worker = None
 
-    def _asked(self, worker: _Worker, mix: np.ndarray) -> np.ndarray:
-        with tempfile.TemporaryDirectory(prefix="hmm2song-spleeter-") as folder:
-            mix_file, voice_file = Path(folder, "mix.f32"), Path(folder, "voice.f32")
-            mix.astype("<f4").tofile(mix_file)
-            worker.ask({"mix": str(mix_file), "voice": str(voice_file)})
-            answer = worker.answer(self._segment_timeout_s)
-            if answer.get("event") != "done":
-                raise SeparationError(f"Spleeter's worker answered {answer} instead of having done its work")
-            voice = np.fromfile(voice_file, "<f4").astype(np.float32)
-        if voice.size != mix.size:
-            raise SeparationError(f"Spleeter returned {voice.size} samples for {mix.size}")
-        return voice.reshape(mix.shape)
-
 
 class _Worker:
-    """A process that answers JSON lines; SeparatorUnavailableError if it cannot be started."""
+    """A process that answers bytes with bytes; SeparatorUnavailableError if it cannot be started."""
 
     def __init__(self, command: Sequence[str], threads: int) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=_environment(threads),
-                start_new_session=True,  # Ctrl-C is for us; we end the worker
-            )
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+        try:  # a session of its own: Ctrl-C is for us, we end the worker
+            process = subprocess.Popen(command, env=_environment(threads), start_new_session=True, **pipes)
         except OSError as error:
-            self._errors.close()
+            errors.close()
             raise SeparatorUnavailableError(f"{command[0]!r} cannot be started ({error}); {SETUP}") from error
-        self._lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
-        self._end = weakref.finalize(self, _end, self._process, self._errors)
+        self._process, self._errors = process, errors
+        self.close = weakref.finalize(self, _end, process, errors)
 
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict) -> None:
+    def answer(self, request: bytes, n_bytes: int, timeout_s: float) -> bytes:
+        """Return the answer to a request; WorkerDiedError if the worker ends, or is killed after this time."""
+        killer = threading.Timer(timeout_s, self._process.kill)
+        began_s = time.monotonic()
+        killer.start()
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(request)
             self._process.stdin.flush()
-        except OSError as error:
-            raise WorkerDiedError(self._obituary()) from error
-
-    def answer(self, timeout_s: float) -> dict:
-        """Return the next message; WorkerDiedError if the worker ends or says nothing for so long that it is killed."""
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            self._process.kill()
-            raise WorkerDiedError(f"the worker did not answer within {timeout_s:g} s and was killed") from None
-        if not line:
-            raise WorkerDiedError(self._obituary())
-        try:
-            message = json.loads(line)
-        except ValueError:
-            message = None
-        return message if isinstance(message, dict) else {"not a message": line[:200].decode(errors="replace")}
-
-    def close(self) -> None:
-        self._end()
+            answer = self._process.stdout.read(n_bytes)
+        except OSError:
+            answer = b""
+        finally:
+            killer.cancel()
+        if len(answer) == n_bytes:
+            return answer
+        is_late = time.monotonic() - began_s >= timeout_s
+        reason = f"did not answer within {timeout_s:g} s and was killed" if is_late else self._obituary()
+        self.close()
+        raise WorkerDiedError(f"the worker {reason}")
 
     def _obituary(self) -> str:
         status = self._process.wait()
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - ERROR_TAIL_BYTES))
+        self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return f"the worker {how}" + (f" ({last[0].strip()[:300]})" if last else "")
+        return how + (f" ({last[0].strip()[:300]})" if last else "")
 
 
 def spleeter_home() -> Path:
@@ -292,18 +258,9 @@ def _environment(threads: int) -> dict[str, str]:
     return ours | dict.fromkeys(limits, str(threads)) | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
 
 
-def _read_lines(stream: BinaryIO, lines: queue.Queue[bytes]) -> None:
-    """Put every line into the queue, and b"" at the end."""
-    while line := stream.readline():
-        lines.put(line)
-    lines.put(b"")
-
-
 def _end(process: subprocess.Popen, errors: BinaryIO) -> None:
     process.kill()
     process.wait()
-    for stream in (process.stdin, errors):
-        try:
+    for stream in (process.stdin, process.stdout, errors):
+        with contextlib.suppress(OSError):  # a request that nobody read was still waiting to be written
             stream.close()
-        except OSError:  # a request that nobody read was still waiting to be written
-            continue

@@ -2,10 +2,10 @@
 
     python spleeter_worker.py --model MODELS/2stems --parent PID
 
-Protocol: one JSON object per line. The worker begins with ``{"event": "ready", "rate_hz": 44100}``. Then, for every
-request ``{"mix": FILE, "voice": FILE}`` on its standard input, it reads the mix (float32, little-endian, left and right
-alternating), writes the voice in the same form and answers ``{"event": "done"}``. It ends when its input does, and when
-its parent is gone. An error ends it too: the last line on standard error says why. What TensorFlow prints goes there.
+Protocol: the worker begins with :data:`READY`. A request on its standard input is a length in bytes (8 of them,
+little-endian) and so many bytes of the mix: float32, little-endian, left and right alternating, 44.1 kHz. The answer on
+standard output is the voice in the same form, as long. The worker ends when its input does, and when its parent is
+gone. An error ends it too: the last line on standard error says why. What TensorFlow prints goes there.
 
 Needs Spleeter 2.4.2 and Python 3.8 to 3.11.
 """
@@ -13,19 +13,20 @@ Needs Spleeter 2.4.2 and Python 3.8 to 3.11.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import BinaryIO
 
+READY = b"Spleeter is ready at 44100 Hz\n"
+RATE_HZ = 44100
 MODEL_NAME = "spleeter:2stems"
 VOICE = "vocals"
 PARENT_POLL_S = 1.0
-WARM_UP_FRAMES = 44100
+LENGTH_BYTES = 8
 
 
 def main() -> int:
@@ -36,12 +37,13 @@ def main() -> int:
     options = parser.parse_args()
     threading.Thread(target=end_with, args=(options.parent,), daemon=True).start()
     answers = private_stdout()
-    separate, rate_hz = load(options.model)
-    say(answers, event="ready", rate_hz=rate_hz)
-    for line in sys.stdin:
-        request = json.loads(line)
-        separate_file(separate, request["mix"], request["voice"])
-        say(answers, event="done")
+    voice_bytes = load(options.model)
+    voice_bytes(bytes(8 * RATE_HZ))  # builds the network
+    answers.write(READY)
+    answers.flush()
+    while length := sys.stdin.buffer.read(LENGTH_BYTES):
+        answers.write(voice_bytes(sys.stdin.buffer.read(int.from_bytes(length, "little"))))
+        answers.flush()
     return 0
 
 
@@ -52,21 +54,15 @@ def end_with(parent: int) -> None:
     os._exit(1)
 
 
-def private_stdout() -> TextIO:
+def private_stdout() -> BinaryIO:
     """Return standard output for our own use; what libraries print goes to standard error from now on."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
 
-def say(answers: TextIO, **message: object) -> None:
-    """Send a message."""
-    answers.write(json.dumps(message) + "\n")
-    answers.flush()
-
-
-def load(folder: str) -> tuple[Callable, int]:
-    """Return a function from (n, 2) mix to (n, 2) voice, both float32, and its sample rate in Hz.
+def load(folder: str) -> Callable[[bytes], bytes]:
+    """Return a function from the samples of a mix to those of its voice.
 
     Spleeter's own ``Separator.separate`` builds the network anew for every call; this keeps one running.
     """
@@ -81,6 +77,8 @@ def load(folder: str) -> tuple[Callable, int]:
         # Spleeter would answer with the noise of an untrained network
         raise FileNotFoundError(f"there is no checkpoint with a .probe in {folder}")
     params = load_configuration(MODEL_NAME)
+    if params["sample_rate"] != RATE_HZ:
+        raise ValueError(f"Spleeter works at {params['sample_rate']} Hz instead of {RATE_HZ}")
     params["model_dir"] = folder
     mixes: queue.Queue = queue.Queue()
 
@@ -95,20 +93,15 @@ def load(folder: str) -> tuple[Callable, int]:
         yield_single_examples=False,
     )
 
-    def separate(mix: np.ndarray) -> np.ndarray:
+    def voice_bytes(samples: bytes) -> bytes:
+        mix = np.frombuffer(samples, "<f4").reshape(-1, 2)
         mixes.put(mix)
-        return np.asarray(next(predictions)[VOICE], np.float32)[: len(mix)]
+        voice = np.asarray(next(predictions)[VOICE])[: len(mix)]
+        if len(voice) != len(mix):
+            raise ValueError(f"Spleeter returned {len(voice)} samples for {len(mix)}")
+        return voice.astype("<f4").tobytes()
 
-    separate(np.zeros((WARM_UP_FRAMES, 2), np.float32))
-    return separate, int(params["sample_rate"])
-
-
-def separate_file(separate: Callable, mix_file: str, voice_file: str) -> None:
-    """Separate one file of raw samples into another."""
-    import numpy as np
-
-    mix = np.fromfile(mix_file, "<f4").reshape(-1, 2)
-    separate(mix).astype("<f4").tofile(voice_file)
+    return voice_bytes
 
 
 if __name__ == "__main__":
