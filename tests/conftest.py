@@ -3,6 +3,7 @@
 A module that drives the app may define another ``catalog``.
 """
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,13 @@ from gradio_client import Client
 from serving import MiniatureCatalog, make_catalog, running_app
 
 from hmm2song.catalog.hub import MODEL_VARIABLE
+
+
+def pytest_configure() -> None:
+    """Leave a core to the other processes of ``pytest -n``, here and in the programs that tests start."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
