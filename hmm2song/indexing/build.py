@@ -165,7 +165,7 @@ def _files_beside(findings: Findings, songs: Sequence[Song]) -> dict[str, str]:
     of_file: dict[str, list[RememberedSong]] = {name: [] for name in findings.keys}
     for found, song in zip(findings.songs, songs, strict=False):
         if found.item.name in of_file:
-            of_file[found.item.name].append(RememberedSong.of(song, found.as_read))
+            of_file[found.item.name].append(RememberedSong.of(song, found.as_read, found.warnings))
     files = [
         RememberedFile(name, findings.keys[name], tuple(remembered), findings.problems[name], findings.qualities[name])
         for name, remembered in of_file.items()

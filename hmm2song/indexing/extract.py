@@ -137,8 +137,9 @@ def load_result(partial: Path, key: str) -> Extracted | None:
         with safe_open(file, framework="numpy") as tensors:
             about = json.loads((tensors.metadata() or {})["about"])
             melodies = [Melody(tensors.get_tensor(str(number))) for number in range(len(about["songs"]))]
+        songs = zip(about["songs"], melodies, about["warnings"], strict=True)
         return Extracted(
-            tuple(ScoredMelody(Song(**song), melody) for song, melody in zip(about["songs"], melodies, strict=True)),
+            tuple(ScoredMelody(Song(**song), melody, tuple(warnings)) for song, melody, warnings in songs),
             tuple(about["broken"]),
             about["quality"] and RecordingQuality.of(about["quality"]),
         )
@@ -180,6 +181,7 @@ def _read_recording(item: Item, separator: Separator, stems: Path) -> Extracted:
 def _save_result(found: Extracted, partial: Path, key: str) -> None:
     about = {
         "songs": [dataclasses.asdict(melody.song) for melody in found.melodies],
+        "warnings": [melody.warnings for melody in found.melodies],
         "broken": found.broken,
         "quality": found.quality and dataclasses.asdict(found.quality),
     }

@@ -51,6 +51,12 @@ class IndexedSong:
     melody: Melody
     quality: RecordingQuality | None
     old: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was lost of it, and why it may not be found."""
+        return self.warnings + (self.quality.doubts if self.quality is not None else ())
 
 
 @dataclass(eq=False)
@@ -81,7 +87,8 @@ class PreviousCatalog:
         """Return what a file held that need not be read again."""
         file = self.files[item.name]
         melodies = (
-            ScoredMelody(song.as_read(self.catalog.song(song.id)), self.catalog.melody(song.id)) for song in file.songs
+            ScoredMelody(song.as_read(self.catalog.song(song.id)), self.catalog.melody(song.id), song.warnings)
+            for song in file.songs
         )
         return Extracted(tuple(melodies), file.problems, file.quality)
 
@@ -178,7 +185,9 @@ def _add(
             findings.skipped.append(SkippedFile(item.name, str(error)))
             return
         position = old[number] if old is not None else None
-        findings.songs.append(IndexedSong(item, melody.song, song, melody.melody, found.quality, position))
+        findings.songs.append(
+            IndexedSong(item, melody.song, song, melody.melody, found.quality, position, melody.warnings)
+        )
     # Two rows may name one file; then it cannot be told whose song is whose, so it is read anew each time.
     findings.keys[item.name] = "" if item.name in findings.keys else key
     findings.problems[item.name], findings.qualities[item.name] = problems, found.quality

@@ -104,7 +104,10 @@ _KIND_WORDS = {
 
 @dataclass(frozen=True)
 class FileWarning:
-    """A song that is in the catalog but may not be found, and why: each warning a short code, a colon and words."""
+    """A song that is in the catalog but may not be found or is not whole, and why.
+
+    A warning of a recording is a short code, a colon and words; that of a score says what was lost.
+    """
 
     path: str
     id: str
@@ -132,9 +135,9 @@ class IndexReport:
     def of(cls, findings: Findings, catalog: Catalog, songs: Sequence[Song]) -> IndexReport:
         """Describe a catalog; ``songs`` are those of it that start with the findings'."""
         warned = (
-            FileWarning(found.item.name, song.id, found.quality.doubts)
+            FileWarning(found.item.name, song.id, found.doubts)
             for found, song in zip(findings.songs, songs, strict=False)
-            if found.quality is not None and found.quality.doubts
+            if found.doubts
         )
         files, recordings = FileCounts.of(findings), RecordingCounts.of(findings)
         n_mixes = recordings.n_not_separated
@@ -166,17 +169,20 @@ def skipped_rows(findings: Findings) -> list[tuple[str, str]]:
 
 
 def report_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ...]]:
-    """Return what is known of each recording, under :data:`REPORT_COLUMNS`; ``songs`` starts with the findings'."""
+    """Return what is known of each recording and each doubtful score, under :data:`REPORT_COLUMNS`.
+
+    ``songs`` starts with the findings'.
+    """
     return [
         (
             found.item.name,
             song.id,
-            f"{found.quality.voiced_share:.3f}",
-            "no" if found.quality.is_mix else "yes",
-            "; ".join(found.quality.doubts),
+            f"{found.quality.voiced_share:.3f}" if found.quality else "",
+            ("no" if found.quality.is_mix else "yes") if found.quality else "",
+            "; ".join(found.doubts),
         )
         for found, song in zip(findings.songs, songs, strict=False)
-        if found.quality is not None
+        if found.quality is not None or found.doubts
     ]
 
 
@@ -188,5 +194,4 @@ def csv_text(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _is_doubted(findings: Findings, found: IndexedSong) -> bool:
-    doubts = found.quality.doubts if found.quality is not None else ()
-    return bool(doubts or findings.problems[found.item.name])
+    return bool(found.doubts or findings.problems[found.item.name])

@@ -28,17 +28,20 @@ STATE_VERSION = 1
 
 @dataclass(frozen=True)
 class RememberedSong:
-    """A song of the catalog by its id, and what its file says where that differs."""
+    """A song of the catalog by its id, what its file says where that differs, and what was lost of it."""
 
     id: str
     stated: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, final: Song, as_read: Song) -> RememberedSong:
+    def of(cls, final: Song, as_read: Song, warnings: tuple[str, ...] = ()) -> RememberedSong:
         """Remember how a song was read that stands in the catalog as ``final``."""
         names = (field.name for field in fields(Song))
         return cls(
-            final.id, {name: value for name in names if (value := getattr(as_read, name)) != getattr(final, name)}
+            final.id,
+            {name: value for name in names if (value := getattr(as_read, name)) != getattr(final, name)},
+            warnings,
         )
 
     def as_read(self, final: Song) -> Song:
@@ -90,7 +93,11 @@ def forget_songs(files: Sequence[RememberedFile], song_ids: Collection[str]) -> 
 def _remembered(row: dict) -> RememberedFile:
     names = {field.name for field in fields(Song)}
     songs = tuple(
-        RememberedSong(str(song["id"]), {name: str(text) for name, text in song["stated"].items() if name in names})
+        RememberedSong(
+            str(song["id"]),
+            {name: str(text) for name, text in song["stated"].items() if name in names},
+            tuple(map(str, song.get("warnings", ()))),
+        )
         for song in row["songs"]
     )
     quality = row["quality"] and RecordingQuality.of(row["quality"])

@@ -47,16 +47,22 @@ MAX_TABLE_BYTES = 2**30
 """Largest JSON-lines file, unpacked: some hundred thousand songs."""
 MAX_LINE_BYTES = 8 * 2**20
 """Longest row of a JSON-lines file."""
+MAX_WARNINGS = 10
+"""Warnings kept of a melody: a file may be wrong in every bar."""
 F0_HEADER = ("time_s", "f0_hz")
 _LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ScoredMelody:
-    """A melody from a score; id and title are always set, the rest as far as the file says."""
+    """A melody from a score; id and title are always set, the rest as far as the file says.
+
+    ``warnings`` name what of it was lost or is doubtful.
+    """
 
     song: Song
     melody: Melody
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,14 @@ class ScoreFile:
 
 @dataclass
 class _Found:
-    """What a reader collects: for each melody its number in the file (0 if there is one only) and ``Song`` fields."""
+    """What a reader collects: for each melody its number in the file (0 if there is one only) and ``Song`` fields.
+
+    ``broken`` are the reasons why others cannot be read, ``warnings`` those of each melody that can, by number.
+    """
 
     entries: list[tuple[int, dict[str, str], Melody]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def is_score(path: Path) -> bool:
@@ -106,7 +116,8 @@ def read_scores(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
     melodies = []
     for number, fields, melody in found.entries:
         try:
-            melodies.append(ScoredMelody(song_of(fields, name, number), melody))
+            song = song_of(fields, name, number)
+            melodies.append(ScoredMelody(song, melody, found.warnings.get(number, ())[:MAX_WARNINGS]))
         except CatalogError as error:
             found.broken.append(str(error))
     if not melodies:
