@@ -37,7 +37,7 @@ class MelodyError(Hmm2SongError, ValueError):
 
 
 class ScoreError(Hmm2SongError):
-    """A score file (MIDI, ABC, MusicXML, JSON lines, f0 table) cannot be read."""
+    """A score file (MIDI, ABC, MusicXML, MEI, Humdrum, UltraStar, JSON lines, f0 table) cannot be read."""
 
 
 class CatalogError(Hmm2SongError):

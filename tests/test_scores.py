@@ -564,13 +564,14 @@ def test_damaged_files_raise_score_errors_only(tmp_path, file_name):
         ("a.csv", b"time,f0\n", "first line"),
         ("a.csv", b"\xef\xbb\xbf", "first line"),
         ("a.abc", b"X:1\n" * 20_001, "more than 20000 tunes"),
-        ("a.xml", b"<a>" * 200_000, "well-formed"),
-        ("a.xml", b"<score-partwise>%s%s</score-partwise>" % (b"<a>" * 200_000, b"</a>" * 200_000), "no pitched"),
+        ("a.xml", b"<a>" * 60, "well-formed"),
+        ("a.xml", b"<score-partwise>%s%s</score-partwise>" % (b"<a>" * 200_000, b"</a>" * 200_000), "nested"),
         ("a.csv", b"time_s,f0_hz\n0.0,220\nx,3\n", "line 3"),
         ("a.csv", b"time_s,f0_hz\n1,220\n0,220\n", "increasing"),
         ("a.jsonl.gz", b"\x1f\x8bnonsense", "compression"),
         ("a.jsonl", b"{}\n", "line 1"),
-        ("a.txt", b"x", "not a score"),
+        ("a.odt", b"x", "not a score"),
+        ("a.txt", b"Dear all, # BPM: none", "no UltraStar song"),
     ],
 )
 def test_broken_files_say_why(tmp_path, file_name, content, reason):

@@ -34,7 +34,7 @@ UNREADABLE_SOUND = (
 )  # fmt: skip
 UNREADABLE_NOTES = (
     ".mscz", ".mscx", ".gp", ".gp3", ".gp4", ".gp5", ".gpx", ".ptb", ".sib", ".mus", ".musx", ".cap", ".capx",
-    ".nwc", ".enc", ".ove", ".mei", ".krn", ".ly", ".tg",
+    ".nwc", ".enc", ".ove", ".ly", ".tg",
 )  # fmt: skip
 """Kinds of music that cannot be read; they are listed, while pictures and texts are not."""
 

@@ -1,9 +1,13 @@
-"""Melodies from files of notes: MIDI, ABC, MusicXML, JSON lines of notes, f0 tables.
+"""Melodies from files of notes: MIDI, ABC, MusicXML, MEI, Humdrum, UltraStar, JSON lines of notes, f0 tables.
 
 ``.mid .midi``
     One melody; the part is chosen as :func:`hmm2song.melody.notation.parts.melody_line` says.
 ``.musicxml .xml .mxl``
     One melody, chosen likewise; title, creators and rights from the header.
+``.mei .krn .kern``
+    One melody per movement or segment; title, composers, genre, year and rights from the header.
+``.txt``
+    UltraStar karaoke songs, told from other texts by their header: one melody, with title, singer, genre and year.
 ``.abc``
     One melody per tune: ``T:`` title, second ``T:`` in Hangul the Korean title, ``C:`` author, ``G:`` genres,
     ``D:`` year, ``O:`` and ``S:`` source, ``Z:`` credit and, where a line names one, licence.
@@ -26,7 +30,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,9 +40,10 @@ import numpy as np
 
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
-from hmm2song.melody.notation import abc, midi, musicxml
+from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
-from hmm2song.melody.notation.parts import melody_line
+from hmm2song.melody.notation.parts import Part, melody_line
+from hmm2song.melody.notation.xml import parse_xml
 from hmm2song.song import HANGUL, Song, listed_genres, row_fields, song_of
 
 MAX_SCORE_BYTES = 16 * 2**20
@@ -84,6 +89,13 @@ class _Found:
     broken: list[str] = field(default_factory=list)
     warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
+    def add(self, number: int, fields: dict[str, str], parts: Sequence[Part]) -> None:
+        """Add the melody of the parts, or the reason why there is none."""
+        try:
+            self.entries.append((number, fields, melody_from_notes(melody_line(parts))))
+        except (ScoreError, MelodyError) as error:
+            self.broken.append(f"{number}: {error}" if number else str(error))
+
 
 def is_score(path: Path) -> bool:
     """Return whether the file is one to read: by its name, and a plain ``.csv`` by its header."""
@@ -91,6 +103,9 @@ def is_score(path: Path) -> bool:
     if name.endswith(".csv") and not name.endswith(".f0.csv"):
         with path.open("rb") as file:
             return _is_f0_header(file.read(256).decode("utf-8-sig", "replace").partition("\n")[0])
+    if name.endswith(".txt"):
+        with path.open("rb") as file:
+            return ultrastar.is_ultrastar(file.read(ultrastar.SNIFFED_BYTES))
     return _reader_of(name) is not None
 
 
@@ -138,6 +153,13 @@ def _content(file: BinaryIO) -> bytes:
     return content
 
 
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:  # files of the last century
+        return content.decode("latin-1")
+
+
 def _read_midi(file: BinaryIO, found: _Found) -> None:
     """Track names are no titles ("Piano", "Track 1"), so a MIDI file gives notes only."""
     found.entries.append((0, {}, melody_from_notes(melody_line(midi.parse_midi(_content(file))))))
@@ -145,7 +167,11 @@ def _read_midi(file: BinaryIO, found: _Found) -> None:
 
 def _read_musicxml(file: BinaryIO, found: _Found) -> None:
     content = _content(file)
-    document = musicxml.parse_document(musicxml.unpack(content) if content.startswith(b"PK") else content)
+    root = parse_xml(musicxml.unpack(content) if content.startswith(b"PK") else content)
+    if root.tag == "mei":
+        _read_mei(mei.parse_mei(root), found)
+        return
+    document = musicxml.parse_score(root)
     authors = [name for kind, name in document.creators if kind.lower() in ("composer", "lyricist", "poet", "")]
     fields = {
         "title": document.title,
@@ -156,12 +182,57 @@ def _read_musicxml(file: BinaryIO, found: _Found) -> None:
     found.entries.append((0, fields, melody_from_notes(melody_line(document.parts))))
 
 
-def _read_abc(file: BinaryIO, found: _Found) -> None:
+def _read_mei(document: mei.MeiDocument, found: _Found) -> None:
+    for number, movement in enumerate(document.movements, start=1):
+        fields = {
+            "title": " ".join(filter(None, (document.title, movement.label))),
+            "author": ", ".join(document.composers),
+            "licence": document.rights if _LICENCE.search(document.rights) else "",
+            "credit": document.rights,
+        }
+        found.add(number if len(document.movements) > 1 else 0, fields, movement.parts)
+
+
+def _read_kern(file: BinaryIO, found: _Found) -> None:
+    segments = kern.split_segments(_text(_content(file)))
+    for number, segment in enumerate(segments, start=1):
+        try:
+            score = kern.parse_score(segment)
+        except ScoreError as error:
+            found.broken.append(f"segment {number}: {error}")
+            continue
+        rights = score.texts("YEM") + score.texts("YEC")
+        fields = {
+            "title": next(iter(score.texts("OTL") + score.texts("OTP") + score.texts("OPR")), ""),
+            "title_ko": next(filter(HANGUL.search, score.texts("OTL")[1:]), ""),
+            "author": ", ".join(score.texts("COM")),
+            "genre": listed_genres(",".join(score.texts("AGN"))),
+            "year": next(iter(re.findall(r"\d{4}", " ".join(score.texts("ODT")))), ""),
+            "licence": next(filter(_LICENCE.search, rights), ""),
+            "credit": "; ".join(rights),
+        }
+        found.broken += score.lost
+        found.add(number if len(segments) > 1 else 0, fields, score.parts)
+
+
+def _read_ultrastar(file: BinaryIO, found: _Found) -> None:
     content = _content(file)
-    try:
-        tunes = abc.split_tunes(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:  # files from before ABC 2.0
-        tunes = abc.split_tunes(content.decode("latin-1"))
+    if not ultrastar.is_ultrastar(content[: ultrastar.SNIFFED_BYTES]):
+        raise ScoreError("it is no UltraStar song (its first lines are not like #TITLE:, #BPM:)")
+    song = ultrastar.parse_song(ultrastar.decode(content))
+    fields = {
+        "title": song.tags.get("TITLE", ""),
+        "singer": song.tags.get("ARTIST", ""),
+        "genre": listed_genres(song.tags.get("GENRE", "")),
+        "year": song.tags.get("YEAR", ""),
+        "credit": song.tags.get("CREATOR", "") or song.tags.get("AUTHOR", ""),
+    }
+    found.broken += song.lost
+    found.add(0, fields, (song.part,))
+
+
+def _read_abc(file: BinaryIO, found: _Found) -> None:
+    tunes = abc.split_tunes(_text(_content(file)))
     for number, tune_text in enumerate(tunes, start=1):
         try:
             tune = abc.parse_tune(tune_text)
@@ -303,6 +374,10 @@ _READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {
     ".musicxml": _read_musicxml,
     ".xml": _read_musicxml,
     ".mxl": _read_musicxml,
+    ".mei": _read_musicxml,
+    ".krn": _read_kern,
+    ".kern": _read_kern,
+    ".txt": _read_ultrastar,
     ".abc": _read_abc,
     ".jsonl": _read_jsonl,
     ".jsonl.gz": _read_jsonl_gz,

@@ -9,5 +9,10 @@ their times, but those right, or the song will not be found.
 ``parts``     which part is the tune, by lyrics, voices, range and share of the song
 ``abc``       ABC 2.1
 ``musicxml``  MusicXML, plain and compressed
+``mei``       MEI; ``mei_layers`` reads its beams, chords and notes
+``kern``      Humdrum; ``kern_tokens`` reads durations and pitches
+``ultrastar`` UltraStar karaoke songs
+``staves``    written staves of bars -> parts
+``xml``       parsing of untrusted XML
 ``midi``      Standard MIDI files, through mido
 """

@@ -15,23 +15,22 @@ import io
 import re
 import zipfile
 import zlib
-from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings, perform
+from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings
 from hmm2song.melody.notation.parts import Part
+from hmm2song.melody.notation.staves import Staff, WrittenNote
+from hmm2song.melody.notation.xml import MAX_XML_BYTES, number, parse_xml, text_at, words
 
 QUARTERS_OF_UNIT = {
     "breve": Fraction(8), "whole": Fraction(4), "half": Fraction(2), "quarter": Fraction(1),
     "eighth": Fraction(1, 2), "16th": Fraction(1, 4), "32nd": Fraction(1, 8),
 }  # fmt: skip
-MAX_XML_BYTES = 32 * 2**20
-"""Largest document after unpacking: a Beethoven quartet has 11 MB."""
+CONTAINER = "META-INF/container.xml"
 MAX_PARTS, MAX_STAVES = 128, 8
 MAX_DIVISIONS = 16384
 """Finest grid per quarter note; MusicXML's own maximum."""
@@ -55,17 +54,31 @@ class Document:
 def unpack(data: bytes) -> bytes:
     """Return the score inside a compressed MusicXML file.
 
-    Raises ScoreError for what is no ZIP archive, damaged, without a score, or larger than :data:`MAX_XML_BYTES` inside.
+    It is the one that the container names or, where programs left that out or misspelled it, the first XML document.
+    Raises ScoreError for what is no ZIP archive, damaged, without a score, or larger than
+    :data:`~hmm2song.melody.notation.xml.MAX_XML_BYTES` inside.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            container = _read_member(archive, "META-INF/container.xml")
-            rootfile = next(_without_namespaces(container).iter("rootfile"), None)
-            if rootfile is None or not rootfile.get("full-path"):
-                raise ScoreError("its META-INF/container.xml names no score")
-            return _read_member(archive, rootfile.get("full-path", ""))
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
+            scores = [
+                name
+                for name in archive.namelist()
+                if name.lower().endswith((".xml", ".musicxml"))
+                and not name.upper().startswith(("META-INF", "__MACOSX"))
+            ]
+            return _read_member(archive, next(filter(None, [_named_score(archive), *scores]), CONTAINER))
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, NotImplementedError) as error:
         raise ScoreError(f"the archive is damaged ({error})") from error
+
+
+def _named_score(archive: zipfile.ZipFile) -> str:
+    """Return the member that the container names, empty if there is no container or no such member."""
+    names = archive.namelist()
+    if CONTAINER not in names:
+        return ""
+    rootfile = next(parse_xml(_read_member(archive, CONTAINER)).iter("rootfile"), None)
+    path = "" if rootfile is None else rootfile.get("full-path", "").replace("\\", "/").removeprefix("./").lstrip("/")
+    return next((name for name in names if name.lower() == path.lower()), "")
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -84,7 +97,11 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def parse_document(data: bytes) -> Document:
     """Read a partwise score; ScoreError for other documents, declared entities and impossible numbers."""
-    root = _without_namespaces(data)
+    return parse_score(parse_xml(data))
+
+
+def parse_score(root: ElementTree.Element) -> Document:
+    """Read a partwise score that is parsed already."""
     if root.tag != "score-partwise":
         raise ScoreError(f"<{root.tag[:40]}> is not a MusicXML score; export it as partwise MusicXML")
     names, programs, drums = _part_list(root)
@@ -97,38 +114,11 @@ def parse_document(data: bytes) -> Document:
         if element.get("id", "") not in drums
     ]
     return Document(
-        _text(root, "work/work-title") or _text(root, "movement-title") or _credit_title(root),
-        tuple((creator.get("type", ""), _words(creator)) for creator in root.iterfind("identification/creator")),
-        _text(root, "identification/rights"),
+        text_at(root, "work/work-title") or text_at(root, "movement-title") or _credit_title(root),
+        tuple((creator.get("type", ""), words(creator)) for creator in root.iterfind("identification/creator")),
+        text_at(root, "identification/rights"),
         _perform_together(readers),
     )
-
-
-def _without_namespaces(data: bytes) -> ElementTree.Element:
-    """Parse XML that declares no entities; the few files with a namespace lose it."""
-    _refuse_entities(data)
-    try:
-        root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise ScoreError(f"it is not well-formed XML ({error})") from error
-    for element in root.iter():
-        if isinstance(element.tag, str) and element.tag.startswith("{"):
-            element.tag = element.tag.partition("}")[2]
-    return root
-
-
-def _refuse_entities(data: bytes) -> None:
-    def refuse(name: str, *_: object) -> None:
-        raise ScoreError(f'it declares the XML entity "{name[:40]}", which no score needs')
-
-    if len(data) > MAX_XML_BYTES:
-        raise ScoreError(f"it has more than {MAX_XML_BYTES} bytes")
-    parser = expat.ParserCreate()
-    parser.EntityDeclHandler = refuse
-    try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise ScoreError(f"it is not well-formed XML ({error})") from error
 
 
 def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], dict[str, int], set[str]]:
@@ -136,11 +126,11 @@ def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], dict[str, int
     names, programs, drums = {}, {}, set()
     for part in root.iterfind("part-list/score-part"):
         part_id = part.get("id", "")
-        names[part_id] = _text(part, "part-name") or _text(part, "score-instrument/instrument-name")
-        program = _number(_text(part, "midi-instrument/midi-program"))
+        names[part_id] = text_at(part, "part-name") or text_at(part, "score-instrument/instrument-name")
+        program = number(text_at(part, "midi-instrument/midi-program"))
         if program is not None:
             programs[part_id] = int(program) - 1
-        channels = {_words(channel) for channel in part.iterfind("midi-instrument/midi-channel")}
+        channels = {words(channel) for channel in part.iterfind("midi-instrument/midi-channel")}
         if channels == {str(DRUM_CHANNEL)}:
             drums.add(part_id)
     return names, programs, drums
@@ -148,18 +138,9 @@ def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], dict[str, int
 
 def _credit_title(root: ElementTree.Element) -> str:
     for credit in root.iterfind("credit"):
-        if _text(credit, "credit-type").lower() == "title":
-            return _text(credit, "credit-words")
+        if text_at(credit, "credit-type").lower() == "title":
+            return text_at(credit, "credit-words")
     return ""
-
-
-def _text(element: ElementTree.Element, path: str) -> str:
-    found = element.find(path)
-    return "" if found is None else _words(found)
-
-
-def _words(element: ElementTree.Element) -> str:
-    return " ".join("".join(element.itertext()).split())
 
 
 def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
@@ -167,26 +148,11 @@ def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
     plan = [_merged(list(filter(None, bars))) for bars in zip_longest(*(reader.plan for reader in readers))]
     parts = []
     for reader in readers:
-        for staff, notes_of_bars in sorted(reader.staves.items()):
-            singing = _singing_voices(notes_of_bars)
-            bars = [replace(bar, notes=_of_voices(notes_of_bars[index], singing)) for index, bar in enumerate(plan)]
-            name = reader.name if staff == "1" else f"{reader.name} ({staff})"
-            notes = tuple(perform(bars))
-            written = [note for of_bar in notes_of_bars.values() for note in of_bar]
-            sung_share = sum(note.is_sung for note in written) / max(1, sum(len(bar.notes) for bar in bars))
-            parts.append(Part(name, notes, round(sung_share * len(notes)), reader.program))
+        for staff_number, staff in sorted(reader.staves.items()):
+            staff.name = reader.name if staff_number == "1" else f"{reader.name} ({staff_number})"
+            staff.program = reader.program
+            parts.append(staff.play(plan))
     return tuple(parts)
-
-
-def _singing_voices(notes_of_bars: dict[int, list[_WrittenNote]]) -> set[str]:
-    """Return the voices of a staff with the lyrics: those with at least half of the syllables of the first of them."""
-    syllables = Counter(note.voice for notes in notes_of_bars.values() for note in notes if note.is_sung)
-    return {voice for voice, n in syllables.items() if 2 * n >= max(syllables.values())}
-
-
-def _of_voices(notes: list[_WrittenNote], singing: set[str]) -> list[BarNote]:
-    """Return the notes of the singing voices of a bar; of all voices where these are silent."""
-    return [note.note for note in notes if note.voice in singing] or [note.note for note in notes]
 
 
 def _merged(bars: list[Bar]) -> Bar:
@@ -201,22 +167,13 @@ def _merged(bars: list[Bar]) -> Bar:
     )
 
 
-@dataclass(frozen=True)
-class _WrittenNote:
-    """A note with its voice, and whether it has a syllable."""
-
-    note: BarNote
-    voice: str
-    is_sung: bool
-
-
 class _PartReader:
     """Reads one part: the plan (bars without notes) and the notes of each staff by bar."""
 
     def __init__(self, name: str, program: int | None, element: ElementTree.Element) -> None:
         self.name, self.program = name, program
         self.plan: list[Bar] = []
-        self.staves: dict[str, dict[int, list[_WrittenNote]]] = {}
+        self.staves: dict[str, Staff] = {}
         self.divisions = 1
         self.transpose_st = 0.0
         self.metre_q = Fraction(4)
@@ -256,20 +213,20 @@ class _PartReader:
             self.endings = frozenset()
 
     def _attributes(self, element: ElementTree.Element) -> None:
-        divisions = _number(_text(element, "divisions"))
+        divisions = number(text_at(element, "divisions"))
         if divisions is not None:
             if not 1 <= divisions <= MAX_DIVISIONS or divisions != int(divisions):
                 raise ScoreError(f"<divisions> must be a whole number up to {MAX_DIVISIONS}, got {divisions:g}")
             self.divisions = int(divisions)
-        beats, beat_type = _text(element, "time/beats"), _number(_text(element, "time/beat-type"))
+        beats, beat_type = text_at(element, "time/beats"), number(text_at(element, "time/beat-type"))
         if re.fullmatch(r"\d{1,3}( ?\+ ?\d{1,3}){0,8}", beats) and beat_type in (1, 2, 4, 8, 16, 32, 64):
             self.metre_q = Fraction(4 * sum(map(int, beats.split("+"))), int(beat_type))
         if element.find("transpose") is not None:
-            chromatic = _number(_text(element, "transpose/chromatic")) or 0.0
-            self.transpose_st = chromatic + 12 * (_number(_text(element, "transpose/octave-change")) or 0.0)
+            chromatic = number(text_at(element, "transpose/chromatic")) or 0.0
+            self.transpose_st = chromatic + 12 * (number(text_at(element, "transpose/octave-change")) or 0.0)
 
     def _duration_q(self, element: ElementTree.Element) -> Fraction:
-        duration = _number(_text(element, "duration"))
+        duration = number(text_at(element, "duration"))
         if duration is None or not 0 <= duration <= MAX_BAR_Q * MAX_DIVISIONS:
             raise ScoreError(f"bar {len(self.plan)} has a <{element.tag}> without a usable <duration>")
         return Fraction(round(duration), self.divisions)
@@ -286,15 +243,15 @@ class _PartReader:
             return
         ties = [tie.get("type") for tie in (*element.iterfind("tie"), *element.iterfind("notations/tied"))]
         note = BarNote(self.chord_start_q, duration_q, self._midi(pitch), tied="start" in ties)
-        staff = self.staves.setdefault(_text(element, "staff") or "1", defaultdict(list))
+        staff = self.staves.setdefault(text_at(element, "staff") or "1", Staff())
         if len(self.staves) > MAX_STAVES:
             raise ScoreError(f"a part has more than {MAX_STAVES} staves")
-        is_sung = any(_words(text) for text in element.iterfind("lyric/text"))
-        staff[len(self.plan) - 1].append(_WrittenNote(note, _text(element, "voice"), is_sung))
+        is_sung = any(words(text) for text in element.iterfind("lyric/text"))
+        staff.notes[len(self.plan) - 1].append(WrittenNote(note, text_at(element, "voice"), is_sung))
 
     def _midi(self, pitch: ElementTree.Element) -> float:
-        step, octave = _text(pitch, "step").upper(), _number(_text(pitch, "octave"))
-        alter = _number(_text(pitch, "alter")) or 0.0
+        step, octave = text_at(pitch, "step").upper(), number(text_at(pitch, "octave"))
+        alter = number(text_at(pitch, "alter")) or 0.0
         if step not in SEMITONE_OF_STEP or octave is None:
             raise ScoreError(f"bar {len(self.plan)} has a pitch without a step and octave")
         midi = 12 * (octave + 1) + SEMITONE_OF_STEP[step] + alter + self.transpose_st
@@ -303,7 +260,7 @@ class _PartReader:
         return midi
 
     def _direction(self, element: ElementTree.Element) -> None:
-        offset = _number(_text(element, "offset")) or 0.0
+        offset = number(text_at(element, "offset")) or 0.0
         at_q = max(Fraction(0), self.now_q + Fraction(round(offset), self.divisions))
         sound = element.find("sound")
         bar = self.plan[-1]
@@ -314,12 +271,12 @@ class _PartReader:
             self._metronome(element, at_q)
         if sound is None or not JUMP_ATTRIBUTES & set(sound.keys()):
             bar.coda = bar.coda or element.find("direction-type/coda") is not None
-            for words in element.iterfind("direction-type/words"):
-                bar.mark(_words(words))
+            for direction in element.iterfind("direction-type/words"):
+                bar.mark(words(direction))
 
     def _sound(self, element: ElementTree.Element, at_q: Fraction) -> None:
         bar = self.plan[-1]
-        quarter_bpm = _number(element.get("tempo", ""))
+        quarter_bpm = number(element.get("tempo", ""))
         if quarter_bpm is not None:
             bar.tempos.append((at_q, quarter_bpm))
         if element.get("dacapo") == "yes":
@@ -335,8 +292,8 @@ class _PartReader:
         metronome = element.find("direction-type/metronome")
         if metronome is None:
             return
-        unit_q = QUARTERS_OF_UNIT.get(_text(metronome, "beat-unit"))
-        rate = re.search(r"\d{1,4}(\.\d{1,4})?", _text(metronome, "per-minute"))
+        unit_q = QUARTERS_OF_UNIT.get(text_at(metronome, "beat-unit"))
+        rate = re.search(r"\d{1,4}(\.\d{1,4})?", text_at(metronome, "per-minute"))
         if unit_q is None or rate is None:
             return
         dots = len(metronome.findall("beat-unit-dot"))
@@ -349,15 +306,10 @@ class _PartReader:
         if repeat is not None and repeat.get("direction") == "forward":
             bar.starts_repeat = True
         elif repeat is not None:
-            bar.times = max(2, int(_number(repeat.get("times", "")) or 2))
+            bar.times = max(2, int(number(repeat.get("times", "")) or 2))
         if ending is None:
             return False
         if ending.get("type") == "start":
             self.endings = parse_endings(ending.get("number", ""))
             return False
         return True
-
-
-def _number(text: str) -> float | None:
-    """Return the number written, or None: empty, not a number or not finite."""
-    return float(text) if re.fullmatch(r"\s*[+-]?\d{1,9}(\.\d{0,9})?\s*", text) else None

@@ -1,0 +1,175 @@
+"""UltraStar karaoke songs (https://usdx.eu/format): text -> header and sung notes.
+
+A header of ``#TAG:value`` lines is followed by one line per syllable, ``type start length pitch text``, by ``-``
+between lines of lyrics, ``P1`` and ``P2`` before the voices of a duet, and ``E`` at the end. A unit of time is a
+quarter of a beat of ``#BPM``; ``B start bpm`` changes the tempo. Notes start ``#GAP`` milliseconds into the recording.
+Pitch 0 is middle C. Freestyle (``F``) and rap (``R``, ``G``) have no pitch to match and are left out.
+
+The singers of a duet take turns, so both make one melody; where they sing together, the one with more notes is taken.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+from hmm2song.errors import ScoreError
+from hmm2song.melody.notation.bars import MAX_NOTES, Note
+from hmm2song.melody.notation.parts import Part
+
+MIDI_C4 = 60
+MIDI_NUMBERS_FROM = 36
+"""Median pitch from which a file holds MIDI numbers, as some converters write: nobody sings three octaves above C4."""
+UNITS_PER_BEAT = 4
+MIN_BPM, MAX_BPM = 1.0, 100_000.0
+MAX_GAP_MS = 3.6e6
+MAX_UNIT = 10**7
+"""Latest start and longest note; later is damage."""
+BOTH_VOICES = 3
+
+TAG = re.compile(r"#\s*([A-Za-z0-9]+)\s*:(.*)")
+SYLLABLE = re.compile(r"([:*FRG])\s*(-?\d{1,8})\s+(\d{1,8})\s+(-?\d{1,4})(?!\d)")
+LINE_BREAK = re.compile(r"-\s*(-?\d{1,8})(?:\s+(-?\d{1,8}))?")
+TEMPO = re.compile(r"B\s*(-?\d{1,8}(?:[.,]\d{1,9})?)\s+(\d{1,6}(?:[.,]\d{1,9})?)")
+VOICE = re.compile(r"P\s*([1-9])\s*$")
+NUMBER = re.compile(r"\s*-?\d{1,9}([.,]\d{0,9})?\s*")
+SONG_START = re.compile(r"\s*#\s*[A-Za-z0-9]+\s*:")
+BPM_LINE = re.compile(r"^\s*#\s*BPM\s*:", re.IGNORECASE | re.MULTILINE)
+ENCODING_LINE = re.compile(rb"^\s*#\s*ENCODING\s*:\s*([\w-]+)", re.IGNORECASE | re.MULTILINE)
+CHARSET = re.compile(r"(?i)cp-?\d{3,4}|windows-\d{4}|iso-?8859-\d{1,2}|koi8-[ru]|euc-kr|big5|gbk|shift_jis")
+SNIFFED_BYTES = 16_384
+"""A header fits; what has no ``#BPM`` in it is another kind of text."""
+
+
+@dataclass(frozen=True)
+class KaraokeSong:
+    """The tags of the header by upper-case name, the melody, and what could not be read."""
+
+    tags: dict[str, str]
+    part: Part
+    lost: tuple[str, ...] = ()
+
+
+@dataclass
+class _Voice:
+    notes: list[tuple[int, int, int]] = field(default_factory=list)  # start and length in units, pitch
+    line_start: int = 0  # in units; moves in files with relative times only
+
+
+def is_ultrastar(head: bytes) -> bool:
+    """Tell from the first :data:`SNIFFED_BYTES` whether a text is an UltraStar song."""
+    text = decode(head)
+    return SONG_START.match(text) is not None and BPM_LINE.search(text) is not None
+
+
+def decode(content: bytes) -> str:
+    """Return the text: UTF-16 or UTF-8, else in the charset declared, else as Windows writes Western languages."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    declared = ENCODING_LINE.search(content)
+    charset = declared[1].decode("ascii", "replace") if declared else ""
+    for encoding in ("utf-8-sig", charset if CHARSET.fullmatch(charset) else "cp1252"):
+        try:
+            return content.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return content.decode("latin-1")
+
+
+def parse_song(text: str) -> KaraokeSong:
+    """Read a song; ScoreError without a tempo or sung notes, or with too many of them."""
+    tags: dict[str, str] = {}
+    voices = [_Voice(), _Voice()]
+    singing = voices[:1]
+    tempos: list[tuple[float, float]] = []
+    lost: list[int] = []
+    for number, line in _lines(text):
+        if tag := TAG.match(line):
+            tags.setdefault(tag[1].upper(), tag[2].strip())
+        elif syllable := SYLLABLE.match(line):
+            _sing(singing, *syllable.groups())
+        elif line_break := LINE_BREAK.match(line):
+            if tags.get("RELATIVE", "").lower() in ("yes", "true", "1"):
+                for voice in singing:
+                    voice.line_start += int(line_break[2] or line_break[1])
+        elif tempo := TEMPO.match(line):
+            tempos.append((_decimal(tempo[1]) + singing[0].line_start, _decimal(tempo[2])))
+        elif voice_line := VOICE.match(line):
+            singing = voices if int(voice_line[1]) == BOTH_VOICES else [voices[1 - int(voice_line[1]) % 2]]
+        elif line.strip() != "-":
+            lost.append(number)
+    bpm = _decimal(tags.get("BPM", ""))
+    if not MIN_BPM <= bpm <= MAX_BPM:
+        raise ScoreError(f"#BPM must be a number of {MIN_BPM:g} to {MAX_BPM:g}, got {tags.get('BPM', '')[:20]!r}")
+    gap_ms = max(-MAX_GAP_MS, min(_decimal(tags.get("GAP", "")), MAX_GAP_MS))
+    clock = _Clock(bpm, [tempo for tempo in tempos if MIN_BPM <= tempo[1] <= MAX_BPM], gap_ms / 1000)
+    notes = _one_voice(voices)
+    part = Part(tags.get("ARTIST", ""), tuple(clock.notes(notes)))
+    return KaraokeSong(tags, part, (f"line {lost[0]} is no note (of {len(lost)} such lines)",) if lost else ())
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield number and content of the lines before the end of the song, blank ones left out."""
+    for number, line in enumerate(re.split(r"\r\n?|\n", text), start=1):
+        if re.match(r"\s*E\s*$", line):
+            return
+        if line.strip():
+            yield number, line.lstrip()
+
+
+def _sing(singing: list[_Voice], kind: str, start: str, length: str, pitch: str) -> None:
+    if kind not in ":*" or int(length) == 0 or max(abs(int(start)), int(length)) > MAX_UNIT:
+        return
+    for voice in singing:
+        voice.notes.append((voice.line_start + int(start), int(length), int(pitch)))
+        if len(voice.notes) > MAX_NOTES:
+            raise ScoreError(f"more than {MAX_NOTES} notes")
+
+
+def _one_voice(voices: list[_Voice]) -> list[tuple[int, int, int]]:
+    """Return the notes of the voice with more of them, and those of the other that sound while it is silent."""
+    leading, other = sorted((sorted(voice.notes) for voice in voices), key=len, reverse=True)
+    if not leading:
+        raise ScoreError("there are no sung notes in it")
+    starts = [start for start, _, _ in leading]
+
+    def is_alone(note: tuple[int, int, int]) -> bool:
+        index = bisect_right(starts, note[0]) - 1
+        sounding = index >= 0 and sum(leading[index][:2]) > note[0]
+        return not sounding and not (index + 1 < len(starts) and starts[index + 1] < note[0] + note[1])
+
+    return sorted(leading + [note for note in other if is_alone(note)])
+
+
+class _Clock:
+    """Converts units to seconds."""
+
+    def __init__(self, bpm: float, changes: list[tuple[float, float]], gap_s: float) -> None:
+        self.starts = [(0.0, gap_s, _unit_s(bpm))]  # (unit, second there, seconds per unit from there on)
+        for unit, new_bpm in sorted(changes):
+            self.starts.append((unit, self.second(unit), _unit_s(new_bpm)))
+
+    def second(self, unit: float) -> float:
+        index = max(0, bisect_right(self.starts, unit, key=lambda start: start[0]) - 1)
+        start_unit, start_s, unit_s = self.starts[index]
+        return start_s + (unit - start_unit) * unit_s
+
+    def notes(self, notes: list[tuple[int, int, int]]) -> list[Note]:
+        """Return notes in seconds; where a negative gap puts the first before the start, the song starts with it."""
+        c4 = MIDI_C4 if median(pitch for _, _, pitch in notes) < MIDI_NUMBERS_FROM else 0
+        early_s = min(0.0, self.second(notes[0][0]))
+        timed = ((self.second(start), self.second(start + length), c4 + pitch) for start, length, pitch in notes)
+        return [(on_s - early_s, off_s - on_s, float(midi)) for on_s, off_s, midi in timed if 0 <= midi <= 127]
+
+
+def _unit_s(bpm: float) -> float:
+    return 60.0 / bpm / UNITS_PER_BEAT
+
+
+def _decimal(text: str) -> float:
+    """Return the number written with a point or a comma, 0 if there is none."""
+    return float(text.replace(",", ".")) if NUMBER.fullmatch(text) else 0.0
