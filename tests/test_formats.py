@@ -67,7 +67,7 @@ def test_a_text_that_is_no_song_is_no_music(tmp_path):
     listing = list_source(tmp_path)
     assert ([item.name for item in listing.items], listing.n_not_music, listing.skipped) == (["song.txt"], 1, ())
     assert not is_score(tmp_path / "notes.txt")
-    assert read_scores(tmp_path / "song.txt").broken == ("line 5 is no note (of 1 such lines)",)
+    assert read_scores(tmp_path / "song.txt").melodies[0].warnings == ("line 5 is no note (of 1 such lines)",)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,9 @@ def test_kern_file(tmp_path):
     first, second = (scored.song for scored in found.melodies)
     assert (first.title, first.author, first.year, second.title) == ("Straße", "Anon", "1823", "songs-2")
     assert set(found.melodies[0].melody.pitch_midi[found.melodies[0].melody.voiced]) == {60.0, 62.0}
-    assert found.broken == ("line 4 has 2 columns, but there are 1 spines; nothing is read from there on",)
+    assert found.melodies[1].warnings == (
+        "line 4 has 2 columns, but there are 1 spines; nothing is read from there on",
+    )
 
 
 # MEI ----------------------------------------------------------------------------------------------------------

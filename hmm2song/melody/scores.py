@@ -89,8 +89,9 @@ class _Found:
     broken: list[str] = field(default_factory=list)
     warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
-    def add(self, number: int, fields: dict[str, str], parts: Sequence[Part]) -> None:
+    def add(self, number: int, fields: dict[str, str], parts: Sequence[Part], warnings: tuple[str, ...] = ()) -> None:
         """Add the melody of the parts, or the reason why there is none."""
+        self.warnings[number] = warnings
         try:
             self.entries.append((number, fields, melody_from_notes(melody_line(parts))))
         except (ScoreError, MelodyError) as error:
@@ -211,8 +212,7 @@ def _read_kern(file: BinaryIO, found: _Found) -> None:
             "licence": next(filter(_LICENCE.search, rights), ""),
             "credit": "; ".join(rights),
         }
-        found.broken += score.lost
-        found.add(number if len(segments) > 1 else 0, fields, score.parts)
+        found.add(number if len(segments) > 1 else 0, fields, score.parts, score.lost)
 
 
 def _read_ultrastar(file: BinaryIO, found: _Found) -> None:
@@ -227,8 +227,7 @@ def _read_ultrastar(file: BinaryIO, found: _Found) -> None:
         "year": song.tags.get("YEAR", ""),
         "credit": song.tags.get("CREATOR", "") or song.tags.get("AUTHOR", ""),
     }
-    found.broken += song.lost
-    found.add(0, fields, (song.part,))
+    found.add(0, fields, (song.part,), song.lost)
 
 
 def _read_abc(file: BinaryIO, found: _Found) -> None:
