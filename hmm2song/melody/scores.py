@@ -162,8 +162,9 @@ def _text(content: bytes) -> str:
 
 
 def _read_midi(file: BinaryIO, found: _Found) -> None:
-    """Track names are no titles ("Piano", "Track 1"), so a MIDI file gives notes only."""
-    found.entries.append((0, {}, melody_from_notes(melody_line(midi.parse_midi(_content(file))))))
+    """Track names are no titles ("Piano", "Track 1"), so only a karaoke file gives a title and a singer."""
+    song = midi.parse_midi(_content(file))
+    found.add(0, dict(zip(("title", "singer"), song.titles, strict=False)), song.parts, song.warnings)
 
 
 def _read_musicxml(file: BinaryIO, found: _Found) -> None:
@@ -180,7 +181,7 @@ def _read_musicxml(file: BinaryIO, found: _Found) -> None:
         "licence": document.rights if _LICENCE.search(document.rights) else "",
         "credit": document.rights,
     }
-    found.entries.append((0, fields, melody_from_notes(melody_line(document.parts))))
+    found.add(0, fields, document.parts)
 
 
 def _read_mei(document: mei.MeiDocument, found: _Found) -> None:

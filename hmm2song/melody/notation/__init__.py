@@ -1,8 +1,8 @@
 """Readers of written music, one file per notation, and what they share.
 
-MIDI is read by the mido library. ABC and MusicXML are read here: the toolkit that reads both loses accidentals later in
-a bar, tempo changes and multi-bar rests in ABC, and lets a damaged file raise anything; a melody needs only notes and
-their times, but those right, or the song will not be found.
+They are read here. The toolkit for ABC and MusicXML loses accidentals later in a bar, tempo changes and multi-bar rests
+in ABC, and lets a damaged file raise anything; those for MIDI refuse a file for one bad byte. A melody needs only notes
+and their times, but those right, or the song will not be found.
 
 ``bars``      measures, repeats and the tempo map -> notes in seconds
 ``lines``     chords -> one melody line
@@ -14,5 +14,5 @@ their times, but those right, or the song will not be found.
 ``ultrastar`` UltraStar karaoke songs
 ``staves``    written staves of bars -> parts
 ``xml``       parsing of untrusted XML
-``midi``      Standard MIDI files, through mido
+``midi``      Standard MIDI files; ``midi_events`` reads their bytes
 """

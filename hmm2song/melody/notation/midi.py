@@ -1,153 +1,162 @@
-"""Standard MIDI files -> parts with notes in seconds, exactly as the tempo map times them.
+"""Standard MIDI files and karaoke files -> parts with notes in seconds, exactly as the tempo map times them.
 
-A part is one channel of one track. Channel 10 (drums) is left out. The bytes are read by `mido
-<https://mido.readthedocs.io>`_; pedals and pitch bends are ignored.
-
-mido trusts its input, so this module bounds what it is given, and turns its errors into ScoreError. Two gaps of
-mido 1.3.3 are closed by meta message specs registered with it on import: a meta message it does not know loses its
-delta time (all later notes of the track would come too early), and one impossible key signature, which some
-sequencers write, makes it refuse the whole file.
+A part is one channel of one track. Percussion is left out: channel 10, and channels that choose a percussion bank.
+Pedals and pitch bends are ignored. Lyrics belong to the part whose notes begin with them, wherever they are written.
+Files of format 2 hold one pattern per track; these are played one after the other.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from bisect import bisect_right
-from collections import defaultdict, deque
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-
-from mido import KeySignatureError, MidiFile, MidiTrack, UnknownMetaMessage
-from mido.midifiles.meta import (
-    MetaSpec_key_signature,
-    MetaSpec_sequencer_specific,
-    add_meta_spec,
-    build_meta_message,
-)
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
+from hmm2song.melody.notation.midi_events import META, Event, read_chunks
 from hmm2song.melody.notation.parts import Part
 
 DRUM_CHANNEL = 9
 """Channel 10 as people count, 9 in the file."""
+DRUM_BANKS = (120, 127)
+"""Values of "bank select" that choose percussion in General MIDI 2 and XG."""
 DEFAULT_US_PER_QUARTER = 500_000
 """120 quarter notes per minute."""
-MAX_MIDI_BYTES = 2 * 2**20
-"""Largest file. Every two bytes may become a message object: at worst some hundred megabytes and several seconds."""
-MAX_TRACKS = 1024
-MAX_DELTA_TICKS = 2**28 - 1
-"""Longest time between two events: four bytes of seven bits, which mido does not check."""
-NUMBER_BOMB = re.compile(rb"(?<![\x80-\xff])[\x80-\xff]{4096}")
-"""Bytes from 0x80 on continue a number, and mido takes quadratic time for a long one: hours for a file of such bytes.
-Only a long text without any ASCII character could hold as many rightfully."""
+FRAMES_PER_S = {29: 30_000 / 1001}
+"""What a rate of the time division means where it is not the number itself: 29 is 29.97, drop frame."""
+SYNC_S = 0.07
+"""Largest distance of a syllable from the onset it belongs to; karaoke files are typed by ear."""
+MIN_KARAOKE_TEXTS = 8
+"""Plain text events are lyrics if a track has at least so many, at different times."""
+TEXT, TRACK_NAME, LYRICS, SET_TEMPO = 0x01, 0x03, 0x05, 0x51
+NO_SYLLABLE = " \\/\r\n\0"
+"""Characters that only lay out lyrics."""
 
 
-class _KeySignature(MetaSpec_key_signature):
-    """mido's own, but an impossible key stays at its default."""
+@dataclass(frozen=True)
+class MidiSong:
+    """The parts of a file, the titles that a karaoke file states (song, then singer), and what could not be read."""
 
-    type = "key_signature"
-
-    def decode(self, message: object, data: list[int]) -> None:
-        """Set the message's key."""
-        try:
-            super().decode(message, data)
-        except (KeySignatureError, IndexError):
-            return
-
-
-class _UnknownMeta(MetaSpec_sequencer_specific):
-    """Any bytes, kept as they are."""
-
-    def __init__(self, type_byte: int) -> None:
-        self.type_byte = type_byte
-        self.type = f"unknown_meta_{type_byte:#04x}"
-
-
-add_meta_spec(_KeySignature)
-for _type_byte in range(0x100):
-    if isinstance(build_meta_message(_type_byte, [0] * 5), UnknownMetaMessage):
-        add_meta_spec(partial(_UnknownMeta, _type_byte))
+    parts: tuple[Part, ...]
+    titles: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
+class _Channel:
+    """What one channel of a track plays: ``(tick, is_on)`` by pitch, and the sound it starts with."""
+
+    edges: dict[int, list[tuple[int, bool]]] = field(default_factory=lambda: defaultdict(list))
+    program: int | None = None
+    is_percussion: bool = False
+
+
 class _Track:
-    """A track's name, tempo changes (tick, us per quarter) and notes (start, end, midi) by channel."""
+    """What matters of a track: its name, tempo changes (tick, us per quarter), texts and channels."""
 
-    name: str = ""
-    tempos: list[tuple[int, int]] = field(default_factory=list)
-    notes: dict[int, list[tuple[int, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.name = ""
+        self.tempos: list[tuple[int, int]] = []
+        self.texts: dict[int, list[tuple[int, str]]] = {TEXT: [], LYRICS: []}
+        self.channels: dict[int, _Channel] = defaultdict(_Channel)
+        self.end_tick = events[-1][0] if events else 0
+        for tick, status, data in events:
+            if status == META:
+                self._meta(tick, data[0], data[1:])
+            else:
+                self._message(tick, status & 0xF0, self.channels[status & 0x0F], data)
 
-    def add_note(self, channel: int, start: int, end: int, midi: int) -> None:
-        """Add a note unless it has no length."""
-        if end > start:
-            self.notes[channel].append((start, end, midi))
+    def _meta(self, tick: int, kind: int, data: bytes) -> None:
+        if kind == SET_TEMPO and (us_per_quarter := int.from_bytes(data[:3], "big")):
+            self.tempos.append((tick, us_per_quarter))
+        elif kind == TRACK_NAME and not self.name:
+            self.name = _decoded(data)
+        elif kind in self.texts:
+            self.texts[kind].append((tick, _decoded(data)))
+
+    def _message(self, tick: int, kind: int, channel: _Channel, data: bytes) -> None:
+        if kind in (0x80, 0x90):
+            channel.edges[data[0]].append((tick, kind == 0x90 and data[1] > 0))
+        elif kind == 0xC0 and not channel.edges:
+            channel.program = data[0]
+        elif kind == 0xB0 and data[0] == 0 and not channel.edges:
+            channel.is_percussion = data[1] in DRUM_BANKS
+
+    def notes(self, channel: _Channel) -> Iterator[tuple[int, int, int]]:
+        """Yield ``(start, end, midi)``. A note that is never released lasts until the next of its channel, or the end.
+
+        Releases end notes in the order they began. Where one is missing this would shift all later ones, so there a
+        note ends when the same key is struck again.
+        """
+        onsets = sorted({tick for edges in channel.edges.values() for tick, is_on in edges if is_on})
+        for midi, edges in channel.edges.items():
+            held: list[int] = []
+            is_complete = 2 * sum(is_on for _, is_on in edges) == len(edges)
+            for tick, is_on in edges if is_complete else sorted(edges):
+                if held and not (is_on and is_complete):
+                    yield held.pop(0), tick, midi
+                if is_on:
+                    held.append(tick)
+            for start in held:
+                following = bisect_right(onsets, start)
+                yield start, onsets[following] if following < len(onsets) else max(self.end_tick, start), midi
 
 
-def parse_midi(data: bytes) -> tuple[Part, ...]:
-    """Read a MIDI file, plain or in a RIFF wrapper; ScoreError if it is too large, damaged or none."""
-    file = _load(data)
-    if file.ticks_per_beat == 0:
-        raise ScoreError("its time division is zero")
-    if not file.tracks:
-        raise ScoreError("it has no tracks")
-    if len(file.tracks) > MAX_TRACKS:
-        raise ScoreError(f"there are more than {MAX_TRACKS} tracks")
-    tracks = [_read_track(track) for track in file.tracks]
-    tempos = sorted((tempo for track in tracks for tempo in track.tempos), key=lambda tempo: tempo[0])
-    clock = _Clock(file.ticks_per_beat, tempos)
-    return tuple(
-        Part(track.name, tuple(clock.note(*note) for note in notes))
-        for track in tracks
-        for channel, notes in sorted(track.notes.items())
-        if channel != DRUM_CHANNEL
-    )
+def parse_midi(data: bytes) -> MidiSong:
+    """Read a MIDI file, plain or in a wrapper (RIFF, MacBinary); ScoreError if it is too large or none.
+
+    A file that is damaged gives what can be read of it, and warnings.
+    """
+    chunks = read_chunks(data)
+    tracks = [_Track(events) for events in chunks.tracks]
+    programs = {
+        number: channel.program
+        for track in reversed(tracks)
+        for number, channel in track.channels.items()
+        if channel.program is not None
+    }
+    clocks = _clocks(tracks, chunks.division, chunks.format)
+    syllables_s = _syllables(tracks, clocks)
+    notes: dict[tuple[int, int], list[Note]] = defaultdict(list)
+    for track_number, (track, clock) in enumerate(zip(tracks, clocks, strict=True)):
+        for number, channel in sorted(track.channels.items()):
+            if number != DRUM_CHANNEL and not channel.is_percussion:
+                found = [clock.note(*note) for note in track.notes(channel) if note[1] > note[0]]
+                notes[0 if chunks.format == 2 else track_number, number] += sorted(found)
+    if sum(map(len, notes.values())) > MAX_NOTES:
+        raise ScoreError(f"there are more than {MAX_NOTES} notes")
+    parts = []
+    for (track_number, number), found in notes.items():
+        track = tracks[track_number]
+        program = track.channels[number].program
+        program = programs.get(number) if program is None else program
+        parts.append(Part(track.name, tuple(found), _n_sung(found, syllables_s), program))
+    if not any(part.notes for part in parts) and chunks.warnings:
+        raise ScoreError(f"no note can be read ({chunks.warnings[0]})")
+    texts = [text for track in tracks for _, text in track.texts[TEXT]]
+    titles = tuple(text[2:].strip() for text in texts if text.startswith("@T"))
+    return MidiSong(tuple(parts), titles, chunks.warnings)
 
 
-def _load(data: bytes) -> MidiFile:
-    if len(data) > MAX_MIDI_BYTES:
-        raise ScoreError(f"larger than {MAX_MIDI_BYTES} bytes, which no MIDI file of a song is")
-    start = data.find(b"MThd") if data[:4] == b"RIFF" else 0
-    if start < 0 or data[start : start + 4] != b"MThd":
-        raise ScoreError('it is not a MIDI file (it does not start with "MThd")')
-    if NUMBER_BOMB.search(data):
-        raise ScoreError("it is damaged (it holds a number of thousands of bytes)")
-    try:
-        # clip: velocities above 127 occur and do no harm. The charset stays latin-1, which keeps every byte, as mido
-        # holds it in a global that it does not reset after an error.
-        return MidiFile(file=io.BytesIO(data[start:]), clip=True)
-    except EOFError as error:
-        raise ScoreError("it is cut short") from error
-    except (OSError, ValueError, LookupError) as error:
-        raise ScoreError(f"it is damaged ({error!r:.100})") from error
+def _syllables(tracks: Sequence[_Track], clocks: Sequence[_Clock]) -> list[float]:
+    """Return when syllables are sung, in seconds: lyrics events, or the texts of a karaoke file."""
+    for kind, n_needed in ((LYRICS, 1), (TEXT, MIN_KARAOKE_TEXTS)):
+        times_s = {
+            clock.second(tick)
+            for track, clock in zip(tracks, clocks, strict=True)
+            for tick, text in track.texts[kind]
+            if text.strip(NO_SYLLABLE) and not text.startswith("@")
+        }
+        if len(times_s) >= n_needed:
+            return sorted(times_s)
+    return []
 
 
-def _read_track(messages: MidiTrack) -> _Track:
-    """Collect what matters of a track; notes that are never released end with it."""
-    found = _Track()
-    sounding: dict[tuple[int, int], deque[int]] = defaultdict(deque)
-    tick, n_notes = 0, 0
-    for message in messages:
-        if message.time > MAX_DELTA_TICKS:
-            raise ScoreError("a track holds a time of more than four bytes")
-        tick += message.time
-        if message.type == "note_on" and message.velocity > 0:
-            n_notes += 1
-            sounding[message.channel, message.note].append(tick)
-        elif message.type in ("note_on", "note_off") and sounding[message.channel, message.note]:
-            start = sounding[message.channel, message.note].popleft()
-            found.add_note(message.channel, start, tick, message.note)
-        elif message.type == "set_tempo" and message.tempo > 0:
-            found.tempos.append((tick, message.tempo))
-        elif message.type == "track_name" and not found.name:
-            found.name = _decoded(message.name.encode("latin-1"))
-    if n_notes > MAX_NOTES:
-        raise ScoreError(f"a track has more than {MAX_NOTES} notes")
-    for (channel, midi), starts in sounding.items():
-        for start in starts:
-            found.add_note(channel, start, tick, midi)
-    return found
+def _n_sung(notes: Sequence[Note], syllables_s: Sequence[float]) -> int:
+    """Return how many syllables fall on the onset of a note."""
+    onsets_s = sorted(onset_s for onset_s, _, _ in notes)
+    return sum(bisect_left(onsets_s, at_s - SYNC_S) < bisect_right(onsets_s, at_s + SYNC_S) for at_s in syllables_s)
 
 
 def _decoded(content: bytes) -> str:
@@ -159,16 +168,28 @@ def _decoded(content: bytes) -> str:
     return content.decode("latin-1").strip("\0 ")
 
 
+def _clocks(tracks: Sequence[_Track], division: int, midi_format: int) -> list[_Clock]:
+    """Return the clock of each track: one for all, or one after the other for the patterns of format 2."""
+    if midi_format != 2:
+        tempos = sorted((tempo for track in tracks for tempo in track.tempos), key=lambda tempo: tempo[0])
+        return [_Clock(division, tempos)] * len(tracks)
+    clocks, start_s = [], 0.0
+    for track in tracks:
+        clocks.append(_Clock(division, track.tempos, start_s))
+        start_s = clocks[-1].second(track.end_tick)
+    return clocks
+
+
 class _Clock:
     """Converts ticks to seconds."""
 
-    def __init__(self, division: int, tempos: list[tuple[int, int]]) -> None:
+    def __init__(self, division: int, tempos: Sequence[tuple[int, int]], start_s: float = 0.0) -> None:
         self.starts: list[tuple[int, float, float]] = []  # (tick, second there, seconds per tick from there on)
         if division < 0:  # two signed bytes: minus the frames per second, and the ticks per frame
-            frames_per_s = -(division >> 8)
-            self.starts.append((0, 0.0, 1.0 / (frames_per_s * max(1, division & 0xFF))))
+            frames_per_s = FRAMES_PER_S.get(-(division >> 8), -(division >> 8))
+            self.starts.append((0, start_s, 1.0 / (frames_per_s * (division & 0xFF))))
             return
-        self.starts.append((0, 0.0, DEFAULT_US_PER_QUARTER / 1e6 / division))
+        self.starts.append((0, start_s, DEFAULT_US_PER_QUARTER / 1e6 / division))
         for tick, us_per_quarter in tempos:
             self.starts.append((tick, self.second(tick), us_per_quarter / 1e6 / division))
 
