@@ -200,6 +200,8 @@ C, D, E, F = (note(pitch) for pitch in ("c4", "d4", "e4", "f4"))
         (measure(C, after='<tempo mm="60" mm.unit="4"/>') + measure(D), {}, [(0, 2, 60), (2, 2, 62)]),
         (measure(f'<app><rdg>{D}</rdg><lem>{C}</lem></app><graceGrp>{E}</graceGrp>{GRACE}'
                  f"<choice><sic>{F}</sic><corr>{E}</corr></choice>"), {}, [(0, 1, 60), (1, 1, 64)]),
+        (measure(note("c4", 4, 'dots="-1"') + note("d4", 4, "", "<dot/><dot/>") + '<multiRest num="-3"/>' + E), {},
+         [(0, 1, 60), (1, 1.75, 62), (6.75, 1, 64)]),
         (measure(f'<bTrem>{note("c4", 2)}</bTrem><fTrem>{note("d4", 2)}{note("e4", 2)}</fTrem>'), {},
          [(0, 2, 60), (2, 1, 62), (3, 1, 64)]),
     ],

@@ -19,7 +19,16 @@ from xml.etree.ElementTree import Element
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, parse_endings
-from hmm2song.melody.notation.mei_layers import ID, QUARTERS_OF_DUR, LayerReader, Links, StaffState, children, read_key
+from hmm2song.melody.notation.mei_layers import (
+    ID,
+    QUARTERS_OF_DUR,
+    LayerReader,
+    Links,
+    StaffState,
+    children,
+    dotted,
+    read_key,
+)
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.xml import number, text_at, words
 
@@ -210,6 +219,5 @@ def _quarter_bpm(element: Element) -> float | None:
     if quarter_bpm is None and us_per_quarter:
         return 6e7 / us_per_quarter
     if quarter_bpm is None and rate is not None and unit_q is not None:
-        dots = min(int(number(element.get("mm.dots", "")) or 0), 4)
-        return rate * float(unit_q) * (2 - 0.5**dots)
+        return rate * float(unit_q * dotted(element.get("mm.dots", "")))
     return quarter_bpm

@@ -101,7 +101,7 @@ class LayerReader:
             if child.tag in ("note", "chord", "rest", "space"):
                 self._event(child, factor)
             elif child.tag == "multiRest":
-                self.now_q += self.metre_q * int(min(number(child.get("num", "")) or 1, MAX_PLAYED_BARS))
+                self.now_q += self.metre_q * int(max(1, min(number(child.get("num", "")) or 1, MAX_PLAYED_BARS)))
             elif child.tag == "mRpt":
                 self._repeat_bar()
             elif child.tag == "tuplet":
@@ -174,8 +174,12 @@ class LayerReader:
 
 def _duration_q(element: Element) -> Fraction:
     duration_q = Fraction(QUARTERS_OF_DUR.get(element.get("dur", ""), 0))
-    dots = min(int(number(element.get("dots", "")) or 0) or len(element.findall("dot")), 4)
-    return duration_q * (2 - Fraction(1, 2**dots))
+    return duration_q * dotted(element.get("dots") or str(len(element.findall("dot"))))
+
+
+def dotted(dots: str) -> Fraction:
+    """Return by how much a number of dots lengthens a note."""
+    return 2 - Fraction(1, 2 ** int(dots)) if dots in ("1", "2", "3", "4") else Fraction(1)
 
 
 def _tuplet_factor(element: Element) -> Fraction:
