@@ -137,22 +137,9 @@ def stereo_blocks(
     """Yield a recording in blocks of some thousand float32 samples, shape (n, 2): memory does not depend on its length.
 
     One channel is doubled. More than two are averaged into both, as surround recordings have the voice in the centre.
-
-    Parameters
-    ----------
-    recording : path
-        A local audio or video file.
-    rate_hz : int
-        The sample rate wanted.
-    progress : callable, optional
-        Called with the share of the file that has been read, 0 to 1; many codecs do not state the length.
-    from_s : float
-        Where to begin, exact to a packet of the codec (0.1 s). The decoder seeks, so a late place takes no longer.
-
-    Raises
-    ------
-    AudioError
-        As :func:`load_audio`, when the damage is reached.
+    ``progress`` is called with the share of the file that has been read, 0 to 1; many codecs do not state the length.
+    The decoder seeks to ``from_s``, exact to a packet of the codec (0.1 s), so a late place takes no longer. AudioError
+    as of :func:`load_audio`, when the damage is reached.
     """
     path = local_path(recording)
     label = repr(path.name)

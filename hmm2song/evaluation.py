@@ -42,12 +42,8 @@ class Query:
 def read_queries(path: Path) -> list[Query]:
     """Read a CSV with the columns file,song_id and perhaps singer; others are ignored.
 
-    Files are relative to the table; several acceptable ids are joined by ``|``.
-
-    Raises
-    ------
-    Hmm2SongError
-        The table cannot be read, lacks a column, holds no hum, or a row lacks its file or song.
+    Files are relative to the table; several acceptable ids are joined by ``|``. Hmm2SongError if the table cannot be
+    read, lacks a column, holds no hum, or a row lacks its file or song.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

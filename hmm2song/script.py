@@ -7,8 +7,9 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -59,6 +60,33 @@ def progress(label: str, unit: str, total: int | None = None) -> Iterator[Callab
             bar.update(done - bar.n)
 
         yield show
+
+
+class Journal:
+    """What a long run has found, by key, one line of JSON each: the next run goes on from there.
+
+    A line that a killed run left torn is left out. Hmm2SongError if the file holds something else.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+        self._found: dict[str, Any] = {}
+        for line in filter(None, lines):
+            if not line.startswith("["):
+                raise Hmm2SongError(f"{file} holds something else than the results of this script; name another")
+            with suppress(ValueError, TypeError):
+                key, value = json.loads(line)
+                self._found[key] = value
+
+    def remembered(self, key: str, find: Callable[[], Any]) -> Any:
+        """Return what was found for a key, now or in an earlier run; it consists of plain JSON types."""
+        if key not in self._found:
+            self._found[key] = find()
+            self._file.parent.mkdir(exist_ok=True)
+            with self._file.open("a", encoding="utf-8") as stream:  # the first line feed ends a torn line
+                stream.write("\n" + json.dumps([key, self._found[key]], ensure_ascii=False))
+        return self._found[key]
 
 
 def interval_text(estimate: dict[str, float], sign: str = "") -> str:

@@ -19,7 +19,6 @@ Cells that info.csv already has are kept. Rows of --from-csv win over both.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import sys
@@ -46,7 +45,7 @@ from hmm2song.collect.info_csv import (
     write_info,
 )
 from hmm2song.errors import Hmm2SongError
-from hmm2song.script import GOES_ON, main_of
+from hmm2song.script import GOES_ON, Journal, main_of
 
 MIN_PAUSE_S = 1.0
 """Shortest pause between requests to a server that is not on this machine."""
@@ -74,40 +73,6 @@ class FoundSong:
         song = self.chart_song
         cells = (song.id, song.title, ", ".join(song.singers), self.lyric, ", ".join(self.genres), "", self.gender)
         return dict(zip(COLUMNS, cells, strict=True))
-
-
-class Journal:
-    """What was read from each page, a line of JSON each, kept until the table is complete; the pages are not kept."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = folder / "pages.jsonl"
-        self._parsed: dict[str, Parsed] = {}
-        if self._file.is_file():
-            for line in self._file.read_text(encoding="utf-8", errors="replace").split("\n"):
-                self._load(line)
-
-    def _load(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-            self._parsed[entry["url"]] = entry["parsed"]
-        except (ValueError, KeyError, TypeError):
-            return  # the torn line of a run that was killed while writing: its page is read again
-
-    def remembered(self, url: str, read: Callable[[], Parsed]) -> Parsed:
-        """Return what was read from a page, now or in an earlier run."""
-        if url not in self._parsed:
-            parsed = read()
-            self._folder.mkdir(exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as stream:  # the first line feed ends a torn line
-                stream.write("\n" + json.dumps({"url": url, "parsed": parsed}, ensure_ascii=False))
-            self._parsed[url] = parsed
-        return self._parsed[url]
-
-    def discard(self) -> None:
-        """Forget everything: the table is complete."""
-        if self._folder.is_dir():
-            shutil.rmtree(self._folder)
 
 
 class Collector:
@@ -210,7 +175,7 @@ def run(options: argparse.Namespace) -> None:
     rows = apply_corrections(rows, corrections)
     write_info(options.out, rows)
     if options.month:
-        journal_of(options.out).discard()
+        shutil.rmtree(journal_folder(options.out), ignore_errors=True)
     tell_result(options.out, rows, n_before, notices)
 
 
@@ -230,15 +195,15 @@ def check_options(options: argparse.Namespace) -> None:
         raise TableError(f"--pause {options.pause}: be polite, at least {MIN_PAUSE_S:.0f} s")
 
 
-def journal_of(out: Path) -> Journal:
-    """Return the journal of an unfinished table."""
-    return Journal(out.with_name(out.name + ".partial"))
+def journal_folder(out: Path) -> Path:
+    """Return where what was read from each page is kept until the table is complete; the pages are not kept."""
+    return out.with_name(out.name + ".partial")
 
 
 def collect(options: argparse.Namespace, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows completed from the site, and what to tell about it."""
     client = PoliteClient(options.site, options.pause, on_wait=tell_wait)
-    collector = Collector(client, journal_of(options.out))
+    collector = Collector(client, Journal(journal_folder(options.out) / "pages.jsonl"))
     try:
         read_pages(collector, client, options, rows)
     except RobotsError as error:

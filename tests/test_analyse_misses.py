@@ -23,6 +23,7 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.recognizer import Recognizer
+from hmm2song.script import Journal
 from hmm2song.training.singer import FLAWLESS
 
 HUM_S = 8.0
@@ -240,19 +241,19 @@ def test_a_hum_of_nothing_cannot_be_measured(script, catalog: MiniatureCatalog, 
 # What is kept -------------------------------------------------------------------------------------------
 
 
-def test_measurements_come_back_and_an_unfinished_line_is_cut_off(script, miss, tmp_path: Path):
+def test_measurements_come_back_and_a_torn_line_is_left_out(script, miss, tmp_path: Path):
     path = tmp_path / "work.jsonl"
-    script.WorkFile(path).add(miss)
-    whole = path.read_bytes()
-    path.write_bytes(whole + whole[:50])
-    again = script.WorkFile(path)
-    assert again.get("hum.flac") == miss and again.get("other.flac") is None
-    again.add(replace(miss, file="other.flac", rank=0))
-    assert [script.WorkFile(path).get(name).rank for name in ("hum.flac", "other.flac")] == [5, 0]
-    for content in (b"no json\n", b"[]\n", b'{"file": "x"}\n', b"\xff\n"):
+    Journal(path).remembered("hum.flac", lambda: asdict(miss))
+    with path.open("a") as file:
+        file.write(path.read_text()[:50])
+    again = Journal(path)
+    assert script.as_measurement(again.remembered("hum.flac", pytest.fail)) == miss
+    again.remembered("other.flac", lambda: asdict(replace(miss, rank=0)))
+    assert [Journal(path).remembered(name, pytest.fail)["rank"] for name in ("hum.flac", "other.flac")] == [5, 0]
+    for content in (b"no json\n", b'{"file": "x"}\n', b"\xff\n"):
         path.write_bytes(content)
-        with pytest.raises(Hmm2SongError, match="holds no measurements of this script"):
-            script.WorkFile(path)
+        with pytest.raises(Hmm2SongError, match="holds something else"):
+            Journal(path)
         assert path.read_bytes() == content
 
 
@@ -270,7 +271,7 @@ def test_a_run_and_a_second_one_that_measures_nothing_again(script, run, folder:
     assert {row["file"] for row in rows} == {"not five.flac", "not six.flac"}
     assert {row["rival_song_id"] for row in rows} == {"s7", "s8"} and {row["cause"] for row in rows} <= {"singer"}
     assert [row["title"] for row in rows if row["truth_song_id"] == "s5"] == ["Fünf"]
-    assert len((tmp_path / "work.jsonl").read_text().splitlines()) == 5
+    assert (tmp_path / "work.jsonl").read_text().count("\n") == 5
     monkeypatch.setattr(script, "measure", None)
     assert run(*options)[:2] == (0, said)
 

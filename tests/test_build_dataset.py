@@ -332,7 +332,7 @@ def test_other_versions_and_other_folders_are_refused(copy, tmp_path):
         np.zeros((3, 128, 430), ARRAY_DTYPE),
         np.zeros((3, 128, 431), np.float32),
         np.asfortranarray(np.zeros((3, 128, 431), ARRAY_DTYPE)),
-        np.array([print], dtype=object),
+        np.array([len], dtype=object),
     ],
     ids=["clips", "frames", "type", "order", "objects"],
 )

@@ -548,7 +548,7 @@ def test_a_killed_run_goes_on_where_it_was(charts, collect, tmp_path):
     journal = tmp_path / "info.csv.partial" / "pages.jsonl"
     assert "<" not in journal.read_text(encoding="utf-8")
     with journal.open("a", encoding="utf-8") as stream:  # as if it had been killed while writing
-        stream.write("\n" + json.dumps({"url": charts.url + ARTIST_12, "parsed": "male"})[:-4])
+        stream.write("\n" + json.dumps([charts.url + ARTIST_12, "male"])[:-4])
     charts.requests.clear()
     assert collect() == 0
     assert charts.requests == ["/robots.txt", ARTIST_12, ARTIST_13]

@@ -122,10 +122,7 @@ class Catalog:
     ) -> Catalog:
         """Embed every song; ``progress`` is called with (songs done, songs in all).
 
-        Raises
-        ------
-        CatalogError
-            No songs, different lengths, repeated ids, or a melody without any voiced frame.
+        CatalogError for no songs, different lengths, repeated ids, or a melody without any voiced frame.
         """
         if len(songs) != len(melodies):
             raise CatalogError(f"{len(songs)} songs but {len(melodies)} melodies")
@@ -213,12 +210,7 @@ class Catalog:
         """Filter the songs.
 
         A song passes if it has any of ``genres`` and the ``gender``. A song whose genre or gender the catalog does not
-        know passes too, unless ``only_known``.
-
-        Raises
-        ------
-        QueryError
-            A genre that no song has, or a gender other than any, female, male, mixed.
+        know passes too, unless ``only_known``. QueryError for a genre that no song has, or an unknown gender.
         """
         if gender not in (ANY_GENDER, *GENDERS):
             raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
@@ -310,14 +302,9 @@ class Catalog:
     def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder) -> Catalog:
         """Read a catalog and check every file against its recorded checksum.
 
-        If a program was killed while replacing the catalog, it is first put back in its place.
-
-        Raises
-        ------
-        CatalogError
-            Not a catalog, of another format version, or made with another encoder.
-        IntegrityError
-            A file is missing, truncated, or differs from its checksum.
+        If a program was killed while replacing the catalog, it is first put back in its place. CatalogError if it is
+        no catalog, of another format version, or made with another encoder; IntegrityError if a file is missing,
+        truncated, or differs from its checksum.
         """
         folder = Path(folder)
         storage.recover(folder)

@@ -132,16 +132,16 @@ def resolve_catalog(
     Parameters
     ----------
     source : str, path or None
-        An existing folder, or a repository ``owner/name`` or ``datasets/owner/name``, or with ``@revision``.
-        None or empty: what the environment variable ``HMM2SONG_CATALOG`` names, else the bundled catalog.
+        An existing folder, or a repository ``[datasets/]owner/name[@revision]``. None or empty: what the environment
+        variable ``HMM2SONG_CATALOG`` names, else the bundled catalog.
     revision : str or None
-        Commit, tag or branch of a repository, instead of ``@revision``. None: its main branch.
+        Commit, tag or branch, instead of ``@revision``. None: the main branch.
     token : str, bool or None
-        Access token for private repositories. None: the one saved by ``hf auth login``, if any; False: none.
+        For private repositories. None: the one saved by ``hf auth login``, if any; False: none.
     cache_dir : path or None
         Where downloads are kept. None: the Hub's own cache.
     local_files_only : bool
-        Do not use the network, only what was downloaded before.
+        Use only what was downloaded before.
 
     Raises
     ------

@@ -14,19 +14,17 @@ Conventions
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hmm2song.catalog.storage import whole_file
-from hmm2song.errors import Hmm2SongError
+from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.indexing.report import csv_text
-from hmm2song.indexing.sources import MAX_TABLE_BYTES
-from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path, table_text
+from hmm2song.indexing.sources import table_rows
+from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path
 
 COLUMNS = ("id", "Title", "Singer", "Lyric", "genre", "path", "gender")
 OWN_ID_PREFIX = "own-"
@@ -139,40 +137,26 @@ def _tidy(text: str) -> str:
 
 def _read(file: Path) -> list[tuple[int, Row]]:
     """Return the rows with the number of the line each ends in."""
-    lines = csv.reader(io.StringIO(_decoded(file), newline=""))
+    try:
+        (_, head), *lines = list(table_rows(file)) or [(0, ())]
+    except CatalogError as error:
+        raise TableError(str(error)) from error
     known = {column.lower(): column for column in COLUMNS}
+    columns = [known.get(name.strip().lower(), name.strip()) for name in head]
+    if "id" not in columns and "Title" not in columns:
+        raise TableError(f"{file.name}: the first line names neither id nor Title; it must be {','.join(COLUMNS)}")
+    if "" in columns or len(set(columns)) < len(columns):
+        raise TableError(f"{file.name}: the first line has an empty column name, or one twice")
     rows = []
-    try:
-        columns = [known.get(name.strip().lower(), name.strip()) for name in next(lines, ())]
-        if "id" not in columns and "Title" not in columns:
-            raise TableError(f"{file.name}: the first line names neither id nor Title; it must be {','.join(COLUMNS)}")
-        if "" in columns or len(set(columns)) < len(columns):
-            raise TableError(f"{file.name}: the first line has an empty column name, or one twice")
-        for cells in lines:
-            if any(map(str.strip, cells)):
-                if len(cells) > len(columns):
-                    raise TableError(
-                        f"{file.name}, line {lines.line_num}: {len(cells)} cells for {len(columns)} columns; put cells "
-                        "with commas in double quotes"
-                    )
-                row = dict.fromkeys(COLUMNS, "") | dict(zip(columns, cells, strict=False))
-                rows.append((lines.line_num, _checked(row, f"{file.name}, line {lines.line_num}")))
-    except csv.Error as error:
-        raise TableError(f"{file.name}, line {lines.line_num}: {error}") from error
+    for line, cells in lines:
+        where = f"{file.name}, line {line}"
+        if len(cells) > len(columns):
+            raise TableError(
+                f"{where}: {len(cells)} cells for {len(columns)} columns; put cells with commas in double quotes"
+            )
+        if any(map(str.strip, cells)):
+            rows.append((line, _checked(dict.fromkeys(COLUMNS, "") | dict(zip(columns, cells, strict=False)), where)))
     return rows
-
-
-def _decoded(file: Path) -> str:
-    try:
-        if file.stat().st_size > MAX_TABLE_BYTES:
-            raise TableError(f"{file.name} has more than {MAX_TABLE_BYTES} bytes")
-        content = file.read_bytes()
-    except OSError as error:
-        raise TableError(f"{str(file)!r} cannot be read ({error.strerror or error})") from error
-    try:
-        return table_text(content)
-    except ValueError as error:
-        raise TableError(f"{file.name} {error}") from error
 
 
 def _checked(row: Row, where: str) -> Row:

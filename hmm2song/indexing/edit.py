@@ -68,23 +68,11 @@ def add(
     options: IndexOptions | None = None,
     replace: bool = False,
 ) -> EditReport:
-    """Add the songs of files, folders or tables to a catalog.
+    """Add the songs of files, folders or tables (:mod:`hmm2song.indexing.sources`) to a catalog.
 
-    Parameters
-    ----------
-    folder : path
-        The catalog.
-    sources : sequence of path
-        What to read, see :mod:`hmm2song.indexing.sources`.
-    encoder, workers, progress, options
-        As in :func:`hmm2song.indexing.build.index`; ``update`` has no meaning here.
-    replace : bool
-        Let a song take the place of the one that has its id; otherwise it gets another id.
-
-    Raises
-    ------
-    CatalogError
-        No catalog, or nothing to add.
+    The other options are those of :func:`hmm2song.indexing.build.index`, where ``update`` has no meaning. With
+    ``replace`` a song takes the place of the one that has its id; otherwise it gets another id. CatalogError if there
+    is no catalog, or nothing to add.
     """
     folder, options = storage.absolute(folder), options or IndexOptions()
     catalog = Catalog.load(folder, encoder)
@@ -120,12 +108,7 @@ def add(
 def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: MelodyEncoder) -> EditReport:
     """Remove songs from a catalog. They come back when it is indexed anew, or updated after their files have changed.
 
-    Raises
-    ------
-    UnknownSongError
-        An id that no song has; nothing is removed then.
-    CatalogError
-        No catalog, or no song would be left.
+    UnknownSongError for an id that no song has, CatalogError if no song would be left; nothing is removed then.
     """
     folder = storage.absolute(folder)
     catalog = remove_songs(Catalog.load(folder, encoder), frozenset(song_ids))
@@ -136,10 +119,7 @@ def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: Mel
 def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], encoder: MelodyEncoder) -> EditReport:
     """Make one catalog of several that were made with one encoder; songs with a taken id get another.
 
-    Raises
-    ------
-    CatalogError
-        Fewer than two catalogs, different encoders, or ``out`` must not be overwritten.
+    CatalogError for fewer than two catalogs, different encoders, or an ``out`` that must not be overwritten.
     """
     if len(folders) < 2:
         raise CatalogError("give at least two catalogs to merge")

@@ -105,15 +105,8 @@ def extract_file(item: Item, partial: Path, options: IndexOptions, known_key: st
     """Extract the melodies of a file and store them in the folder ``partial``; return their key.
 
     Nothing is done where the key is ``known_key`` (the caller has the result), or where a former run stored it.
-
-    Raises
-    ------
-    ScoreError
-        The file cannot be opened, or is too large.
-    CatalogError
-        The result cannot be stored.
-    SeparatorUnavailableError
-        No recording can be separated.
+    ScoreError if the file cannot be opened or is too large, CatalogError if the result cannot be stored,
+    SeparatorUnavailableError if no recording can be separated.
     """
     content = _content_digest(item.file)
     separator = process_separator(options.separator) if item.is_recording else None

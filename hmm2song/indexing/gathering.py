@@ -111,16 +111,9 @@ def read_items(
     progress: Progress | None = None,
     previous: PreviousCatalog | None = None,
 ) -> Findings:
-    """Read the files of a listing, or find what a former run stored of them.
+    """Read the files of a listing, or find what a former run stored of them in the folder ``partial``.
 
-    Parameters
-    ----------
-    partial : Path
-        Folder of partial results; it is made if it is missing.
-    workers : int, optional
-        Files read at a time; by default one per core, fewer for little work.
-    previous : PreviousCatalog, optional
-        The catalog that is brought up to date.
+    ``workers`` files are read at a time, by default one per core, fewer for little work.
     """
     previous = previous or PreviousCatalog()
     if workers is not None and workers < 1:

@@ -37,22 +37,11 @@ def map_files(
     progress: Callable[[int], None] | None = None,
     address: str | None = None,
 ) -> list[str | Hmm2SongError]:
-    """Call ``function(*arguments[i])`` for all ``i``, each in a Ray task.
+    """Call ``function(*arguments[i])`` for all ``i``, each in a Ray task, ``workers`` at a time (default: all cores).
 
-    Parameters
-    ----------
-    function, arguments, progress
-        As for :func:`hmm2song.indexing.workers.map_files`, which says what is returned.
-    workers : int, optional
-        Calls at the same time; by default, all cores of the cluster.
-    address : str, optional
-        A running cluster (``"auto"``, ``"ray://host:10001"``); by default that of ``RAY_ADDRESS``, or else one is
-        started on this machine and ended afterwards.
-
-    Raises
-    ------
-    Hmm2SongError
-        Any other error of a call, or the cluster cannot be reached or broke down.
+    ``address`` is a running cluster (``"auto"``, ``"ray://host:10001"``); by default that of ``RAY_ADDRESS``, or else
+    one is started on this machine and ended afterwards. Hmm2SongError for any error of a call that does not concern its
+    file alone, and if the cluster cannot be reached or breaks down.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started_here = not ray.is_initialized()

@@ -13,18 +13,10 @@ Runner = Callable[..., list[str | Hmm2SongError]]
 
 
 def runner_of(spec: str) -> Runner:
-    """Return what runs a function over many files.
+    """Return what runs a function over many files, or raise Hmm2SongError if it does not exist or Ray is missing.
 
-    Parameters
-    ----------
-    spec : str
-        ``"local"``: processes on this machine; ``"ray"``: a Ray cluster made of this machine, or the one that the
-        environment variable ``RAY_ADDRESS`` names; ``"ray:ADDRESS"``: that cluster (``auto``, ``ray://host:10001``).
-
-    Raises
-    ------
-    Hmm2SongError
-        There is no such runner, or Ray is not installed.
+    ``"local"``: processes on this machine; ``"ray"``: a Ray cluster made of this machine, or the one that the
+    environment variable ``RAY_ADDRESS`` names; ``"ray:ADDRESS"``: that cluster (``auto``, ``ray://host:10001``).
     """
     kind, _, address = spec.partition(":")
     if spec == "local":

@@ -17,7 +17,7 @@ import csv
 import io
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,19 +98,9 @@ def is_recording(file: Path) -> bool:
 
 
 def list_source(source: Path, leave_out: Sequence[Path] = ()) -> Listing:
-    """List the files of a folder, a table or a single file.
+    """List the files of a folder, a table or a single file; the resolved folders ``leave_out`` in it are not walked.
 
-    Parameters
-    ----------
-    source : Path
-        See above.
-    leave_out : sequence of Path
-        Resolved folders inside it that are not walked: the catalog being made.
-
-    Raises
-    ------
-    CatalogError
-        There is no such file or folder, or it is none that can be indexed.
+    CatalogError if there is no such file or folder, or it is none that can be indexed.
     """
     if source.is_dir():
         return _list_folder(source, leave_out)
@@ -229,32 +219,36 @@ def _file_of_row(folder: Path, path: str) -> Path:
 def read_table(table: Path) -> list[dict[str, str]]:
     """Return the rows of a table of songs: the cells by lower-case column name, and ``line``, the row's last line.
 
-    Raises
-    ------
-    CatalogError
-        Not a CSV file with a ``path`` column, or too large.
+    CatalogError if it is no CSV file with a ``path`` column, or too large.
     """
-    if table.stat().st_size > MAX_TABLE_BYTES:
-        raise CatalogError(f"{table.name} has more than {MAX_TABLE_BYTES} bytes")
+    rows = table_rows(table)
+    _, head = next(rows, (0, ()))
+    columns = [name.strip().lower() for name in head]
+    if "path" not in columns:
+        raise CatalogError(
+            f'{table.name} has no column "path"; a table of songs starts with id,Title,Singer,Lyric,genre,path,gender'
+        )
+    return [
+        {"path": "", **dict(zip(columns, map(str.strip, cells), strict=False)), "line": str(line)}
+        for line, cells in rows
+    ]
+
+
+def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row of a CSV file that has cells: its last line, and the cells. CatalogError if it cannot be read."""
     try:
+        if table.stat().st_size > MAX_TABLE_BYTES:
+            raise CatalogError(f"{table.name} has more than {MAX_TABLE_BYTES} bytes")
         lines = csv.reader(io.StringIO(table_text(table.read_bytes()), newline=""))
-    except ValueError as error:
-        raise CatalogError(f"{table.name} {error}") from error
-    rows = []
-    try:
-        columns = [name.strip().lower() for name in next(lines, ())]
-        if "path" not in columns:
-            raise CatalogError(
-                f'{table.name} has no column "path"; a table of songs starts with '
-                "id,Title,Singer,Lyric,genre,path,gender"
-            )
         for cells in lines:
             if cells:
-                row = dict(zip(columns, map(str.strip, cells), strict=False))
-                rows.append({"path": "", **row, "line": str(lines.line_num)})
+                yield lines.line_num, cells
+    except OSError as error:
+        raise CatalogError(f"{str(table)!r} cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise CatalogError(f"{table.name} {error}") from error
     except csv.Error as error:
         raise CatalogError(f"{table.name}, line {lines.line_num}: {error}") from error
-    return rows
 
 
 def readable_name(name: str) -> str:

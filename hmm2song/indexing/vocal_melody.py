@@ -60,16 +60,9 @@ SAME_PITCH_ST, SINGLE_VOICE_AGREEMENT = 0.5, 0.9
 
 @dataclass(frozen=True, eq=False)
 class VocalMelody:
-    """The melody of a recording.
+    """The melody that indexing stores of a recording, and the share of its duration with a pitch, 0 to 1.
 
-    Attributes
-    ----------
-    melody : Melody
-        What indexing stores.
-    voiced_share : float
-        Share of the song's duration in which that melody has a pitch, 0 to 1.
-    warnings : tuple of str
-        What a person should know: each a code, a colon and an explanation.
+    Each of the ``warnings`` is a code, a colon and an explanation.
     """
 
     melody: Melody
@@ -78,14 +71,9 @@ class VocalMelody:
 
 
 def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
-    """Return the melody of a recording.
+    """Return the melody of a recording, given its separated voice, or itself (``is_mix``), in which a singer is sought.
 
-    Parameters
-    ----------
-    stems : Stems
-        Its separated voice; or the recording itself (``is_mix``), in which the singer is then looked for.
-    recording : path
-        The recording, for the stretches where nobody sings.
+    The ``recording`` also serves for the stretches where nobody sings.
     """
     if stems.is_mix:
         return _melody_of_mix(_samples(recording))

@@ -31,27 +31,11 @@ def map_files(
 ) -> list[str | Hmm2SongError]:
     """Call ``function(*arguments[i])`` for all ``i``.
 
-    Parameters
-    ----------
-    function : callable
-        At the top level of its module.
-    arguments : sequence of tuple
-        The arguments of each call.
-    workers : int, optional
-        Processes; one per core by default, fewer for few calls. With one, everything runs in this process.
-    progress : callable, optional
-        Called with the number of calls that are done.
+    The function is at the top level of its module. ``workers`` processes run it, by default one per core, fewer for few
+    calls; with one, everything runs in this process. ``progress`` is called with the number of calls that are done.
 
-    Returns
-    -------
-    list
-        In the order of ``arguments``: what the call returned, or the error it raised where that says that the
-        file is unusable (:class:`~hmm2song.errors.AudioError`, ``MelodyError``, ``ScoreError``).
-
-    Raises
-    ------
-    Hmm2SongError
-        The workers cannot run at all.
+    Returns, in the order of the arguments, what each call returned, or the AudioError, MelodyError or ScoreError by
+    which it said that the file is unusable. Hmm2SongError if the workers cannot run at all.
     """
     n_workers = min(workers or n_cores(), len(arguments))
     results: dict[int, str | Hmm2SongError] = {}

@@ -37,7 +37,6 @@ usual" below the 5th.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -64,7 +63,7 @@ from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_f0
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows
 from hmm2song.recognizer import Recognizer
-from hmm2song.script import GOES_ON, main_of, output_file, positive
+from hmm2song.script import GOES_ON, Journal, main_of, output_file, positive
 
 FORCED_SPEEDS = tuple(2.0 ** (step / 8) for step in range(-9, 10))
 FORCED_KEY_STEP_ST = 0.25
@@ -161,7 +160,7 @@ def run(options: argparse.Namespace) -> None:
     require_songs(queries, ranker)
     random.Random(options.seed).shuffle(queries)
     missed = {query.name for query in read_queries(options.missed)}
-    done = WorkFile(options.work)
+    done = Journal(options.work)
     with tqdm(total=options.misses + options.hits, unit=" hums") as bar:
         of_misses = measure_some(ranker, [each for each in queries if each.name in missed], done)
         misses = take(of_misses, options.misses, bar, is_hit=False)
@@ -213,46 +212,13 @@ def require_songs(queries: list[Query], ranker: Ranker) -> None:
 # Measuring ----------------------------------------------------------------------------------------------
 
 
-class WorkFile:
-    """The measurements made so far, one line of JSON each; a line that a killed run left unfinished is cut off."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        try:
-            found = [as_measurement(json.loads(line)) for line in whole.splitlines()]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Hmm2SongError(
-                f"{path} holds no measurements of this script ({error!r:.100}); name another"
-            ) from error
-        if whole != content:
-            path.write_bytes(whole)
-        self._measured = {each.file: each for each in found}
-
-    def get(self, name: str) -> Measurement | None:
-        """Return the measurement of a hum, None if there is none yet."""
-        return self._measured.get(name)
-
-    def add(self, measured: Measurement) -> None:
-        """Keep one more."""
-        self._measured[measured.file] = measured
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(measured)) + "\n")
-
-
-def measure_some(ranker: Ranker, queries: list[Query], done: WorkFile) -> Iterator[Measurement]:
+def measure_some(ranker: Ranker, queries: list[Query], done: Journal) -> Iterator[Measurement]:
     """Yield a measurement of every hum that can be measured."""
     for query in queries:
-        measured = done.get(query.name)
-        if measured is None:
-            try:
-                measured = measure(ranker, query)
-            except Hmm2SongError as error:
-                print(f"analyse_misses.py: left out: {error}", file=sys.stderr)
-                continue
-            done.add(measured)
-        yield measured
+        try:
+            yield as_measurement(done.remembered(query.name, lambda query=query: asdict(measure(ranker, query))))
+        except Hmm2SongError as error:
+            print(f"analyse_misses.py: left out: {error}", file=sys.stderr)
 
 
 def take(measured: Iterator[Measurement], n_wanted: int, bar: tqdm, is_hit: bool) -> list[Measurement]:
@@ -268,9 +234,9 @@ def take(measured: Iterator[Measurement], n_wanted: int, bar: tqdm, is_hit: bool
 
 
 def as_measurement(row: dict) -> Measurement:
-    """Rebuild a measurement from a row of the work file."""
-    sides = {name: Side(**row.pop(name)) for name in ("truth", "rival")}
-    return Measurement(second=SecondHearing(**row.pop("second")), **sides, **row)
+    """Rebuild a measurement from its JSON."""
+    sides = {name: Side(**row[name]) for name in ("truth", "rival")}
+    return Measurement(**row | sides | {"second": SecondHearing(**row["second"])})
 
 
 def measure(ranker: Ranker, query: Query) -> Measurement:

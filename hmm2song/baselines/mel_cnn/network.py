@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import nn
 
 from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
+from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE, one_line, read_weights
 from hmm2song.errors import ModelError
 
 N_CHANNELS = 256
@@ -38,9 +38,6 @@ MARGIN = 1.0
 """The loss is zero if P is nearer than N by this distance."""
 N_CLIPS_AT_ONCE = 16
 """Embedded at once: some 300 MB of activations."""
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-MAX_WEIGHTS_BYTES = 10_000_000
 CONFIG = {"model_type": "hmm2song-conv-subnet", "n_mels": N_MELS, "n_frames": N_FRAMES, "dim": DIM}
 
 
@@ -93,20 +90,19 @@ class ConvSubnet(nn.Module):
     def load(cls, folder: str | os.PathLike[str]) -> ConvSubnet:
         """Read a network from a folder; raises ModelError."""
         folder = Path(folder)
-        _check_config(folder / CONFIG_FILE)
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(
+                f"{folder.name!r} is not a model: {CONFIG_FILE} cannot be read ({error!s:.200})"
+            ) from error
+        if config != CONFIG:
+            raise ModelError(f"{folder.name!r}: {CONFIG_FILE} is {config!r:.200}, expected {CONFIG}")
         network = cls.untrained()
         try:
-            if (folder / WEIGHTS_FILE).stat().st_size > MAX_WEIGHTS_BYTES:
-                raise ModelError(f"model {folder.name!r}: {WEIGHTS_FILE} is larger than {MAX_WEIGHTS_BYTES} bytes")
-            tensors = load((folder / WEIGHTS_FILE).read_bytes())
-            network.load_state_dict(tensors, strict=True)
-        except OSError as error:
-            raise ModelError(f"model {folder.name!r}: {WEIGHTS_FILE} cannot be read ({error.strerror})") from error
-        except (SafetensorError, RuntimeError, KeyError) as error:  # KeyError: of a type that torch does not have
-            told = " ".join(str(error).split())[:200]
-            raise ModelError(f"model {folder.name!r}: the weights do not fit ({told})") from error
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise ModelError(f"model {folder.name!r}: the weights are not finite; train it anew")
+            network.load_state_dict(read_weights(folder), strict=True)
+        except RuntimeError as error:
+            raise ModelError(f"model {folder.name!r}: the weights do not fit ({one_line(error)})") from error
         return network
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -164,14 +160,3 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _pooled(features: torch.Tensor) -> torch.Tensor:
     return nn.functional.max_pool2d(torch.relu(features), 2)
-
-
-def _check_config(path: Path) -> None:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path.parent.name!r} is not a model: {path.name} cannot be read ({error})") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path.parent.name!r}: {path.name} is not JSON ({error!r:.200})") from error
-    if config != CONFIG:
-        raise ModelError(f"{path.parent.name!r}: {path.name} is {config!r:.200}, expected {CONFIG}")
