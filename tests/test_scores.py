@@ -131,6 +131,41 @@ def test_skyline_keeps_the_top_and_moves_on():
         ("GA % a comment |\nw:la la\nBc|\n\nnot music", one_per_second(67, 69, 71, 72)),
         ("V:1\nG4|\nV:2 name=\"Vocal\"\nC4|\n", [(0.0, 4.0, 60.0)]),
         ("V:1\nC4|\nV:2\nG4|\n", [(0.0, 4.0, 67.0)]),
+        # fields and words anywhere
+        ("GABc|\nS:Edda, Beda\nG: barn dance\nd4|\nH:Bede\nhad a dad\n",
+         [*one_per_second(67, 69, 71, 72), (4.0, 4.0, 74.0)]),
+        ("GA|\nA:|\nThis tune was made by Fred\nB|", one_per_second(67, 69, 69, 67, 69, 69, 71)),
+        ("%%begintext\nabc\n%%endtext\nGA|\r\nw:la la \\\nla\nBc|\x1a", one_per_second(67, 69, 71, 72)),
+        ("\n\nGA|\n[r: abc]B[N:abc]c|\n%%center abc\n<br>", one_per_second(67, 69, 71, 72)),
+        # repeats, endings, parts
+        ("G:|\nA||B:|", one_per_second(67, 67, 69, 71, 71)),
+        ("|:G||A:|[|]B:|", one_per_second(67, 69, 67, 69, 71, 71)),
+        ("|:G|[\"1st time\"A:|[\"2nd\"B|]", one_per_second(67, 69, 67, 71)),
+        ("|:G|1,3A:|2B:|4c|]", one_per_second(67, 69, 67, 71, 67, 69, 67, 72)),
+        ("G:||:A:|:B|::c::|", one_per_second(67, 67, 69, 69, 71, 72, 72, 72)),
+        ("K:C\nK:G\nGSA!D.S.!|", one_per_second(67, 69, 67, 69)),
+        # old dialects
+        ("G A! B c|d! e f!", one_per_second(67, 69, 71, 72, 74, 76, 78)),
+        ("!f!G!trill!A+ff+!B!c!D.C. al Fine!|", one_per_second(67, 69, 71, 72, 67, 69, 71, 72)),
+        ("I:decoration +\nG!A!+trill+B|", one_per_second(67, 69, 71)),
+        ("+GB+A +GB+2|", [(0.0, 1.0, 71.0), (1.0, 1.0, 69.0), (2.0, 2.0, 71.0)]),
+        ("A\n>B A{g}<B|A->A|", [(0.0, 1.5, 69.0), (1.5, 0.5, 71.0), (2.0, 0.5, 69.0), (2.5, 1.5, 71.0),
+         (4.0, 2.0, 69.0)]),
+        ("G|-G|[GB-][AB]|", [(0.0, 2.0, 67.0), (2.0, 2.0, 71.0)]),
+        ("(&G|A&B|c&)|(3ABA|", [(0.0, 1.0, 67.0), (1.0, 1.0, 69.0), (2.0, 2 / 3, 69.0), (8 / 3, 2 / 3, 71.0),
+         (10 / 3, 2 / 3, 69.0)]),
+        ("“Am”G [\"C\"EG]|A&gt;A^/c|", [(0.0, 1.0, 67.0), (1.0, 1.0, 67.0), (2.0, 1.5, 69.0), (3.5, 0.5, 69.0),
+         (4.0, 1.0, 72.5)]),
+        ("G\"Am [A {g A/0 [B|", one_per_second(67, 69, 69, 71)),
+        # pitch
+        ("%%propagate-accidentals not\n^c c C d|", one_per_second(73, 72, 60, 74)),
+        ("I:propagate-accidentals octave\n^c c C d|", one_per_second(73, 73, 60, 74)),
+        ("^c c C d|", one_per_second(73, 73, 61, 74)),
+        ("[K:G bass octave=-1]G[K:treble+8]G[K:transpose=2]G[I:MIDI transpose 1]G|", one_per_second(55, 67, 69, 70)),
+        ("V:1 nm=\"S\"\ncBc|\nV:2 clef=\"treble-8\"\nefe|\nV:3 octave=-1\ngfg|\nV:4 perc\ngfg|",
+         one_per_second(72, 71, 72)),
+        ("V:1\nGAB|\nV:2\nDEF|\nw:la la la", one_per_second(62, 64, 66)),
+        ("[Q:C3=60]G[Q:C=120]G[Q:1/4 1/8=60]A|", [(0.0, 1 / 3, 67.0), (1 / 3, 0.5, 67.0), (5 / 6, 2 / 3, 69.0)]),
     ],
 )  # fmt: skip
 def test_abc_notes(body, expected):
@@ -145,6 +180,8 @@ def test_abc_notes(body, expected):
         ("E minor", (66, 71)), ("Ddor", (65, 71)), ("D Mixolydian", (66, 71)), ("F lydian", (65, 71)),
         ("Ephr", (65, 71)), ("HP", (66, 71)), ("none", (65, 71)), ("D =f", (65, 71)),
         ("C exp ^f _b", (66, 70)), ("C clef=bass", (65, 71)), ("", (65, 71)),
+        ("B♭", (65, 70)), ("F♯m", (66, 71)), ("E flat", (65, 70)), ("gm", (65, 70)), ("G treble", (66, 71)),
+        ("bass", (65, 71)),
     ],
 )  # fmt: skip
 def test_abc_keys(key, pitches):
@@ -160,6 +197,36 @@ def test_abc_keys(key, pitches):
 def test_abc_unit_length_and_tempo(fields, duration_s):
     tune = abc.parse_tune(f"X:1\n{fields}\nK:C\nC")
     assert tune.parts[0].notes[0][1] == pytest.approx(duration_s)
+
+
+@pytest.mark.parametrize(
+    ("order", "played"),
+    [("AAB", "GGA"), ("A2(B.A)2", "GGAGAG"), ("Part one", "GAB"), ("AZ", "G"), ("((AB)3", "GAGAGA")],
+)  # fmt: skip
+def test_abc_part_order(order, played):
+    tune = abc.parse_tune(f"X:1\nL:1/4\nQ:1/4=60\nP:{order}\nK:C\nP:A\nG|\n[P:B]A|\nP:C\nB|")
+    assert tune.parts[0].notes == tuple(one_per_second(*({"G": 67, "A": 69, "B": 71}[letter] for letter in played)))
+    assert tune.warnings == (("there is no part Z, which is to be played",) if "Z" in order else ())
+
+
+@pytest.mark.parametrize(
+    ("body", "warning"),
+    [("GA|\nlearned from Fred", '"learned from Fred" is not music'), ("GA|C,,,,,,,|", '"C,,,,,,," is outside'),
+    ("G{gA|", "not closed"),
+     ("GA|\n\nBc|", "after an empty line"), ("GA/0|", "by zero"), ("GA|\n\nProse, \"Am\" [C]", None)],
+)  # fmt: skip
+def test_abc_says_what_it_leaves_out(body, warning):
+    warnings = abc.parse_tune(ABC_HEADER + body).warnings
+    assert [warning in found for found in warnings] == [True] if warning else not warnings
+
+
+def test_abc_tunes_without_number():
+    text = (
+        "T:One\nK:C\nC|\n\nnote|\n\nT:Two\nK:C\nD|\n\nX:1\nT:Three\nK:C\nE|\nX:1\nT:Four\nM:C\n\nK:C\nF|\n\nT:no tune\n"
+    )
+    tunes = [abc.parse_tune(tune) for tune in abc.split_tunes(text)]
+    assert [(tune.texts("T"), tune.parts[0].notes[0][2]) for tune in tunes] == [
+        (("One",), 60), (("Two",), 62), (("Three",), 64), (("Four",), 65)]  # fmt: skip
 
 
 def test_abc_metadata(tmp_path):
@@ -180,10 +247,14 @@ def test_abc_metadata(tmp_path):
 
 def test_abc_broken_tune_does_not_hide_the_good_one(tmp_path):
     file = tmp_path / "tunes.abc"
-    file.write_text("X:1\nT:No key\nCDEF|\n\nX:2\nK:C\nCDEF|\n")
+    file.write_text("X:1\nT:No key\nCDEF|\n\nX:2\nK:C\nD:Band: Album 1975, 2nd side\nCD/0EF|\n")
     found = read_scores(file)
     assert len(found.melodies) == 1
-    assert found.broken == ('tune 1: there is no "K:" line, which every ABC tune needs at the end of its header',)
+    assert (found.melodies[0].song.year, found.melodies[0].warnings) == ("", ('"D/0" is divided by zero',))
+    assert found.broken == (
+        'tune 1: there is no "K:" line, which every ABC tune needs at the end of its header',
+        '2 tunes by their "X:" lines, 1 read',
+    )
 
 
 # MusicXML ---------------------------------------------------------------------------------------------------
@@ -447,7 +518,7 @@ def test_damaged_files_raise_score_errors_only(tmp_path, file_name):
         ("a.xml", b"<a>", "well-formed"),
         ("a.mxl", b"PK\x03\x04nonsense", "damaged"),
         ("a.abc", b"no music at all", "K:"),
-        ("a.abc", (ABC_HEADER + "C,,,,,,,|").encode(), "range"),
+        ("a.abc", (ABC_HEADER + "C,,,,,,,|").encode(), "no pitched notes"),
         ("a.abc", (ABC_HEADER + "z4|").encode(), "no pitched notes"),
         ("a.csv", b"time,f0\n", "first line"),
         ("a.csv", b"\xef\xbb\xbf", "first line"),
@@ -471,7 +542,16 @@ def test_broken_files_say_why(tmp_path, file_name, content, reason):
 
 
 @pytest.mark.parametrize(
-    "text", ["[K:" * 200_000, ": " * 250_000, "A" + ")" * 500_000, "[A" * 300_000, "((3" * 200_000]
+    "text",
+    [
+        "[K:" * 200_000,
+        ": " * 250_000,
+        "A" + ")" * 500_000,
+        "[A" * 40_000,
+        "((3" * 200_000,
+        "{ " * 200_000,
+        '" {' * 99_999,
+    ],
 )
 def test_long_nonsense_takes_no_longer_than_it_is_long(text):
     assert abc.parse_tune(ABC_HEADER + text + "\nGABc|").parts[0].notes[-1][2] == 72

@@ -55,6 +55,8 @@ MAX_LINE_BYTES = 8 * 2**20
 MAX_WARNINGS = 10
 """Warnings kept of a melody: a file may be wrong in every bar."""
 F0_HEADER = ("time_s", "f0_hz")
+_YEAR = re.compile(r"\D{0,12}[12]\d{3}(\D{1,3}\d{2,4})?\D{0,4}")
+"""The year of a song; ``D:`` is the discography as well."""
 _LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
 
 
@@ -232,7 +234,8 @@ def _read_ultrastar(file: BinaryIO, found: _Found) -> None:
 
 
 def _read_abc(file: BinaryIO, found: _Found) -> None:
-    tunes = abc.split_tunes(_text(_content(file)))
+    text = _text(_content(file))
+    tunes, n_numbered = abc.split_tunes(text), abc.count_numbered(text)
     for number, tune_text in enumerate(tunes, start=1):
         try:
             tune = abc.parse_tune(tune_text)
@@ -240,7 +243,11 @@ def _read_abc(file: BinaryIO, found: _Found) -> None:
         except (ScoreError, MelodyError) as error:
             found.broken.append(f"tune {number}: {error}")
         else:
-            found.entries.append((number if len(tunes) > 1 else 0, _abc_fields(tune), melody))
+            place = number if len(tunes) > 1 else 0
+            found.entries.append((place, _abc_fields(tune), melody))
+            found.warnings[place] = tune.warnings
+    if len(tunes) > 1 and n_numbered != len(found.entries):
+        found.broken.append(f'{n_numbered} tunes by their "X:" lines, {len(found.entries)} read')
 
 
 def _abc_fields(tune: abc.Tune) -> dict[str, str]:
@@ -250,7 +257,7 @@ def _abc_fields(tune: abc.Tune) -> dict[str, str]:
         "title_ko": next((title for title in titles[1:] if HANGUL.search(title)), ""),
         "author": ", ".join(tune.texts("C")),
         "genre": listed_genres(",".join(tune.texts("G"))),
-        "year": next(iter(tune.texts("D")), ""),
+        "year": next((text for text in tune.texts("D") if _YEAR.fullmatch(text)), ""),
         "source": "; ".join(tune.texts("O") + tune.texts("S")),
         "licence": next((text for text in transcriptions if _LICENCE.search(text)), ""),
         "credit": "; ".join(transcriptions),

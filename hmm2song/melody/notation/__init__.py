@@ -7,7 +7,7 @@ and their times, but those right, or the song will not be found.
 ``bars``      measures, repeats and the tempo map -> notes in seconds
 ``lines``     chords -> one melody line
 ``parts``     which part is the tune, by lyrics, voices, range and share of the song
-``abc``       ABC 2.1
+``abc``       ABC 1.6 to 2.1, with ``abc_book`` (tunes and lines of a file) and ``abc_fields`` (key, metre, clef, ...)
 ``musicxml``  MusicXML, plain and compressed
 ``mei``       MEI; ``mei_layers`` reads its beams, chords and notes
 ``kern``      Humdrum; ``kern_tokens`` reads durations and pitches

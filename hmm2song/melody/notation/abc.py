@@ -1,21 +1,26 @@
-"""ABC notation 2.1 (https://abcnotation.com/wiki/abc:standard:v2.1): text -> header fields and notes.
+"""ABC notation 1.6 to 2.1 (https://abcnotation.com/wiki/abc:standard:v2.1): text -> header fields and notes.
 
-Honoured: key signatures and modes, accidentals to the end of the bar and over ties, unit length, metre, tempo
-and their changes in the body or inline, broken rhythm, tuplets, chords (all notes are given), ties, rests of
-several bars, repeats, numbered endings, da capo and dal segno, several voices. Dropped: grace notes,
-ornaments, chord symbols, lyrics, voice overlays (``&``), octaves of clefs (a hum has its own octave). Not
-honoured: the part order of ``P:`` and macros; parts are played as written.
+Honoured: key signatures and modes, accidentals as ``propagate-accidentals`` says, unit length, metre, tempo and their
+changes in the body or inline, octave clefs, ``octave=`` and ``transpose=``, broken rhythm, tuplets, chords (all notes
+are given), ties, rests of several bars, repeats, numbered and named endings, da capo and dal segno, the order of the
+parts (``P:``), several voices. Dropped: grace notes, ornaments, chord symbols, voice overlays (``&``), macros.
+
+Where the standards differ, what players do decides: ``!`` alone is a line break of ABC 1.6, ``+CEG+`` a chord of ABC
+1.6, a repeat without a sign at its start goes back to the latest double bar.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import zip_longest
+from typing import ClassVar
 
 from hmm2song.errors import ScoreError
+from hmm2song.melody.notation import abc_fields
+from hmm2song.melody.notation.abc_book import count_numbered, split_tunes, statements
+from hmm2song.melody.notation.abc_fields import ALTER_OF_ACCIDENTAL
 from hmm2song.melody.notation.bars import (
     MAX_NOTES,
     MAX_PLAYED_BARS,
@@ -27,50 +32,55 @@ from hmm2song.melody.notation.bars import (
 )
 from hmm2song.melody.notation.parts import Part
 
+__all__ = ["Tune", "count_numbered", "parse_tune", "split_tunes"]
+
 MIDI_C4 = 60
 """``C`` in ABC is middle C."""
-SHARPS_OF_TONIC = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
-SHARPS_OF_MODE = {"lyd": 1, "mix": -1, "dor": -2, "m": -3, "min": -3, "aeo": -3, "phr": -4, "loc": -5}
-"""Against the major (ionian) mode on the same tonic."""
-SHARP_ORDER = "FCGDAEB"
-ALTER_OF_ACCIDENTAL = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}
 METRE_TUPLETS = frozenset({5, 7, 9})
 """Tuplets whose time depends on the metre."""
 TIME_OF_TUPLET = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 MAX_VOICES = 64
-MAX_TUNES = 20_000
-MAX_FILE_HEADER_CHARS = 4096
-"""The fields before the first tune are repeated for each tune, so they must be few."""
 MAX_DURATION_Q = 4096
 """Longest single note or rest in quarters; longer is damage."""
-SHORT_METRE = Fraction(3, 4)
-"""Below this metre the unit length is a sixteenth unless stated, else an eighth."""
+MAX_WARNINGS = 20
+DRUM_CHANNEL = "10"
+MUSIC_FIELDS = frozenset("IKLMPQTUVWmrswx+")
+"""Fields that say nothing about the song as a whole when they stand in the body."""
+DYNAMICS = frozenset({"f", "ff", "fff", "ffff"})
+"""Decorations that read like notes."""
 
-BODY_FIELD = re.compile(r"([IKLMmNPQRrsTUVWw+]):(.*)")
-INLINE_FIELD = re.compile(r"\[([A-Za-z]):([^\]\n]{0,200})\]")
+INLINE_FIELD = re.compile(r"\[\s{0,4}([A-Za-z]):([^\]\n]{0,200})\]")
 BAR_LINE = re.compile(r"\.?(\[\|[|:\]]*|:*\|[|:\]]*(?:\[\|[|:\]]*)?|::+)\s*(\d[\d,.\-]*)?")
-ENDING = re.compile(r"\[\s*(\d[\d,.\-]*)")
+ENDING = re.compile(r"\[\s*(?:(\d[\d,.\-]*)|\"([^\"\n]{0,40})\")")
 LENGTH = r"(\d{0,4})(/{0,8})(\d{0,3})"
 """Numbers are kept short: the exact sums of lengths must not grow without bound."""
-NOTE = re.compile(r"(\^\^|\^|__|_|=)?([A-Ga-g])([,']*)" + LENGTH)
+_ACCIDENTAL = r"(?:(\^\^|\^|__|_|=)(\d?/\d?)?)?"
+NOTE = re.compile(_ACCIDENTAL + r"([A-Ga-g])([,']*)" + LENGTH)
 REST = re.compile(r"([xzXZ])" + LENGTH)
-CHORD_END = re.compile(r"\]" + LENGTH)
-BROKEN = re.compile(r"[\s)]*(<{1,4}|>{1,4})")
+CHORD = re.compile(r"\[((?:\"[^\"\n]{0,100}\"|[^\]\[|:\"\n]){1,200})\]" + LENGTH)
+NOTES = r"(?:[\^_=]{0,2}[A-Ga-gz][,']{0,4}[\d/]{0,4}){1,12}"
+OLD_CHORD = re.compile(r"\+(" + NOTES + r")\+" + LENGTH)
+BROKEN = re.compile(r"<{1,4}|>{1,4}")
 TUPLET = re.compile(r"\((\d)(?::(\d{0,2}))?(?::(\d{0,2}))?")
-DECORATION = re.compile(r"!([^!\n|]{1,40})!|\+([a-zA-Z.]{2,40})\+")
-SKIPPED = re.compile(r"\"[^\"\n]*\"?|\{[^}\n]*\}?|y\d*")
-DURATION = re.compile(r"(\d{1,3})\s*/\s*(\d{1,3})")
+DECORATION = re.compile(
+    r"!([^\s!|\[\]\"]{1,40}|(?:[Dd]\.? ?[CcSs]\b|[Dd]a |[Dd]al |[Tt]o )[^!|\n]{0,30})!|\+([a-zA-Z.]{1,40})\+"
+)
+SKIPPED = re.compile(r"\"[^\"\n]{0,500}\"|\{[^}\n]{0,100}\}|y\d*")
+UNCLOSED = re.compile(r"[\"{]\S*")
+OVERLAY = re.compile(r"\(&|&\)?")
+USER_SYMBOL = re.compile(r"([H-Zh-w~])\s*=\s*[!+]?([^!+]*)")
 
 
 @dataclass(frozen=True)
 class Tune:
-    """One tune: its header fields in order, as ``(letter, text)``, and its voices."""
+    """One tune: its fields in order, as ``(letter, text)``, its voices, and what of it could not be read."""
 
     fields: tuple[tuple[str, str], ...]
     parts: tuple[Part, ...]
+    warnings: tuple[str, ...] = ()
 
     def texts(self, letter: str) -> tuple[str, ...]:
-        """Return the texts of all header fields of this letter."""
+        """Return the texts of all fields of this letter."""
         return tuple(text for found, text in self.fields if found == letter and text)
 
 
@@ -83,31 +93,22 @@ class _Voice:
     metre: Fraction | None = Fraction(1)
     is_compound: bool = False
     unit_q: Fraction | None = None
+    shifts_st: dict[str, int] = field(default_factory=dict)
+    is_percussion: bool = False
+    program: int | None = None
+    n_syllables: int = 0
+    may_have_words: bool = False  # no words yet under the last line of music
     bars: list[Bar] = field(default_factory=lambda: [Bar()])
     now_q: Fraction = Fraction(0)
-    bar_alters: dict[str, int] = field(default_factory=dict)
-    tied_midi: dict[str, int] = field(default_factory=dict)
+    bar_alters: dict[str, float] = field(default_factory=dict)
+    tied_midi: dict[str, float] = field(default_factory=dict)
     tuplet: Fraction = Fraction(1)
     tuplet_left: int = 0
-    broken: Fraction = Fraction(1)
-    last_chord: dict[str, int] = field(default_factory=dict)
+    broken: Fraction = Fraction(1)  # by how much the next note is longer
+    last: tuple[Bar, int, Fraction] | None = None  # bar, index of the first note, duration of the last note or chord
+    last_chord: dict[str, float] = field(default_factory=dict)
     endings: frozenset[int] = frozenset()
-    in_overlay: bool = False
-
-
-def split_tunes(text: str) -> list[str]:
-    """Cut a file into tunes at its ``X:`` lines; the fields before the first apply to all of them.
-
-    Raises ScoreError if there are more than :data:`MAX_TUNES`.
-    """
-    starts = [match.start() for match in re.finditer(r"^X:", text, re.MULTILINE)]
-    if not starts:
-        return [text]
-    if len(starts) > MAX_TUNES:
-        raise ScoreError(f"there are more than {MAX_TUNES} tunes")
-    file_header = text[: min(starts[0], MAX_FILE_HEADER_CHARS)]
-    shared = "".join(line + "\n" for line in file_header.splitlines() if re.match(r"[A-Z]:", line))
-    return [shared + text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    overlay: str = ""  # the sign that opened the voice overlay that is being passed over
 
 
 def parse_tune(text: str) -> Tune:
@@ -115,138 +116,46 @@ def parse_tune(text: str) -> Tune:
 
     Raises ScoreError if there is no ``K:`` field (which ends the header), a number out of range, or too much music.
     """
-    header, body = _split_header(text)
-    template = _Voice()
-    names: dict[str, str] = {}
-    tempo = None
-    for letter, value in header:
-        if letter == "V":
-            voice_id, names[voice_id] = _voice_definition(value)
-        elif letter == "Q":
-            tempo = value
-        else:
-            _apply_field(template, letter, value)
-    if template.unit_q is None:
-        template.unit_q = _default_unit_q(template.metre)
-    reader = _BodyReader(template, names, tempo)
-    for line in body:
-        reader.read_line(line)
-    return Tune(tuple(header), reader.parts())
+    reader = _TuneReader()
+    for letter, value in statements(text, reader.warnings):
+        reader.read(letter, value)
+    if reader.in_header:
+        raise ScoreError('there is no "K:" line, which every ABC tune needs at the end of its header')
+    parts = reader.parts()
+    return Tune(tuple(reader.fields), parts, tuple(dict.fromkeys(reader.warnings)))
 
 
-def _split_header(text: str) -> tuple[list[tuple[str, str]], list[str]]:
-    header: list[tuple[str, str]] = []
-    lines = _music_lines(text)
-    for line in lines:
-        match = re.match(r"([A-Za-z+]):(.*)", line)
-        if not match:
-            continue
-        letter, value = match[1], match[2].strip()
-        if letter == "+" and header:
-            header[-1] = (header[-1][0], f"{header[-1][1]} {value}".strip())
-        else:
-            header.append((letter, value))
-        if letter == "K":
-            return header, list(lines)
-    raise ScoreError('there is no "K:" line, which every ABC tune needs at the end of its header')
+class _TuneReader:
+    """Reads the fields of a tune, and the lines of its body into the bars of its voices."""
 
-
-def _music_lines(text: str) -> Iterator[str]:
-    """Yield the lines up to a blank one after the header, without comments, directives and text blocks."""
-    in_text_block = seen_key = False
-    for line in text.splitlines():
-        if line.startswith("%%begin"):
-            in_text_block = True
-        elif line.startswith("%%end"):
-            in_text_block = False
-        elif in_text_block or line.startswith("%"):
-            continue
-        elif not line.strip():
-            if seen_key:
-                return
-        else:
-            seen_key = seen_key or line.startswith("K:")
-            yield re.sub(r"(?<!\\)%.*", "", line).rstrip()
-
-
-def _voice_definition(value: str) -> tuple[str, str]:
-    """Return the voice's id and its name (the id where it has none)."""
-    voice_id, _, properties = value.strip().partition(" ")
-    named = re.search(r"\b(?:name|nm)\s*=\s*(?:\"([^\"]*)\"|(\S+))", properties)
-    return voice_id, (named[1] or named[2] or voice_id) if named else voice_id
-
-
-def _apply_field(voice: _Voice, letter: str, value: str) -> None:
-    if letter == "K":
-        alters = _key_alters(value)
-        if alters is not None:
-            voice.key_alters = alters
-    elif letter == "M":
-        voice.metre = _metre(value)
-        voice.is_compound = bool(re.match(r"(3|6|9|12)\s*/\s*(8|16)", value.strip()))
-    elif letter == "L":
-        match = DURATION.match(value.strip())
-        if match and int(match[1]) and int(match[2]):
-            voice.unit_q = Fraction(int(match[1]), int(match[2])) * 4
-        elif value.strip() == "1":
-            voice.unit_q = Fraction(4)
-
-
-def _default_unit_q(metre: Fraction | None) -> Fraction:
-    return Fraction(1, 4) if metre is not None and metre < SHORT_METRE else Fraction(1, 2)
-
-
-def _metre(value: str) -> Fraction | None:
-    """Return the length of a bar in whole notes; None for free metre."""
-    value = value.strip()
-    if value in ("C", "C|"):
-        return Fraction(1)
-    match = re.match(r"\(?\s*(\d{1,3}(?:\s*\+\s*\d{1,3}){0,8})\s*\)?\s*/\s*(\d{1,3})", value)
-    if not match or not int(match[2]):
-        return None
-    return Fraction(sum(int(beats) for beats in match[1].split("+")), int(match[2]))
-
-
-def _key_alters(value: str) -> dict[str, int] | None:
-    """Return the alteration in semitones of each step; None where the field only names a clef."""
-    value = re.sub(r"\b[a-z]\w*=\S+", "", value).strip()  # clef=bass, transpose=2, ...
-    marks = re.findall(r"(\^\^|\^|__|_|=)([A-Ga-g])", value)
-    explicit = {step.upper(): ALTER_OF_ACCIDENTAL[mark] for mark, step in marks}
-    if value.startswith(("HP", "Hp")):
-        return {"F": 1, "C": 1}
-    match = re.match(r"([A-G])([#b]?)\s*(.*)", value)
-    if not match:
-        return explicit if explicit or value.startswith("none") else None
-    tonic, accidental, rest = match.groups()
-    word = re.match(r"[A-Za-z]*", rest)[0].lower()
-    mode = "m" if word == "m" else word[:3]
-    if mode == "exp":
-        return explicit
-    sharps = SHARPS_OF_TONIC[tonic] + 7 * {"#": 1, "b": -1, "": 0}[accidental] + SHARPS_OF_MODE.get(mode, 0)
-    altered = SHARP_ORDER[: max(0, sharps)] if sharps > 0 else SHARP_ORDER[::-1][: max(0, -sharps)]
-    return {step: 1 if sharps > 0 else -1 for step in altered} | explicit
-
-
-def _quarter_bpm(value: str, unit_q: Fraction) -> float | None:
-    """Return quarter notes per minute; None where the field holds only words."""
-    value = re.sub(r"\"[^\"]*\"", " ", value)
-    head, equals, rate = value.partition("=")
-    number = re.search(r"\d{1,5}(?:\.\d{1,5})?", rate if equals else value)
-    if number is None:
-        return None
-    beat_q = sum((Fraction(int(top), int(bottom) or 1) * 4 for top, bottom in DURATION.findall(head)), Fraction(0))
-    return float(number[0]) * float((beat_q if equals else None) or unit_q)
-
-
-class _BodyReader:
-    """Reads the lines of a tune's body into the bars of its voices."""
-
-    def __init__(self, template: _Voice, names: dict[str, str], tempo: str | None) -> None:
-        self.template, self.names = template, names
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+        self.in_header, self.may_go_on = True, False
+        self.template = self.voice = _Voice()
         self.voices: dict[str, _Voice] = {}
-        self.voice = self._select(next(iter(names), "1"))
-        if tempo is not None:
-            self._set_tempo(tempo)
+        self.tempo = self.order = ""
+        self.parts_at: dict[int, str] = {}  # the parts of the tune by the bar at which they begin
+        self.long_overlay: _Voice | None = None
+        self.propagation = "pitch"
+        self.bang_breaks_lines = False
+        self.symbols = {"S": "segno", "O": "coda"}
+
+    def read(self, letter: str, value: str) -> None:
+        """Read a field, or a line of music if ``letter`` is empty."""
+        if letter == "":
+            position = 0
+            while position < len(value):
+                position = self._read_token(value, position)
+        elif letter == "+" and self.may_go_on:
+            self.fields[-1] = (self.fields[-1][0], f"{self.fields[-1][1]} {value}".strip())
+        elif letter != "+":
+            self.may_go_on = self.in_header or letter not in MUSIC_FIELDS
+            if self.may_go_on:
+                self.fields.append((letter, value))
+            self._field(letter, value)
+            if letter == "K" and self.in_header:
+                self._start_body()
 
     def parts(self) -> tuple[Part, ...]:
         """Perform every voice with the tempo marks of all, because these usually stand in one voice only."""
@@ -256,86 +165,192 @@ class _BodyReader:
             tempos = [tempo for bar in bars if bar for tempo in bar.tempos]
             for bar in filter(None, bars):
                 bar.tempos = tempos
-        return tuple(Part(voice.name, tuple(perform(voice.bars))) for voice in self.voices.values())
+        return tuple(self._part(voice) for voice in self.voices.values() if not voice.is_percussion)
 
-    def read_line(self, line: str) -> None:
-        """Read a line of music or a field."""
-        if match := BODY_FIELD.match(line):
-            self._field(match[1], match[2])
-            return
-        position = 0
-        while position < len(line):
-            position = self._read_token(line, position)
+    def _part(self, voice: _Voice) -> Part:
+        notes = tuple(perform(self._in_order(voice.bars)))
+        n_written = sum(len(bar.notes) for bar in voice.bars)
+        return Part(
+            voice.name, notes, round(min(1.0, voice.n_syllables / max(1, n_written)) * len(notes)), voice.program
+        )
+
+    def _in_order(self, bars: list[Bar]) -> list[Bar]:
+        """Return the bars with the parts of the tune in the order that ``P:`` in the header asks for."""
+        if not self.order or not self.parts_at:
+            return bars
+        starts = sorted(self.parts_at)
+        sections = {}
+        for start, end in zip(starts, [*starts[1:], len(bars)], strict=True):
+            sections.setdefault(self.parts_at[start], bars[start:end])
+        if missing := "".join(sorted(set(self.order) - set(sections))):
+            self.warnings.append(f"there is no part {missing}, which is to be played")
+        ordered = bars[: starts[0]]
+        for letter in self.order:
+            section = sections.get(letter)
+            if section:
+                ordered = [*ordered, replace(section[0], starts_repeat=True), *section[1:]]
+            if len(ordered) > MAX_PLAYED_BARS:
+                raise ScoreError(f"the parts unfold to more than {MAX_PLAYED_BARS} bars")
+        return ordered
+
+    def _start_body(self) -> None:
+        self.in_header = False
+        if self.template.unit_q is None:
+            self.template.unit_q = abc_fields.default_unit_q(self.template.metre)
+        for voice in self.voices.values():
+            voice.unit_q = voice.unit_q or self.template.unit_q
+        self.voice = next(iter(self.voices.values()), None) or self._select("1")
+        if self.tempo:
+            self._set_tempo(self.tempo)
 
     def _select(self, voice_id: str) -> _Voice:
         if voice_id not in self.voices:
             if len(self.voices) >= MAX_VOICES:
                 raise ScoreError(f"there are more than {MAX_VOICES} voices")
             # the other values are never changed in place, so the voices may share them
-            name = self.names.get(voice_id, voice_id)
-            self.voices[voice_id] = replace(self.template, name=name, bars=[Bar()], bar_alters={}, tied_midi={})
+            self.voices[voice_id] = replace(self.template, name=voice_id, bars=[Bar()], bar_alters={}, tied_midi={})
         return self.voices[voice_id]
 
     def _field(self, letter: str, value: str) -> None:
+        voice = self.voice
         if letter == "V":
-            voice_id, name = _voice_definition(value)
-            self.voice = self._select(voice_id)
-            if name != voice_id:
-                self.voice.name = name
+            self._voice_field(value)
+        elif letter == "K":
+            alters = abc_fields.key_alters(value)
+            for changed in self._concerned():
+                changed.key_alters = changed.key_alters if alters is None else alters
+                self._apply_clef(changed, value, is_weak=self.in_header)
+        elif letter == "M":
+            for changed in self._concerned():
+                changed.metre, changed.is_compound = abc_fields.metre(value), abc_fields.is_compound(value)
+        elif letter == "L":
+            for changed in self._concerned():
+                changed.unit_q = abc_fields.unit_q(value) or changed.unit_q
         elif letter == "Q":
-            self._set_tempo(value)
-        else:
-            _apply_field(self.voice, letter, value)
+            if self.in_header:
+                self.tempo = value
+            else:
+                self._set_tempo(value)
+        elif letter == "P":
+            if self.in_header:
+                self.order = abc_fields.part_order(value)
+            elif part := re.match(r"\s*([A-Z])(?![A-Za-z])", value):
+                self.parts_at.setdefault(len(voice.bars) - 1 + (voice.now_q > 0), part[1])
+        elif letter == "I":
+            self._directive(value)
+        elif letter == "U":
+            if symbol := USER_SYMBOL.match(value):
+                self.symbols[symbol[1]] = symbol[2].strip()
+        elif letter == "w" and voice.may_have_words:
+            voice.may_have_words = False
+            voice.n_syllables += sum(bool(text.strip("*~.0123456789")) for text in re.split(r"[\s\-|_]+", value))
+
+    def _concerned(self) -> list[_Voice]:
+        """Return the voices that a field changes: all in the header, else the present one."""
+        return [self.template, *self.voices.values()] if self.in_header else [self.voice]
+
+    def _voice_field(self, value: str) -> None:
+        definition = abc_fields.voice_definition(value)
+        voice = self._select(definition.voice_id)
+        voice.name = definition.name or voice.name
+        self._apply_clef(voice, definition.properties)
+        if not self.in_header:
+            self.voice = voice
+
+    def _apply_clef(self, voice: _Voice, value: str, is_weak: bool = False) -> None:
+        """Shift the voice's pitch; what its own definition says goes before the key's ``is_weak`` clef."""
+        shifts_st = abc_fields.pitch_shifts(value)
+        voice.shifts_st = shifts_st | voice.shifts_st if is_weak else voice.shifts_st | shifts_st
+        voice.is_percussion = voice.is_percussion or abc_fields.is_percussion(value)
+
+    def _directive(self, value: str) -> None:
+        words = value.replace("=", " ").split()
+        key, last = " ".join(words[: max(1, min(2, len(words) - 1))]).lower(), words[-1] if words else ""
+        if key == "propagate-accidentals":
+            self.propagation = last
+        elif key == "linebreak":
+            self.bang_breaks_lines = last == "!"
+        elif key == "decoration":
+            self.bang_breaks_lines = last == "+"
+        for voice in self._concerned():
+            if key == "midi transpose" and re.fullmatch(r"[+-]?\d{1,2}", last):
+                voice.shifts_st = voice.shifts_st | {"midi": int(last)}
+            elif key == "midi program" and re.fullmatch(r"\d{1,3}", last):
+                voice.program = int(last)
+            elif key == "midi channel" and last == DRUM_CHANNEL:
+                voice.is_percussion = True
 
     def _set_tempo(self, value: str) -> None:
-        quarter_bpm = _quarter_bpm(value, self.voice.unit_q)
+        quarter_bpm = abc_fields.quarter_bpm(value, self.voice.unit_q)
         if quarter_bpm is not None:
             self.voice.bars[-1].tempos.append((self.voice.now_q, quarter_bpm))
 
     def _read_token(self, line: str, position: int) -> int:
         """Read what stands at ``position`` and return where the next token starts."""
-        for pattern, act in self._TOKENS:
+        for pattern, act in self._TOKENS.get(line[position], ()):
             match = pattern.match(line, position)
-            if match and match.end() > position:
-                return act(self, match) or match.end()
-        if line[position] == "&":
-            self.voice.in_overlay = True
-        elif line[position] == "-":
+            if match and act(self, match) is not False:
+                return match.end()
+        letter = line[position]
+        if letter == "-":
             self._tie()
+        elif letter in self.symbols:
+            self.voice.bars[-1].mark(self.symbols[letter])
+        elif letter == "[" and "]" not in line[position : position + 100]:
+            self._warn(line[position : position + 40], "is not closed")
         return position + 1  # slurs, one-letter ornaments, spaces and what the standard says to ignore
+
+    def _warn(self, text: str, fault: str) -> None:
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings.append(f'"{text.strip()[:20]}" {fault}')
 
     def _skip(self, match: re.Match) -> None:
         """Pass over chord symbols, annotations, grace notes and spacers."""
 
+    def _skip_unclosed(self, match: re.Match) -> None:
+        self._warn(match[0], "is not closed")
+
     def _inline_field(self, match: re.Match) -> None:
         self._field(match[1], match[2])
 
-    def _decoration(self, match: re.Match) -> None:
-        self.voice.bars[-1].mark(match[1] or match[2])
+    def _decoration(self, match: re.Match) -> bool | None:
+        """Read ``!name!`` or ``+name+``; return False if the sign is a line break, as in ABC 1.6."""
+        name = match[1] or match[2]
+        if match[1] and (self.bang_breaks_lines or (name not in DYNAMICS and re.fullmatch(NOTES, name))):
+            return False
+        self.voice.bars[-1].mark(name)
+        return None
 
     def _bar_line(self, match: re.Match) -> None:
         signs, number = match.groups()
         voice, bare = self.voice, signs.replace("[", "").replace("]", "")
-        ends = len(bare) - len(bare.lstrip(":"))
-        starts = len(bare) - len(bare.rstrip(":"))
-        if bare and not bare.strip(":"):
-            ends = starts = max(1, len(bare) // 2) if len(bare) > 1 else 0
+        if bare.strip(":"):
+            ends = len(bare) - len(bare.lstrip(":"))
+            starts = bare[ends:].count(":")
+        else:
+            ends = starts = max(1, len(bare) // 2)
         if ends:
             voice.bars[-1].times = ends + 1
+        is_double = signs != "[|]" and ("||" in bare or signs != bare)
         self._close_bar(voice)
-        if starts:
-            voice.bars[-1].starts_repeat = True
-        if ends or starts or "||" in bare or "[" in signs or "]" in signs:
+        bar = voice.bars[-1]
+        bar.starts_repeat = bar.starts_repeat or starts > 0
+        bar.after_double_bar = bar.after_double_bar or is_double
+        if ends or starts or is_double:
             voice.endings = frozenset()
         if number:
             voice.endings = parse_endings(number)
-        voice.bars[-1].endings = voice.endings
+        bar.endings = voice.endings
 
-    def _ending(self, match: re.Match) -> None:
-        self.voice.endings = parse_endings(match[1])
+    def _ending(self, match: re.Match) -> bool | None:
+        """Read ``[1`` or ``["1st time"``; return False for a chord with a chord symbol in it."""
+        if match[1] is None and CHORD.match(match.string, match.start()):
+            return False
+        self.voice.endings = parse_endings(match[1] or match[2])
         if self.voice.now_q > 0:
             self._close_bar(self.voice)
         self.voice.bars[-1].endings = self.voice.endings
+        return None
 
     def _close_bar(self, voice: _Voice, is_last: bool = False) -> None:
         """End the bar. A bar line that follows a bar line with nothing between adds its signs to it."""
@@ -349,25 +364,38 @@ class _BodyReader:
             voice.bars.append(Bar())
         if len(voice.bars) > MAX_PLAYED_BARS:
             raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
-        voice.now_q, voice.bar_alters, voice.in_overlay = Fraction(0), {}, False
+        voice.now_q, voice.bar_alters = Fraction(0), {}
+        if voice.overlay == "&":
+            voice.overlay = ""
+
+    def _overlay(self, match: re.Match) -> None:
+        """Pass over what sounds beside the voice: to the end of the bar, or in ``(a|b & c|d &)`` to the sign."""
+        voice = self.voice
+        if match[0] == "(&":
+            voice.overlay = ""
+            self.long_overlay = voice
+        elif match[0] == "&)":
+            voice.overlay, self.long_overlay = "", None
+        else:
+            voice.overlay = "(&" if self.long_overlay is voice else "&"
 
     def _tuplet(self, match: re.Match) -> None:
         count = int(match[1])
-        if count < 2:
+        if count < 2 or self.voice.overlay:
             return
         default = (3 if self.voice.is_compound else 2) if count in METRE_TUPLETS else TIME_OF_TUPLET[count]
         time = int(match[2] or 0) or default
         self.voice.tuplet = Fraction(time, count)
         self.voice.tuplet_left = min(int(match[3] or 0) or count, 99)
 
-    def _note(self, match: re.Match) -> int:
-        chord = dict([self._spelled(match)])
-        return self._place(chord, _length(match.groups()[3:]), match.string, match.end())
+    def _note(self, match: re.Match) -> None:
+        self._place(self._spelled(match), self._length(match))
 
-    def _rest(self, match: re.Match) -> int:
-        length = _length(match.groups()[1:])
+    def _rest(self, match: re.Match) -> None:
+        length = self._length(match)
         if match[1] in "xz":
-            return self._place({}, length, match.string, match.end())
+            self._place({}, length)
+            return
         bars = min(int(length), MAX_PLAYED_BARS)
         bar_q = (self.voice.metre or Fraction(1)) * 4
         for number in range(bars):
@@ -375,102 +403,116 @@ class _BodyReader:
             if number < bars - 1:
                 self._close_bar(self.voice)
                 self.voice.bars[-1].endings = self.voice.endings
-        return match.end()
+        self.voice.last, self.voice.last_chord = None, {}
 
-    def _chord(self, match: re.Match) -> int:
-        """Read ``[CEG]2``: as long as its first note times the length behind the bracket."""
-        line, position = match.string, match.end()
-        chord: dict[str, int] = {}
-        first_length, tied = None, False
-        while position < len(line) and line[position] != "]":
-            note = NOTE.match(line, position)
-            if note:
-                chord.update([self._spelled(note)])
-                first_length = first_length or _length(note.groups()[3:])
-                position = note.end()
-                continue
-            tied = tied or line[position] == "-"
-            skipped = SKIPPED.match(line, position) or DECORATION.match(line, position)
-            position = skipped.end() if skipped else position + 1
-        end = CHORD_END.match(line, position)
-        if not end:
-            return position
-        after = self._place(chord, (first_length or Fraction(1)) * _length(end.groups()), line, end.end())
-        if tied:
-            self._tie()
-        return after
+    def _chord(self, match: re.Match) -> bool | None:
+        """Read ``[CEG]2`` or ``+CEG+2``: as long as its first note times the length behind it."""
+        notes = list(NOTE.finditer(SKIPPED.sub("", DECORATION.sub("", match[1]))))
+        if match[0].startswith("+") and match[1] in DYNAMICS:
+            return False
+        chord: dict[str, float] = {}
+        for note in notes:
+            chord.update(self._spelled(note))
+        self._place(chord, (self._length(notes[0]) if notes else Fraction(1)) * self._length(match))
+        for note in notes:
+            if note.string[note.end() : note.end() + 1] == "-":
+                self._tie(note[3] + note[4])
+        return None
 
-    def _spelled(self, match: re.Match) -> tuple[str, int]:
-        """Return the note as spelled, without its accidental, and its MIDI number."""
-        accidental, letter, octave_marks = match[1], match[2], match[3]
+    def _spelled(self, match: re.Match) -> dict[str, float]:
+        """Return the note as spelled, without its accidental, and its MIDI number; nothing if that is impossible."""
+        accidental, micro, letter, octave_marks = match[1], match[2], match[3], match[4]
         spelled, step = letter + octave_marks, letter.upper()
-        if accidental:
-            self.voice.bar_alters[step] = ALTER_OF_ACCIDENTAL[accidental]
-        elif spelled in self.voice.tied_midi:
-            return spelled, self.voice.tied_midi[spelled]
-        octave = (1 if letter.islower() else 0) + octave_marks.count("'") - octave_marks.count(",")
-        alter = self.voice.bar_alters.get(step, self.voice.key_alters.get(step, 0))
-        midi = MIDI_C4 + SEMITONE_OF_STEP[step] + 12 * octave + alter
-        if not 0 <= midi <= 127:
-            raise ScoreError(f'the note "{match[0][:20]}" is outside the range of pitches')
-        return spelled, midi
-
-    def _place(self, chord: dict[str, int], length: Fraction, line: str, position: int) -> int:
-        """Add a note, chord or rest of ``length`` units and return where the next token starts."""
+        where = spelled if self.propagation == "octave" else step
         voice = self.voice
+        if accidental:
+            alter: float = ALTER_OF_ACCIDENTAL[accidental]
+            if micro:
+                top, _, bottom = micro.partition("/")
+                alter *= int(top or 1) / (int(bottom or 2) or 2)
+            if self.propagation != "not":
+                voice.bar_alters[where] = alter
+        elif spelled in voice.tied_midi:
+            return {spelled: voice.tied_midi[spelled]}
+        else:
+            alter = voice.bar_alters.get(where, voice.key_alters.get(step, 0))
+        octave = (1 if letter.islower() else 0) + octave_marks.count("'") - octave_marks.count(",")
+        midi = MIDI_C4 + SEMITONE_OF_STEP[step] + 12 * octave + alter + sum(voice.shifts_st.values())
+        if not 0 <= midi <= 127:
+            self._warn(match[0], "is outside the range of pitches")
+            return {}
+        return {spelled: midi}
+
+    def _place(self, chord: dict[str, float], length: Fraction) -> None:
+        """Add a note, chord or rest of ``length`` units."""
+        voice = self.voice
+        if voice.overlay:
+            return
         duration_q = length * voice.unit_q * voice.broken
         voice.broken = Fraction(1)
-        broken = BROKEN.match(line, position)
-        if broken:
-            short = Fraction(1, 2 ** len(broken[1]))
-            dotted_first = broken[1][0] == ">"
-            duration_q *= 2 - short if dotted_first else short
-            voice.broken = short if dotted_first else 2 - short
-            position = broken.end()
         if voice.tuplet_left:
             duration_q *= voice.tuplet
             voice.tuplet_left -= 1
         if duration_q > MAX_DURATION_Q:
             raise ScoreError(f"a note lasts more than {MAX_DURATION_Q} quarters")
-        if voice.in_overlay:
-            return position
         bar = voice.bars[-1]
+        voice.last, voice.last_chord, voice.tied_midi = (bar, len(bar.notes), duration_q), chord, {}
+        voice.may_have_words = True
         bar.notes += [BarNote(voice.now_q, duration_q, midi) for midi in chord.values()]
-        voice.last_chord, voice.tied_midi = chord, {}
         voice.now_q += duration_q
         if len(bar.notes) > MAX_NOTES:
             raise ScoreError(f"there are more than {MAX_NOTES} notes")
-        return position
 
-    def _tie(self) -> None:
-        """Tie the last note or chord on; its accidental holds for the note it is tied to."""
-        voice, bar = self.voice, self.voice.bars[-1]
-        if voice.now_q == 0 or voice.in_overlay or not voice.last_chord:
+    def _broken(self, match: re.Match) -> None:
+        """Lengthen the note before ``>`` and shorten that behind it, wherever these stand."""
+        voice = self.voice
+        if voice.overlay or voice.last is None or voice.last[0] is not voice.bars[-1]:
             return
-        for index in range(len(bar.notes) - len(voice.last_chord), len(bar.notes)):
-            bar.notes[index] = replace(bar.notes[index], tied=True)
-        voice.tied_midi = voice.last_chord
+        bar, first, duration_q = voice.last
+        short = Fraction(1, 2 ** len(match[0]))
+        factor = 2 - short if match[0][0] == ">" else short
+        bar.notes[first:] = [replace(note, duration_q=note.duration_q * factor) for note in bar.notes[first:]]
+        voice.now_q += duration_q * (factor - 1)
+        voice.broken, voice.last = 2 - factor, None
 
-    _TOKENS = (
-        (SKIPPED, _skip),
-        (DECORATION, _decoration),
-        (INLINE_FIELD, _inline_field),
-        (NOTE, _note),
-        (REST, _rest),
-        (BAR_LINE, _bar_line),
-        (ENDING, _ending),
-        (TUPLET, _tuplet),
-        (re.compile(r"\["), _chord),
-    )
+    def _tie(self, spelled: str | None = None) -> None:
+        """Tie the last note or chord on, or one note of it; its accidental holds for the note it is tied to."""
+        voice = self.voice
+        if voice.overlay or not voice.last_chord:
+            return
+        bar = next((bar for bar in reversed(voice.bars[-2:]) if bar.notes), Bar())
+        tied = {name: midi for name, midi in voice.last_chord.items() if spelled in (None, name)}
+        for index in range(max(0, len(bar.notes) - len(voice.last_chord)), len(bar.notes)):
+            if bar.notes[index].midi in tied.values():
+                bar.notes[index] = replace(bar.notes[index], tied=True)
+        voice.tied_midi = voice.tied_midi | tied
 
+    def _length(self, match: re.Match) -> Fraction:
+        """Read a length like ``3``, ``/``, ``//``, ``/4``, ``3/2`` in units, from the last three groups."""
+        top, slashes, bottom = match.groups()[-3:]
+        numerator = int(top) if top else 1
+        denominator = int(bottom) if bottom and slashes else 2 ** len(slashes)
+        if denominator == 0:
+            self._warn(match[0], "is divided by zero")
+            denominator = 1
+        return Fraction(numerator, denominator)
 
-def _length(groups: tuple[str, ...]) -> Fraction:
-    """Read a length like ``3``, ``/``, ``//``, ``/4``, ``3/2`` in units."""
-    top, slashes, bottom = groups[-3:]
-    numerator = int(top) if top else 1
-    if not slashes:
-        return Fraction(numerator)
-    denominator = int(bottom) if bottom else 2 ** len(slashes)
-    if denominator == 0:
-        raise ScoreError("a note length is divided by zero")
-    return Fraction(numerator, denominator)
+    _TOKENS: ClassVar[dict[str, list]] = {}
+    """The patterns that may begin with a character, and what they do, in the order they are tried."""
+    for _first, _pattern, _act in (
+        ('"{y', SKIPPED, _skip),
+        ('"{', UNCLOSED, _skip_unclosed),
+        ("+", OLD_CHORD, _chord),
+        ("!+", DECORATION, _decoration),
+        ("[", INLINE_FIELD, _inline_field),
+        ("^_=ABCDEFGabcdefg", NOTE, _note),
+        ("xzXZ", REST, _rest),
+        (".[|:", BAR_LINE, _bar_line),
+        ("[", ENDING, _ending),
+        ("[", CHORD, _chord),
+        ("(", TUPLET, _tuplet),
+        ("(&", OVERLAY, _overlay),
+        ("<>", BROKEN, _broken),
+    ):
+        for _character in _first:
+            _TOKENS.setdefault(_character, []).append((_pattern, _act))

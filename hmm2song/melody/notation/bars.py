@@ -52,6 +52,7 @@ class Bar:
     length_q: Fraction = Fraction(0)  # as written: a pickup bar is as long as its notes
     tempos: list[tuple[Fraction, float]] = field(default_factory=list)  # (position, quarters per minute from there on)
     starts_repeat: bool = False  # a forward repeat sign stands at the start
+    after_double_bar: bool = False  # a repeat without a forward sign goes back to here
     times: int = 0  # how often the passage that ends here is played; 0 without a backward repeat sign at the end
     endings: frozenset[int] = frozenset()  # the passes this bar belongs to; empty for all
     segno: bool = False
@@ -129,11 +130,12 @@ def _last_passes(bars: Sequence[Bar]) -> list[int]:
 
 
 def _opens_section(bars: Sequence[Bar], position: int, section_start: int) -> bool:
-    """Return whether counting passes starts afresh: at a forward sign, or on leaving a group of endings."""
+    """Return whether counting passes starts afresh: at a forward sign, a double bar, on leaving a group of endings."""
     if position == section_start:
         return False
     left_endings = bars[position - 1].endings and not bars[position].endings
-    return bars[position].starts_repeat or bool(left_endings)
+    after_double_bar = bars[position].after_double_bar and not bars[section_start].starts_repeat
+    return bars[position].starts_repeat or bool(left_endings) or after_double_bar
 
 
 def parse_endings(text: str) -> frozenset[int]:
