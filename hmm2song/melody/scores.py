@@ -42,8 +42,8 @@ from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
-from hmm2song.melody.notation.parts import Part, melody_line
-from hmm2song.melody.notation.xml import parse_xml
+from hmm2song.melody.notation.parts import Part, doubts, melody_line, rank_parts
+from hmm2song.melody.notation.xml import parse_damaged_xml
 from hmm2song.song import HANGUL, Song, listed_genres, row_fields, song_of
 
 MAX_SCORE_BYTES = 16 * 2**20
@@ -93,9 +93,10 @@ class _Found:
 
     def add(self, number: int, fields: dict[str, str], parts: Sequence[Part], warnings: tuple[str, ...] = ()) -> None:
         """Add the melody of the parts, or the reason why there is none."""
-        self.warnings[number] = warnings
         try:
-            self.entries.append((number, fields, melody_from_notes(melody_line(parts))))
+            ranked = rank_parts(parts)
+            self.entries.append((number, fields, melody_from_notes(ranked[0].line)))
+            self.warnings[number] = warnings + doubts(ranked)
         except (ScoreError, MelodyError) as error:
             self.broken.append(f"{number}: {error}" if number else str(error))
 
@@ -171,11 +172,11 @@ def _read_midi(file: BinaryIO, found: _Found) -> None:
 
 def _read_musicxml(file: BinaryIO, found: _Found) -> None:
     content = _content(file)
-    root = parse_xml(musicxml.unpack(content) if content.startswith(b"PK") else content)
+    root, fault = parse_damaged_xml(musicxml.unpack(content) if content.startswith(b"PK") else content)
     if root.tag == "mei":
-        _read_mei(mei.parse_mei(root), found)
+        _read_mei(mei.parse_mei(root), found, (f"{fault}; the rest is lost",) if fault else ())
         return
-    document = musicxml.parse_score(root)
+    document = musicxml.parse_score(root, fault)
     authors = [name for kind, name in document.creators if kind.lower() in ("composer", "lyricist", "poet", "")]
     fields = {
         "title": document.title,
@@ -183,10 +184,10 @@ def _read_musicxml(file: BinaryIO, found: _Found) -> None:
         "licence": document.rights if _LICENCE.search(document.rights) else "",
         "credit": document.rights,
     }
-    found.add(0, fields, document.parts)
+    found.add(0, fields, document.parts, document.warnings)
 
 
-def _read_mei(document: mei.MeiDocument, found: _Found) -> None:
+def _read_mei(document: mei.MeiDocument, found: _Found, warnings: tuple[str, ...]) -> None:
     for number, movement in enumerate(document.movements, start=1):
         fields = {
             "title": " ".join(filter(None, (document.title, movement.label))),
@@ -194,7 +195,7 @@ def _read_mei(document: mei.MeiDocument, found: _Found) -> None:
             "licence": document.rights if _LICENCE.search(document.rights) else "",
             "credit": document.rights,
         }
-        found.add(number if len(document.movements) > 1 else 0, fields, movement.parts)
+        found.add(number if len(document.movements) > 1 else 0, fields, movement.parts, warnings)
 
 
 def _read_kern(file: BinaryIO, found: _Found) -> None:

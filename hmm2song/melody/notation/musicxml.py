@@ -1,4 +1,4 @@
-"""MusicXML 1-4, partwise, plain or compressed (.mxl) -> header texts and parts with notes in seconds.
+"""MusicXML 1-4, partwise or timewise, plain or compressed (.mxl) -> header texts and parts with notes in seconds.
 
 Honoured: pickup and irregular bars, voices, staves, chords, ties, tuplets, repeats, endings, da capo, dal
 segno and coda (as ``<sound>`` attributes or as words), ``<sound tempo>`` and metronome marks, transposing
@@ -18,22 +18,31 @@ import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.staves import Staff, WrittenNote
-from hmm2song.melody.notation.xml import MAX_XML_BYTES, number, parse_xml, text_at, words
+from hmm2song.melody.notation.xml import (
+    MAX_XML_BYTES,
+    grid_fraction,
+    number,
+    parse_damaged_xml,
+    text_at,
+    words,
+)
 
 QUARTERS_OF_UNIT = {
     "breve": Fraction(8), "whole": Fraction(4), "half": Fraction(2), "quarter": Fraction(1),
-    "eighth": Fraction(1, 2), "16th": Fraction(1, 4), "32nd": Fraction(1, 8),
+    "eighth": Fraction(1, 2), "16th": Fraction(1, 4), "32nd": Fraction(1, 8), "64th": Fraction(1, 16),
 }  # fmt: skip
 CONTAINER = "META-INF/container.xml"
+MAX_CANDIDATES, MAX_HEAD_BYTES = 20, 4096
+SCORE_MARK = re.compile(rb"<([\w.-]+:)?(score-partwise|score-timewise|mei)\b")
 MAX_PARTS, MAX_STAVES = 128, 8
-MAX_DIVISIONS = 16384
-"""Finest grid per quarter note; MusicXML's own maximum."""
+MAX_DOTS, MAX_LOST = 4, 20
 MAX_BAR_Q = 4096
 """Longest bar in quarters; longer is damage."""
 DRUM_CHANNEL = 10
@@ -43,42 +52,51 @@ JUMP_ATTRIBUTES = frozenset({"dacapo", "dalsegno", "fine", "tocoda", "coda"})
 
 @dataclass(frozen=True)
 class Document:
-    """Title, creators as ``(type, name)``, rights, and the parts that have notes."""
+    """Title, creators as ``(type, name)``, rights, the parts that have notes, and what could not be read."""
 
     title: str
     creators: tuple[tuple[str, str], ...]
     rights: str
     parts: tuple[Part, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def unpack(data: bytes) -> bytes:
     """Return the score inside a compressed MusicXML file.
 
-    It is the one that the container names or, where programs left that out or misspelled it, the first XML document.
+    It is the first of those that the container names or, where programs left that out or misspelled it, of the XML
+    documents inside.
     Raises ScoreError for what is no ZIP archive, damaged, without a score, or larger than
     :data:`~hmm2song.melody.notation.xml.MAX_XML_BYTES` inside.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            scores = [
-                name
-                for name in archive.namelist()
-                if name.lower().endswith((".xml", ".musicxml"))
-                and not name.upper().startswith(("META-INF", "__MACOSX"))
-            ]
-            return _read_member(archive, next(filter(None, [_named_score(archive), *scores]), CONTAINER))
+            names = dict.fromkeys(_named_scores(archive) + _score_names(archive))
+            for name in names:
+                if SCORE_MARK.search((content := _read_member(archive, name)).replace(b"\0", b"")[:MAX_HEAD_BYTES]):
+                    return content
+            return _read_member(archive, next(iter(names), CONTAINER))
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, NotImplementedError) as error:
         raise ScoreError(f"the archive is damaged ({error})") from error
 
 
-def _named_score(archive: zipfile.ZipFile) -> str:
-    """Return the member that the container names, empty if there is no container or no such member."""
-    names = archive.namelist()
-    if CONTAINER not in names:
-        return ""
-    rootfile = next(parse_xml(_read_member(archive, CONTAINER)).iter("rootfile"), None)
-    path = "" if rootfile is None else rootfile.get("full-path", "").replace("\\", "/").removeprefix("./").lstrip("/")
-    return next((name for name in names if name.lower() == path.lower()), "")
+def _score_names(archive: zipfile.ZipFile) -> list[str]:
+    """Return the names of the first XML documents, those of the archive itself left out."""
+    names = [name for name in archive.namelist() if not re.search(r"(^|/)(META-INF|__MACOSX|\.)", name, re.IGNORECASE)]
+    return [name for name in names if name.lower().endswith((".xml", ".musicxml"))][:MAX_CANDIDATES]
+
+
+def _named_scores(archive: zipfile.ZipFile) -> list[str]:
+    """Return the members that the container names, wherever it lies, relative to the archive or to its own place."""
+    names = {name.casefold(): name for name in archive.namelist()}
+    container = next((name for name in names if f"/{name}".endswith(f"/{CONTAINER.casefold()}")), "")
+    if not container:
+        return []
+    root, _ = parse_damaged_xml(_read_member(archive, names[container]))
+    paths = [unquote(file.get("full-path", "")).replace("\\", "/").casefold() for file in root.iter("rootfile")]
+    folder = container.removesuffix(CONTAINER.casefold())
+    places = [start + path.removeprefix("./").lstrip("/") for path in paths for start in ("", folder)]
+    return [names[place] for place in places if place in names and not place.endswith("/")][:MAX_CANDIDATES]
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -96,16 +114,20 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def parse_document(data: bytes) -> Document:
-    """Read a partwise score; ScoreError for other documents, declared entities and impossible numbers."""
-    return parse_score(parse_xml(data))
+    """Read a score; ScoreError for other documents and declared entities.
+
+    A document that breaks off, or holds impossible numbers, gives what can be read of it, and warnings.
+    """
+    root, fault = parse_damaged_xml(data)
+    return parse_score(root, fault)
 
 
-def parse_score(root: ElementTree.Element) -> Document:
-    """Read a partwise score that is parsed already."""
-    if root.tag != "score-partwise":
-        raise ScoreError(f"<{root.tag[:40]}> is not a MusicXML score; export it as partwise MusicXML")
+def parse_score(root: ElementTree.Element, fault: str = "") -> Document:
+    """Read a score that is parsed already; ``fault`` says where and why that ends, if it is not all."""
+    if root.tag not in ("score-partwise", "score-timewise"):
+        raise ScoreError(fault or f"<{root.tag[:40]}> is not a MusicXML score; export it as MusicXML")
     names, programs, drums = _part_list(root)
-    elements = root.findall("part")
+    elements = root.findall("part") if root.tag == "score-partwise" else _parts_of_timewise(root)
     if len(elements) > MAX_PARTS:
         raise ScoreError(f"there are more than {MAX_PARTS} parts")
     readers = [
@@ -118,7 +140,21 @@ def parse_score(root: ElementTree.Element) -> Document:
         tuple((creator.get("type", ""), words(creator)) for creator in root.iterfind("identification/creator")),
         text_at(root, "identification/rights"),
         _perform_together(readers),
+        ((f"{fault}; the rest is lost",) if fault else ()) + tuple(text for reader in readers for text in reader.lost),
     )
+
+
+def _parts_of_timewise(root: ElementTree.Element) -> list[ElementTree.Element]:
+    """Return the parts of a score whose measures hold parts, as parts that hold measures."""
+    parts: dict[str, ElementTree.Element] = {}
+    for number_of_measure, measure in enumerate(root.iterfind("measure")):
+        for content in measure.iterfind("part"):
+            part_id = content.get("id", "")
+            part = parts.setdefault(part_id, ElementTree.Element("part", id=part_id))
+            while len(part) < number_of_measure:  # parts that enter later, or pause
+                ElementTree.SubElement(part, "measure")
+            ElementTree.SubElement(part, "measure").extend(content)
+    return list(parts.values())
 
 
 def _part_list(root: ElementTree.Element) -> tuple[dict[str, str], dict[str, int], set[str]]:
@@ -146,6 +182,8 @@ def _credit_title(root: ElementTree.Element) -> str:
 def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
     """Play all parts by the same plan: lengths, signs and tempi usually stand in one part only."""
     plan = [_merged(list(filter(None, bars))) for bars in zip_longest(*(reader.plan for reader in readers))]
+    for bar, metres_q in zip(plan, zip_longest(*(reader.metres_q for reader in readers)), strict=True):
+        bar.length_q = bar.length_q or max(filter(None, metres_q), default=Fraction(4))  # nothing stands in it
     parts = []
     for reader in readers:
         for staff_number, staff in sorted(reader.staves.items()):
@@ -174,9 +212,11 @@ class _PartReader:
         self.name, self.program = name, program
         self.plan: list[Bar] = []
         self.staves: dict[str, Staff] = {}
-        self.divisions = 1
-        self.transpose_st = 0.0
+        self.lost: list[str] = []
+        self.divisions = Fraction(1)
+        self.transpose_st: dict[str, float] = {}
         self.metre_q = Fraction(4)
+        self.metres_q: list[Fraction] = []
         self.now_q = self.chord_start_q = Fraction(0)
         self.endings: frozenset[int] = frozenset()
         for measure in element.iterfind("measure"):
@@ -201,35 +241,51 @@ class _PartReader:
             elif element.tag == "direction":
                 self._direction(element)
             elif element.tag == "sound":
-                self._sound(element, self.now_q)
+                self._sound(element, self._position_q(element))
             elif element.tag == "barline":
                 ends_here = self._barline(element) or ends_here
             bar.length_q = max(bar.length_q, self.now_q)
             if bar.length_q > MAX_BAR_Q:
                 raise ScoreError(f"bar {len(self.plan)} is longer than {MAX_BAR_Q} quarters")
-        bar.length_q = bar.length_q or self.metre_q
+        self.metres_q.append(self.metre_q)
         bar.endings = self.endings
         if ends_here:
             self.endings = frozenset()
 
     def _attributes(self, element: ElementTree.Element) -> None:
-        divisions = number(text_at(element, "divisions"))
-        if divisions is not None:
-            if not 1 <= divisions <= MAX_DIVISIONS or divisions != int(divisions):
-                raise ScoreError(f"<divisions> must be a whole number up to {MAX_DIVISIONS}, got {divisions:g}")
-            self.divisions = int(divisions)
+        if text := text_at(element, "divisions"):
+            divisions = grid_fraction(text)
+            if divisions:
+                self.divisions = abs(divisions)
+            else:
+                self._lose(f"<divisions> {text[:20]!r}")
         beats, beat_type = text_at(element, "time/beats"), number(text_at(element, "time/beat-type"))
         if re.fullmatch(r"\d{1,3}( ?\+ ?\d{1,3}){0,8}", beats) and beat_type in (1, 2, 4, 8, 16, 32, 64):
             self.metre_q = Fraction(4 * sum(map(int, beats.split("+"))), int(beat_type))
-        if element.find("transpose") is not None:
-            chromatic = number(text_at(element, "transpose/chromatic")) or 0.0
-            self.transpose_st = chromatic + 12 * (number(text_at(element, "transpose/octave-change")) or 0.0)
+        for transpose in element.iterfind("transpose"):
+            chromatic = number(text_at(transpose, "chromatic")) or 0.0
+            octaves = number(text_at(transpose, "octave-change")) or 0.0
+            if not (staff := transpose.get("number", "")):
+                self.transpose_st.clear()
+            self.transpose_st[staff] = chromatic + 12 * octaves
 
     def _duration_q(self, element: ElementTree.Element) -> Fraction:
-        duration = number(text_at(element, "duration"))
-        if duration is None or not 0 <= duration <= MAX_BAR_Q * MAX_DIVISIONS:
-            raise ScoreError(f"bar {len(self.plan)} has a <{element.tag}> without a usable <duration>")
-        return Fraction(round(duration), self.divisions)
+        """Return the duration, from the note's kind if none is stated; 0 if that is none either."""
+        duration_q = grid_fraction(text_at(element, "duration"), self.divisions)
+        if duration_q is None and element.find("type") is not None:
+            unit_q = QUARTERS_OF_UNIT.get(text_at(element, "type"), Fraction(0))
+            dots = min(len(element.findall("dot")), MAX_DOTS)
+            actual = number(text_at(element, "time-modification/actual-notes")) or 1
+            normal = number(text_at(element, "time-modification/normal-notes")) or 1
+            duration_q = grid_fraction(str(float(unit_q) * (2 - 0.5**dots) * normal / actual))
+        if duration_q is None or duration_q < 0:
+            self._lose(f"<{element.tag}> without a usable <duration>")
+            return Fraction(0)
+        return duration_q
+
+    def _lose(self, what: str) -> None:
+        if len(self.lost) < MAX_LOST:
+            self.lost.append(f"bar {len(self.plan)}{f' of {self.name}' if self.name else ''}: {what}")
 
     def _note(self, element: ElementTree.Element) -> None:
         if element.find("grace") is not None:
@@ -242,26 +298,32 @@ class _PartReader:
         if pitch is None or element.find("cue") is not None or duration_q == 0:
             return
         ties = [tie.get("type") for tie in (*element.iterfind("tie"), *element.iterfind("notations/tied"))]
-        note = BarNote(self.chord_start_q, duration_q, self._midi(pitch), tied="start" in ties)
-        staff = self.staves.setdefault(text_at(element, "staff") or "1", Staff())
+        staff_number = text_at(element, "staff") or "1"
+        midi = self._midi(pitch, staff_number)
+        if midi is None:
+            return
+        note = BarNote(self.chord_start_q, duration_q, midi, tied="start" in ties)
+        staff = self.staves.setdefault(staff_number, Staff())
         if len(self.staves) > MAX_STAVES:
             raise ScoreError(f"a part has more than {MAX_STAVES} staves")
         is_sung = any(words(text) for text in element.iterfind("lyric/text"))
         staff.notes[len(self.plan) - 1].append(WrittenNote(note, text_at(element, "voice"), is_sung))
 
-    def _midi(self, pitch: ElementTree.Element) -> float:
+    def _midi(self, pitch: ElementTree.Element, staff: str) -> float | None:
         step, octave = text_at(pitch, "step").upper(), number(text_at(pitch, "octave"))
         alter = number(text_at(pitch, "alter")) or 0.0
         if step not in SEMITONE_OF_STEP or octave is None:
-            raise ScoreError(f"bar {len(self.plan)} has a pitch without a step and octave")
-        midi = 12 * (octave + 1) + SEMITONE_OF_STEP[step] + alter + self.transpose_st
+            self._lose("a pitch without a step and octave")
+            return None
+        transpose_st = self.transpose_st.get(staff, self.transpose_st.get("", 0.0))
+        midi = 12 * (octave + 1) + SEMITONE_OF_STEP[step] + alter + transpose_st
         if not 0 <= midi <= 127:
-            raise ScoreError(f"bar {len(self.plan)} has a pitch outside MIDI 0-127")
+            self._lose("a pitch outside MIDI 0-127")
+            return None
         return midi
 
     def _direction(self, element: ElementTree.Element) -> None:
-        offset = number(text_at(element, "offset")) or 0.0
-        at_q = max(Fraction(0), self.now_q + Fraction(round(offset), self.divisions))
+        at_q = self._position_q(element)
         sound = element.find("sound")
         bar = self.plan[-1]
         bar.segno = bar.segno or element.find("direction-type/segno") is not None
@@ -273,6 +335,10 @@ class _PartReader:
             bar.coda = bar.coda or element.find("direction-type/coda") is not None
             for direction in element.iterfind("direction-type/words"):
                 bar.mark(words(direction))
+
+    def _position_q(self, element: ElementTree.Element) -> Fraction:
+        offset_q = grid_fraction(text_at(element, "offset"), self.divisions) or Fraction(0)
+        return max(Fraction(0), self.now_q + offset_q)
 
     def _sound(self, element: ElementTree.Element, at_q: Fraction) -> None:
         bar = self.plan[-1]
@@ -297,7 +363,7 @@ class _PartReader:
         if unit_q is None or rate is None:
             return
         dots = len(metronome.findall("beat-unit-dot"))
-        unit_q *= 2 - Fraction(1, 2 ** min(dots, 4))
+        unit_q *= 2 - Fraction(1, 2 ** min(dots, MAX_DOTS))
         self.plan[-1].tempos.append((at_q, float(rate[0]) * float(unit_q)))
 
     def _barline(self, element: ElementTree.Element) -> bool:

@@ -50,6 +50,8 @@ SLOW_PER_S, FAST_PER_S = 0.4, 6.0
 """Notes per second of a tune, while it sounds."""
 WIDE_STEP_ST = 4.0
 """Mean step in semitones from which a line is rather an arpeggio."""
+CLEAR_SCORE = 0.3
+"""A lead of less evidence than this is doubtful."""
 WINDOW_S = 4.0
 """The song is counted in windows of this length; a part takes part where one of its notes begins."""
 
@@ -120,6 +122,16 @@ def rank_parts(parts: Sequence[Part]) -> list[RankedPart]:
         if line
     ]
     return sorted(ranked, key=lambda candidate: -candidate.score)
+
+
+def doubts(ranked: Sequence[RankedPart]) -> tuple[str, ...]:
+    """Return a warning if the second part is nearly as likely the tune as the first and is another line."""
+    if len(ranked) < 2 or ranked[0].score - ranked[1].score >= CLEAR_SCORE or ranked[0].line == ranked[1].line:
+        return ()
+    taken, other = (f"{candidate.part.name!r:.60}" for candidate in ranked[:2])
+    gains = {kind: gain - ranked[1].evidence[kind] for kind, gain in ranked[0].evidence.items()}
+    reasons = ", ".join(kind for kind, gain in sorted(gains.items(), key=lambda item: -item[1]) if gain > 0.01)
+    return (f"the tune may be in part {other}, not in {taken}, which was taken for its {reasons or 'place'}",)
 
 
 def _lyrics(part: Part, line: Sequence[Note], most_syllables: int) -> float:
