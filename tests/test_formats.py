@@ -87,7 +87,7 @@ def test_broken_ultrastar_says_why(text, reason):
 
 
 def humdrum(text, number=0):
-    """The notes of a part in quarters, from lines of columns divided by spaces; chords are written ``4c_4e``."""
+    """The notes of a part in quarters, from lines of columns divided by spaces; ``+`` is a space in one of them."""
     lines = "\n".join("\t".join(line.split()).replace("+", " ") for line in text.splitlines())
     return in_units(kern.parse_score(lines).parts[number].notes)
 
@@ -98,7 +98,7 @@ def humdrum(text, number=0):
         ("**kern\n4c\n8.d#\n16E-\n4r\n2CC\n*-", [(0, 1, 60), (1, 0.75, 63), (1.75, 0.25, 51), (3, 2, 36)]),
         ("**kern\n0c\n3%2d\n6e\n*-", [(0, 8, 60), (8, 2.667, 62), (10.667, 0.667, 64)]),
         ("**kern\n4c+4e\n8qg\nqqa\n4d\n*-", [(0, 1, 60), (0, 1, 64), (1, 1, 62)]),
-        ("**kern\n[2c\n=2\n4c_\n=3\n4c]\n4c\n*-", [(0, 4, 60), (4, 1, 60)]),
+        ("**kern\n[2c\n=2\n4_c\n=3\n4c]\n4c\n*-", [(0, 4, 60), (4, 1, 60)]),
         (
             "**kern\n=1\n4c\n=:|!\n4d\n=:|!|:\n4e\n==:|!\n*-",
             [(i, 1, m) for i, m in enumerate((60, 60, 62, 62, 64, 64))],
@@ -106,6 +106,10 @@ def humdrum(text, number=0):
         (
             "**kern\n*>[A,A,B,A]\n*>norep[A,B]\n*>A\n4c\n=:|!\n*>B\n4d\n*-",
             [(i, 1, m) for i, m in enumerate((60, 60, 62, 60))],
+        ),
+        (
+            "**kern\n*>[A,A,B]\n*>A\n4c\n*>1st+ending\n4d\n=:|!\n*>2nd+ending\n4e\n*>B\n4f\n*-",
+            [(i, 1, m) for i, m in enumerate((60, 62, 60, 64, 65))],
         ),
         ("**kern\n*MM60\n4c\n*MM240\n4d\n*-", [(0, 2, 60), (2, 0.5, 62)]),
         ("**kern\n*ITrd1c2\n*k[f#]\n4f\n*-", [(0, 1, 65)]),
@@ -193,6 +197,7 @@ C, D, E, F = (note(pitch) for pitch in ("c4", "d4", "e4", "f4"))
          {"score_def": 'keysig="1s"'},
          [(0, 1, 66), (1, 1, 65), (2, 1, 64)]),
         (measure(C), {"staff_def": 'trans.semi="-2"'}, [(0, 1, 58)]),
+        (measure('<note pname="c"/>'), {"score_def": 'dur.default="2"', "staff_def": 'oct.default="5"'}, [(0, 2, 72)]),
         (measure('<mRest/>') + measure('<multiRest num="2"/>') + measure(C),
          {"score_def": 'meter.count="3" meter.unit="4"'},
          [(9, 1, 60)]),

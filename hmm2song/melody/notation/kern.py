@@ -19,17 +19,17 @@ from html import unescape
 from itertools import groupby
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, BarNote
+from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, BarNote, parse_endings
 from hmm2song.melody.notation.kern_tokens import parse_token
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.staves import Staff, WrittenNote
 
 KERN, LYRICS = "**kern", frozenset({"**text", "**silbe", "**sylb", "**lyrics"})
 MAX_SPINES = 256
-
 SEGMENT = re.compile(r"^!!!!SEGMENT.*$", re.MULTILINE)
 RECORD = re.compile(r"!!!\s*([A-Za-z]+\d*)(@*[A-Za-z]*)\s*:(.*)")
 REPEAT = re.compile(r"(:?)[|!]+(:?)")
+ENDING = re.compile(r"\d(st|nd|rd|th) ending")
 EXPANSION = re.compile(r"\*>\[(.*)\]")
 TEMPO = re.compile(r"\*MM(\d{1,4}(?:\.\d{1,4})?)")
 
@@ -105,10 +105,10 @@ class _Reader:
         self.pending = _Pending()
         self.labels: dict[str, int] = {}  # section -> its first bar
         self.expansion: list[str] | None = None
+        self.endings: frozenset[int] = frozenset()
         self.n_notes = 0
 
     def parts(self) -> tuple[Part, ...]:
-        """Play all staves by the same plan."""
         if not self.staves:
             raise ScoreError("there is no **kern spine in it")
         self.plan[-1].length_q = self.end_q - self.bar_start_q
@@ -116,7 +116,6 @@ class _Reader:
         return tuple(staff.play(self.plan, order) for staff in self.staves)
 
     def read_line(self, tokens: list[str]) -> None:
-        """Read a line that is no comment: exclusive or tandem interpretations, a bar line, or data."""
         if _begins_spines(tokens):
             self.spines = [self._spine(token) for token in tokens]
         elif tokens[0].startswith("*"):
@@ -229,16 +228,20 @@ class _Reader:
                 raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
         self.plan[-1].starts_repeat |= pending.starts_repeat
         self.labels.update(dict.fromkeys(pending.labels, len(self.plan) - 1))
+        for label in pending.labels:
+            self.endings = parse_endings(label) if ENDING.fullmatch(label) else frozenset()
+        self.plan[-1].endings = self.endings
         if pending.tempo is not None:
             self.plan[-1].tempos.append((self.line_q - self.bar_start_q, pending.tempo))
 
     def _expanded(self) -> list[int] | None:
-        """Return the bars in the order of the expansion list; None without one that names the sections there are."""
-        if not self.expansion or not set(self.expansion) <= set(self.labels):
+        """Return the bars in the order of the expansion list; None without one, or if labels say more than it."""
+        wanted = self.expansion or ()
+        if not wanted or any(bar.endings for bar in self.plan) or not set(wanted) <= set(self.labels):
             return None
         starts = sorted({*self.labels.values(), len(self.plan)})
         order = list(range(starts[0]))
-        for label in self.expansion:
+        for label in wanted:
             start = self.labels[label]
             order += range(start, next(end for end in starts if end > start))
             if len(order) > MAX_PLAYED_BARS:

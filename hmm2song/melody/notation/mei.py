@@ -27,7 +27,6 @@ from hmm2song.melody.notation.mei_layers import (
     StaffState,
     children,
     dotted,
-    read_key,
 )
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.xml import number, text_at, words
@@ -129,29 +128,26 @@ class _ScoreReader:
 
     def _score_def(self, element: Element) -> None:
         self._metre(element)
-        read_key(element, list(self.staves.values()))
+        for state in self.staves.values():
+            state.define(element)
         self.tempo = _quarter_bpm(element) or self.tempo
         for staff_def in element.iter("staffDef"):
-            self._staff_def(staff_def)
-            state = self.staves[staff_def.get("n", "1")]
-            if (
-                staff_def.find("keySig") is None
-                and "key.sig" not in staff_def.attrib
-                and "keysig" not in staff_def.attrib
-            ):
-                read_key(element, [state])
+            self._staff_def(staff_def, element)
         for group in element.iter("staffGrp"):
             for staff_def in group.findall("staffDef"):
                 staff = self.staves[staff_def.get("n", "1")].staff
                 staff.name = staff.name or group.get("label", "") or text_at(group, "label")
 
-    def _staff_def(self, element: Element) -> None:
+    def _staff_def(self, element: Element, score_def: Element | None = None) -> None:
         state = self.staves.setdefault(element.get("n", "1"), StaffState())
         if len(self.staves) > MAX_STAVES:
             raise ScoreError(f"there are more than {MAX_STAVES} staves")
         state.staff.name = element.get("label", "") or text_at(element, "label") or state.staff.name
-        state.transpose_st = number(element.get("trans.semi", "")) or state.transpose_st
-        read_key(element, [state])
+        if "trans.semi" in element.attrib:
+            state.transpose_st = number(element.get("trans.semi", "")) or 0.0
+        for definition in (score_def, element, *element.iterfind("layerDef")):
+            if definition is not None:
+                state.define(definition)
         self._metre(element)
         instrument = next(element.iter("instrDef"), None)
         if instrument is not None:

@@ -47,7 +47,19 @@ class StaffState:
     staff: Staff = field(default_factory=Staff)
     key_alters: dict[str, float] = field(default_factory=dict)
     transpose_st: float = 0.0
+    dur: str = ""  # of notes that state none
+    oct: str = ""
     is_drums: bool = False
+
+    def define(self, element: Element) -> None:
+        """Take over the key signature and the defaults that an element states."""
+        self.dur = element.get("dur.default", self.dur)
+        self.oct = element.get("oct.default", element.get("octave.default", self.oct))
+        sign = element.find("keySig")
+        written = element.get("keysig") or element.get("key.sig") if sign is None else sign.get("sig")
+        if match := re.fullmatch(r"(\d)([sf]?)", written or ""):
+            steps = SHARP_STEPS if match[2] == "s" else SHARP_STEPS[::-1]
+            self.key_alters = dict.fromkeys(steps[: int(match[1])], ALTER_OF_ACCID[match[2] or "n"])
 
 
 class Links:
@@ -63,18 +75,6 @@ class Links:
             span.get("startid", "").lstrip("#"): (span.get("endid", "").lstrip("#"), _tuplet_factor(span))
             for span in score.iter("tupletSpan")
         }
-
-
-def read_key(element: Element, states: Sequence[StaffState]) -> None:
-    """Take the key signature over that an element states, if it does."""
-    sign = element.find("keySig")
-    written = element.get("keysig") or element.get("key.sig") if sign is None else sign.get("sig")
-    match = re.fullmatch(r"(\d)([sf]?)", written or "")
-    if not match:
-        return
-    steps = SHARP_STEPS if match[2] == "s" else SHARP_STEPS[::-1]
-    for state in states:
-        state.key_alters = dict.fromkeys(steps[: int(match[1])], ALTER_OF_ACCID[match[2] or "n"])
 
 
 class LayerReader:
@@ -109,7 +109,7 @@ class LayerReader:
             elif child.tag == "fTrem":
                 self.read(child, factor / 2)
             elif child.tag == "keySig":
-                read_key(element, [self.state])
+                self.state.define(element)
             elif child.tag not in SILENT:
                 self.read(child, factor)
 
@@ -121,7 +121,7 @@ class LayerReader:
             self.spans.append(self.links.spans[event_id])
         for _, span_factor in self.spans:
             factor *= span_factor
-        duration_q = _duration_q(element) * factor
+        duration_q = _duration_q(element, self.state.dur) * factor
         if element.get("cue") != "true" and element.tag in ("note", "chord"):
             self._notes(element, duration_q)
         self.now_q += duration_q
@@ -143,7 +143,7 @@ class LayerReader:
     def _midi(self, note: Element) -> float | None:
         """Return the sounding pitch; None for a note without one."""
         step = note.get("pname", "").upper()
-        octave = number(note.get("oct.ges", "") or note.get("oct", ""))
+        octave = number(note.get("oct.ges", "") or note.get("oct", self.state.oct))
         if step not in SEMITONE_OF_STEP or octave is None:
             midi = number(note.get("pnum", ""))
         else:
@@ -172,8 +172,8 @@ class LayerReader:
         self.now_q += self.plan[last - 1].length_q if last else Fraction(0)
 
 
-def _duration_q(element: Element) -> Fraction:
-    duration_q = Fraction(QUARTERS_OF_DUR.get(element.get("dur", ""), 0))
+def _duration_q(element: Element, default: str) -> Fraction:
+    duration_q = Fraction(QUARTERS_OF_DUR.get(element.get("dur", default), 0))
     return duration_q * dotted(element.get("dots") or str(len(element.findall("dot"))))
 
 
