@@ -242,6 +242,11 @@ def test_expansions_of_expansions_are_bounded():
         mei.parse_mei(parse_xml(encoded(measures).encode()))
 
 
+def test_repeated_bars_do_not_multiply_without_end():
+    with pytest.raises(ScoreError, match="longer"):
+        mei.parse_mei(parse_xml(encoded(measure(C) + 40 * measure("<mRpt/><mRpt/>")).encode()))
+
+
 # Archives -----------------------------------------------------------------------------------------------------
 
 CONTAINER = '<container><rootfiles><rootfile full-path="{}"/></rootfiles></container>'

@@ -146,8 +146,8 @@ def parse_endings(text: str) -> frozenset[int]:
     return frozenset(number for number in passes if 1 <= number <= MAX_ENDING)
 
 
-def perform(bars: Sequence[Bar]) -> list[Note]:
-    """Play the bars: unfold the repeats, join ties, apply the tempo map.
+def perform(bars: Sequence[Bar], order: Sequence[int] | None = None) -> list[Note]:
+    """Play the bars: unfold the repeats (or take the ``order`` given), join ties, apply the tempo map.
 
     Returns the notes of all chords and voices in order of onset. Raises ScoreError for too many bars or notes.
     """
@@ -155,7 +155,7 @@ def perform(bars: Sequence[Bar]) -> list[Note]:
     changes: list[tuple[Fraction, float]] = []
     open_ties: dict[float, int] = {}
     bar_start_q = Fraction(0)
-    for index in play_order(bars):
+    for index in play_order(bars) if order is None else order:
         bar = bars[index]
         tempos = [(at_q, bpm) for at_q, bpm in sorted(bar.tempos) if MIN_QUARTER_BPM <= bpm <= MAX_QUARTER_BPM]
         changes += [(bar_start_q + at_q, bpm) for at_q, bpm in tempos]

@@ -19,7 +19,7 @@ from html import unescape
 from itertools import groupby
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, BarNote, parse_endings
+from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, BarNote, parse_endings, play_order
 from hmm2song.melody.notation.kern_tokens import parse_token
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.staves import Staff, WrittenNote
@@ -112,7 +112,7 @@ class _Reader:
         if not self.staves:
             raise ScoreError("there is no **kern spine in it")
         self.plan[-1].length_q = self.end_q - self.bar_start_q
-        order = self._expanded()
+        order = self._expanded() or play_order(self.plan)
         return tuple(staff.play(self.plan, order) for staff in self.staves)
 
     def read_line(self, tokens: list[str]) -> None:
@@ -186,7 +186,7 @@ class _Reader:
         timed = [
             (index, *parsed)
             for index, token in enumerate(tokens)
-            if self.spines[index].kind == KERN and (parsed := parse_token(token)) is not None
+            if token != "." and self.spines[index].kind == KERN and (parsed := parse_token(token)) is not None
         ]
         if not timed:
             return

@@ -18,7 +18,7 @@ from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, Bar, parse_endings
+from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, Bar, parse_endings, play_order
 from hmm2song.melody.notation.mei_layers import (
     ID,
     QUARTERS_OF_DUR,
@@ -85,13 +85,12 @@ class _ScoreReader:
         self.order_of: dict[str, list[int]] = {}  # bars by the id of a section, ending or measure
         self.is_expanded = self.starts_repeat = False
         self.metre_q, self.beat_q = Fraction(4), Fraction(1)
-        self.n_notes = 0
         self.tempo: float | None = None
         self.order = self._section(score, frozenset())
 
     def parts(self) -> tuple[Part, ...]:
         """Play all staves by the same plan."""
-        order = self.order if self.is_expanded else None
+        order = self.order if self.is_expanded else play_order(self.plan)
         return tuple(state.staff.play(self.plan, order) for state in self.staves.values() if not state.is_drums)
 
     def _section(self, section: Element, endings: frozenset[int]) -> list[int]:
@@ -117,6 +116,8 @@ class _ScoreReader:
                 self._staff_def(child)
             self.order_of[child.get(ID, "")] = bars
             order += bars
+            if len(order) > MAX_PLAYED_BARS:
+                raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
         wanted = [ref.lstrip("#") for ref in expansion or ()]
         if wanted and all(self.order_of.get(ref) for ref in wanted):
             self.is_expanded, order = True, []
@@ -173,8 +174,6 @@ class _ScoreReader:
         bar.times = 2 if right in ("rptend", "rptboth") else 0
         self.starts_repeat = right in ("rptstart", "rptboth")
         self.plan.append(bar)
-        if len(self.plan) > MAX_PLAYED_BARS:
-            raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
         if self.tempo is not None:
             bar.tempos.append((Fraction(0), self.tempo))
             self.tempo = None
@@ -199,12 +198,9 @@ class _ScoreReader:
             if layer.tag == "layer":
                 reader = LayerReader(state, layer.get("n", "1"), self.plan, self.metre_q, self.links, alters)
                 reader.read(layer, Fraction(1))
-                self.n_notes += reader.n_notes
                 bar.length_q = max(bar.length_q, reader.now_q)
                 if bar.length_q > MAX_BAR_Q:
                     raise ScoreError(f"bar {len(self.plan)} is longer than {MAX_BAR_Q} quarters")
-        if self.n_notes > MAX_NOTES:
-            raise ScoreError(f"there are more than {MAX_NOTES} notes")
 
 
 def _quarter_bpm(element: Element) -> float | None:

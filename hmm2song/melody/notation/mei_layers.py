@@ -9,7 +9,7 @@ from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote
+from hmm2song.melody.notation.bars import MAX_NOTES, MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote
 from hmm2song.melody.notation.staves import Staff, WrittenNote
 from hmm2song.melody.notation.xml import number, words
 
@@ -70,11 +70,18 @@ class Links:
 
     def __init__(self, score: Element, is_sounding: bool) -> None:
         self.is_sounding = is_sounding
+        self.n_notes = 0
         self.tie_starts = {tie.get("startid", "").lstrip("#") for tie in score.iter("tie")}
         self.spans = {
             span.get("startid", "").lstrip("#"): (span.get("endid", "").lstrip("#"), _tuplet_factor(span))
             for span in score.iter("tupletSpan")
         }
+
+    def count(self, n_notes: int) -> None:
+        """Count notes, which repeated bars could multiply without end; ScoreError if there are too many."""
+        self.n_notes += n_notes
+        if self.n_notes > MAX_NOTES:
+            raise ScoreError(f"there are more than {MAX_NOTES} notes")
 
 
 class LayerReader:
@@ -91,7 +98,6 @@ class LayerReader:
     ) -> None:
         self.state, self.voice, self.plan, self.metre_q = state, voice, plan, metre_q
         self.links, self.alters = links, alters
-        self.n_notes = 0
         self.now_q = Fraction(0)
         self.spans: list[tuple[str, Fraction]] = []  # open tuplet spans: the id where it ends, factor
 
@@ -138,7 +144,7 @@ class LayerReader:
             tied = tied or not ids.isdisjoint(self.links.tie_starts)
             written = WrittenNote(BarNote(self.now_q, duration_q, midi, tied), self.voice, is_sung)
             self.state.staff.notes[len(self.plan) - 1].append(written)
-            self.n_notes += 1
+            self.links.count(1)
 
     def _midi(self, note: Element) -> float | None:
         """Return the sounding pitch; None for a note without one."""
@@ -168,7 +174,9 @@ class LayerReader:
     def _repeat_bar(self) -> None:
         """Play the bar before once more."""
         notes, last = self.state.staff.notes, len(self.plan) - 1
-        notes[last] += [note for note in notes.get(last - 1, ()) if note.voice == self.voice]
+        repeated = [note for note in notes.get(last - 1, ()) if note.voice == self.voice]
+        self.links.count(len(repeated))
+        notes[last] += repeated
         self.now_q += self.plan[last - 1].length_q if last else Fraction(0)
 
 

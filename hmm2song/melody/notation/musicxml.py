@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings
+from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings, play_order
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.staves import Staff, WrittenNote
 from hmm2song.melody.notation.xml import (
@@ -184,12 +184,13 @@ def _perform_together(readers: list[_PartReader]) -> tuple[Part, ...]:
     plan = [_merged(list(filter(None, bars))) for bars in zip_longest(*(reader.plan for reader in readers))]
     for bar, metres_q in zip(plan, zip_longest(*(reader.metres_q for reader in readers)), strict=True):
         bar.length_q = bar.length_q or max(filter(None, metres_q), default=Fraction(4))  # nothing stands in it
+    order = play_order(plan)
     parts = []
     for reader in readers:
         for staff_number, staff in sorted(reader.staves.items()):
             staff.name = reader.name if staff_number == "1" else f"{reader.name} ({staff_number})"
             staff.program = reader.program
-            parts.append(staff.play(plan))
+            parts.append(staff.play(plan, order))
     return tuple(parts)
 
 

@@ -27,15 +27,12 @@ class Staff:
     program: int | None = None
     notes: dict[int, list[WrittenNote]] = field(default_factory=lambda: defaultdict(list))
 
-    def play(self, plan: Sequence[Bar], order: Sequence[int] | None = None) -> Part:
-        """Play the staff by the bars of all staves, or only those of ``order`` as listed, without their repeats."""
+    def play(self, plan: Sequence[Bar], order: Sequence[int]) -> Part:
+        """Play the bars of all staves, which are without notes in ``plan``, in an order that is the same for all."""
         singing = self._singing_voices()
         kept = {index: self._notes_of(index, singing) for index in self.notes}
-        if order is None:
-            bars = [replace(bar, notes=kept.get(index, [])) for index, bar in enumerate(plan)]
-        else:
-            bars = [Bar(kept.get(index, []), plan[index].length_q, plan[index].tempos) for index in order]
-        notes = tuple(perform(bars))
+        bars = [replace(bar, notes=kept[index]) if index in kept else bar for index, bar in enumerate(plan)]
+        notes = tuple(perform(bars, order))
         n_sung = sum(note.is_sung for of_bar in self.notes.values() for note in of_bar)
         sung_share = n_sung / max(1, sum(map(len, kept.values())))
         return Part(self.name, notes, round(sung_share * len(notes)), self.program)

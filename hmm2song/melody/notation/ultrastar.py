@@ -27,6 +27,7 @@ MIDI_NUMBERS_FROM = 36
 UNITS_PER_BEAT = 4
 MIN_BPM, MAX_BPM = 1.0, 100_000.0
 MAX_GAP_MS = 3.6e6
+MAX_SONG_CHARS = 2**20
 MAX_UNIT = 10**7
 """Latest start and longest note; later is damage."""
 BOTH_VOICES = 3
@@ -82,6 +83,8 @@ def decode(content: bytes) -> str:
 
 def parse_song(text: str) -> KaraokeSong:
     """Read a song; ScoreError without a tempo or sung notes, or with too many of them."""
+    if len(text) > MAX_SONG_CHARS:
+        raise ScoreError(f"longer than {MAX_SONG_CHARS} characters, which no karaoke song is")
     tags: dict[str, str] = {}
     voices = [_Voice(), _Voice()]
     singing = voices[:1]

@@ -20,6 +20,7 @@ MAX_XML_BYTES = 32 * 2**20
 """Largest document after unpacking: a Beethoven quartet has 11 MB."""
 MAX_DEPTH = 64
 """Deepest nesting of elements: editions have up to some thirty."""
+MAX_ELEMENTS = 2_000_000
 ENCODING_OF_START = {
     b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16",
     b"<\0": "utf-16-le", b"\0<": "utf-16-be", b"\xef\xbb\xbf": "utf-8",
@@ -104,16 +105,16 @@ def _is_charset(name: str) -> bool:
 
 
 def _refuse_entities_and_depth(data: bytes) -> None:
-    depth = 0
+    depth = n_elements = 0
 
     def refuse(name: str, *_: object) -> None:
         raise ScoreError(f'it declares the XML entity "{name[:40]}", which no score needs')
 
     def descend(*_: object) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise ScoreError(f"its elements are nested more than {MAX_DEPTH} deep")
+        nonlocal depth, n_elements
+        depth, n_elements = depth + 1, n_elements + 1
+        if depth > MAX_DEPTH or n_elements > MAX_ELEMENTS:
+            raise ScoreError(f"it has more than {MAX_ELEMENTS} elements, or they are nested more than {MAX_DEPTH} deep")
 
     def ascend(_: str) -> None:
         nonlocal depth
