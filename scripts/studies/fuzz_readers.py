@@ -66,19 +66,9 @@ MEMORY_BYTES = 6 * 2**30
 """Address space of a reading process; the libraries take half of it."""
 REPORT_CHARS = 2000
 TINY = NetworkConfig(channels=8, dim=16, dilations=(1, 2))
-EXTREMES = (
-    b"0",
-    b"-1",
-    b"1",
-    b"255",
-    b"65536",
-    b"2147483648",
-    b"99999999999999999999",
-    b"1e309",
-    b"0.0001",
-    b"NaN",
-    b"",
-)
+EXTREMES = [text.encode() for text in "0 -1 1 255 65536 2147483648 99999999999999999999 1e309 0.0001 NaN".split()] + [
+    b""
+]
 BINARY_EXTREMES = (b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x01")
 Files = dict[str, bytes]
 """A seed: one file, or the files of a folder, by name."""
@@ -349,30 +339,18 @@ def _place(content: bytes, rng: random.Random) -> int:
     return rng.randrange(min(len(content), 200) if rng.random() < 0.5 else len(content))
 
 
-def flip(content: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Flip a bit of one to eight bytes."""
-    changed = bytearray(content)
-    for _ in range(rng.randint(1, 8)):
-        changed[_place(content, rng)] ^= 1 << rng.randrange(8)
-    return bytes(changed)
-
-
 def overwrite(content: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Write random bytes or an extreme number over others."""
-    new = rng.choice(BINARY_EXTREMES) if rng.random() < 0.5 else rng.randbytes(rng.randint(1, 8))
+    """Flip bits, or write random bytes or an extreme number over others."""
     at = _place(content, rng)
+    flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in content[at : at + rng.randint(1, 3)])
+    new = rng.choice((flipped, rng.choice(BINARY_EXTREMES), rng.randbytes(rng.randint(1, 8))))
     return content[:at] + new + content[at + len(new) :]
 
 
 def cut_out(content: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Leave out a stretch."""
+    """Leave out a stretch, or all to the end."""
     at = _place(content, rng)
-    return content[:at] + content[at + rng.randint(1, 1 + len(content) // 4) :]
-
-
-def cut_off(content: bytes, _: bytes, rng: random.Random) -> bytes:
-    """Leave out the end."""
-    return content[: rng.randrange(len(content))]
+    return content[:at] + content[at + rng.choice((rng.randint(1, 1 + len(content) // 4), len(content))) :]
 
 
 def repeat(content: bytes, _: bytes, rng: random.Random) -> bytes:
@@ -409,7 +387,7 @@ def splice(content: bytes, other: bytes, rng: random.Random) -> bytes:
     return content[: _place(content, rng)] + other[_place(other, rng) :]
 
 
-MUTATIONS = (flip, overwrite, cut_out, cut_off, repeat, insert, extreme_number, extreme_number, swap_words, splice)
+MUTATIONS = (overwrite, overwrite, cut_out, repeat, insert, extreme_number, extreme_number, swap_words, splice)
 
 
 class Inputs:

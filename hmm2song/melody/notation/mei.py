@@ -59,6 +59,7 @@ def parse_mei(root: Element) -> MeiDocument:
     """Read a document; ScoreError if it has no score in measures, impossible numbers or too much music."""
     is_sounding = any("accid.ges" in element.attrib for element in root.iter())
     scores = [(mdiv.get("label", ""), score) for mdiv in root.iter("mdiv") if (score := mdiv.find("score")) is not None]
+    scores = scores or [("", score) for score in root.iter("score")]
     if not scores:
         raise ScoreError("there is no <score> in it")
     file, work = root.find("meiHead/fileDesc"), root.find("meiHead//work")
