@@ -7,7 +7,7 @@ import pytest
 
 from hmm2song.errors import ScoreError
 from hmm2song.indexing.sources import list_source
-from hmm2song.melody.notation import kern, mei, musicxml, ultrastar
+from hmm2song.melody.notation import kern, mei, musicxml, text, ultrastar
 from hmm2song.melody.notation.parts import melody_line
 from hmm2song.melody.notation.xml import parse_xml
 from hmm2song.melody.scores import is_score, read_scores
@@ -16,6 +16,34 @@ from hmm2song.melody.scores import is_score, read_scores
 def in_units(notes, unit_s=0.5):
     """Notes as (onset, length, pitch) in units of time."""
     return [(round(onset_s / unit_s, 3), round(length_s / unit_s, 3), midi) for onset_s, length_s, midi in notes]
+
+
+# Text ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding", "declared"),
+    [
+        ("Słowik", "cp1250", "CP1250"), ("Słowik", "iso-8859-2", "iso-8859-2"), ("Калинка", "koi8-r", "KOI8-R"),
+        ("아리랑, 노래 2", "cp949", ""), ("Größe, crème brûlée", "latin-1", ""), ("ÿ “x” é", "cp1252", "rot13"),
+        ("Über", "utf-16", "cp949"), ("Über", "utf-8-sig", "cp1250"), ("Über", "utf-8", "cp1250"),
+    ],
+)  # fmt: skip
+def test_text_of_any_encoding(words, encoding, declared):
+    assert text.decode(words.encode(encoding), declared) == words
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r"Caf\'e cr\`eme \"uber &eacute;t&eacute;", "Café crème über été"),
+        (r"\AAr\oe\ss \cC\vc\~n\/o \'{e}", "Årœß Çčñø é"),
+        (r"S\u0142owik", "Słowik"),
+        (r"up \ down 100%", r"up \ down 100%"),
+    ],
+)
+def test_letters_of_abc(written, meant):
+    assert text.without_escapes(written) == meant
 
 
 # UltraStar ----------------------------------------------------------------------------------------------------

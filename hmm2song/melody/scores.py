@@ -40,7 +40,7 @@ import numpy as np
 
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
-from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
+from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, text, ultrastar
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.parts import Part, doubts, melody_line, rank_parts
 from hmm2song.melody.notation.xml import parse_damaged_xml
@@ -57,6 +57,7 @@ MAX_WARNINGS = 10
 F0_HEADER = ("time_s", "f0_hz")
 _YEAR = re.compile(r"\D{0,12}[12]\d{3}(\D{1,3}\d{2,4})?\D{0,4}")
 """The year of a song; ``D:`` is the discography as well."""
+_ABC_CHARSET = re.compile(rb"^(?:%%|I:)\s*abc-charset\s+([\w-]{1,40})", re.MULTILINE)
 _LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
 
 
@@ -157,13 +158,6 @@ def _content(file: BinaryIO) -> bytes:
     return content
 
 
-def _text(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:  # files of the last century
-        return content.decode("latin-1")
-
-
 def _read_midi(file: BinaryIO, found: _Found) -> None:
     """Track names are no titles ("Piano", "Track 1"), so only a karaoke file gives a title and a singer."""
     song = midi.parse_midi(_content(file))
@@ -199,7 +193,7 @@ def _read_mei(document: mei.MeiDocument, found: _Found, warnings: tuple[str, ...
 
 
 def _read_kern(file: BinaryIO, found: _Found) -> None:
-    segments = kern.split_segments(_text(_content(file)))
+    segments = kern.split_segments(text.decode(_content(file)))
     for number, segment in enumerate(segments, start=1):
         try:
             score = kern.parse_score(segment)
@@ -235,8 +229,10 @@ def _read_ultrastar(file: BinaryIO, found: _Found) -> None:
 
 
 def _read_abc(file: BinaryIO, found: _Found) -> None:
-    text = _text(_content(file))
-    tunes, n_numbered = abc.split_tunes(text), abc.count_numbered(text)
+    content = _content(file)
+    declared = _ABC_CHARSET.search(content)
+    book = text.decode(content, declared[1].decode("ascii") if declared else "")
+    tunes, n_numbered = abc.split_tunes(book), abc.count_numbered(book)
     for number, tune_text in enumerate(tunes, start=1):
         try:
             tune = abc.parse_tune(tune_text)

@@ -31,6 +31,7 @@ from hmm2song.melody.notation.bars import (
     perform,
 )
 from hmm2song.melody.notation.parts import Part
+from hmm2song.melody.notation.text import without_escapes
 
 __all__ = ["Tune", "count_numbered", "parse_tune", "split_tunes"]
 
@@ -81,7 +82,7 @@ class Tune:
 
     def texts(self, letter: str) -> tuple[str, ...]:
         """Return the texts of all fields of this letter."""
-        return tuple(text for found, text in self.fields if found == letter and text)
+        return tuple(without_escapes(text) for found, text in self.fields if found == letter and text)
 
 
 @dataclass

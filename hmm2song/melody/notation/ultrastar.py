@@ -10,7 +10,6 @@ The singers of a duet take turns, so both make one melody; where they sing toget
 
 from __future__ import annotations
 
-import codecs
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from hmm2song.errors import ScoreError
+from hmm2song.melody.notation import text
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.parts import Part
 
@@ -41,7 +41,6 @@ NUMBER = re.compile(r"\s*-?\d{1,9}([.,]\d{0,9})?\s*")
 SONG_START = re.compile(r"\s*#\s*[A-Za-z0-9]+\s*:")
 BPM_LINE = re.compile(r"^\s*#\s*BPM\s*:", re.IGNORECASE | re.MULTILINE)
 ENCODING_LINE = re.compile(rb"^\s*#\s*ENCODING\s*:\s*([\w-]+)", re.IGNORECASE | re.MULTILINE)
-CHARSET = re.compile(r"(?i)cp-?\d{3,4}|windows-\d{4}|iso-?8859-\d{1,2}|koi8-[ru]|euc-kr|big5|gbk|shift_jis")
 SNIFFED_BYTES = 16_384
 """A header fits; what has no ``#BPM`` in it is another kind of text."""
 
@@ -63,34 +62,26 @@ class _Voice:
 
 def is_ultrastar(head: bytes) -> bool:
     """Tell from the first :data:`SNIFFED_BYTES` whether a text is an UltraStar song."""
-    text = decode(head)
-    return SONG_START.match(text) is not None and BPM_LINE.search(text) is not None
+    start = decode(head)
+    return SONG_START.match(start) is not None and BPM_LINE.search(start) is not None
 
 
 def decode(content: bytes) -> str:
-    """Return the text: UTF-16 or UTF-8, else in the charset declared, else as Windows writes Western languages."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
+    """Return the text, in the encoding that the header declares unless it is Unicode."""
     declared = ENCODING_LINE.search(content)
-    charset = declared[1].decode("ascii", "replace") if declared else ""
-    for encoding in ("utf-8-sig", charset if CHARSET.fullmatch(charset) else "cp1252"):
-        try:
-            return content.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
-    return content.decode("latin-1")
+    return text.decode(content, declared[1].decode("ascii", "replace") if declared else "")
 
 
-def parse_song(text: str) -> KaraokeSong:
+def parse_song(song: str) -> KaraokeSong:
     """Read a song; ScoreError without a tempo or sung notes, or with too many of them."""
-    if len(text) > MAX_SONG_CHARS:
+    if len(song) > MAX_SONG_CHARS:
         raise ScoreError(f"longer than {MAX_SONG_CHARS} characters, which no karaoke song is")
     tags: dict[str, str] = {}
     voices = [_Voice(), _Voice()]
     singing = voices[:1]
     tempos: list[tuple[float, float]] = []
     lost: list[int] = []
-    for number, line in _lines(text):
+    for number, line in _lines(song):
         if tag := TAG.match(line):
             tags.setdefault(tag[1].upper(), tag[2].strip())
         elif syllable := SYLLABLE.match(line):
@@ -115,9 +106,9 @@ def parse_song(text: str) -> KaraokeSong:
     return KaraokeSong(tags, part, (f"line {lost[0]} is no note (of {len(lost)} such lines)",) if lost else ())
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
+def _lines(song: str) -> Iterator[tuple[int, str]]:
     """Yield number and content of the lines before the end of the song, blank ones left out."""
-    for number, line in enumerate(re.split(r"\r\n?|\n", text), start=1):
+    for number, line in enumerate(re.split(r"\r\n?|\n", song), start=1):
         if re.match(r"\s*E\s*$", line):
             return
         if line.strip():
