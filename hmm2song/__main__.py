@@ -278,6 +278,7 @@ def _reading_options(options: argparse.Namespace, update: bool = False) -> Index
 def _index(options: argparse.Namespace) -> None:
     from hmm2song.catalog.hub import default_encoder, encoder_of
     from hmm2song.indexing.build import index
+    from hmm2song.indexing.report import counted
 
     out = Path(options.out)
     encoder = encoder_of(out) if options.update else default_encoder()
@@ -288,7 +289,7 @@ def _index(options: argparse.Namespace) -> None:
         _print_json({"out": options.out, **report.to_dict(), "next_commands": next_commands})
         return
     changes = f"; {report.unchanged} files unchanged, {report.removed} songs removed" if options.update else ""
-    print(f"{report.files}\n{report.indexed} songs in {options.out}{changes}")
+    print(f"{report.counts()}\n{counted(report.indexed, 'song')} in {options.out}{changes}")
     print("".join(f"{line}\n" for line in report.recordings.lines()), end="")
     _print_read(report, out)
     if next_commands:
@@ -414,6 +415,7 @@ def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) 
     for song_id in report.repeated:
         print(_shown(f"  {song_id}: was there already"))
     if report.read:
+        print(report.read.counts())
         _print_read(report.read, catalog)
 
 

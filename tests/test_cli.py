@@ -66,7 +66,7 @@ def test_index_lists_what_it_skipped(catalog, tmp_path, capsys):
     output = capsys.readouterr().out
     assert output == (
         f"4 files: 3 indexed, 1 skipped\n3 songs in {tmp_path / 'out'}\n"
-        '  bad [31m.mid: it is not a MIDI file (it does not start with "MThd")\n'
+        '  bad [31m.mid: it is not a MIDI file (it has no header chunk "MThd")\n'
     )
     assert main(["index", str(music), "--out", str(tmp_path / "out"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -110,7 +110,8 @@ def test_songs_come_and_go(catalog, tmp_path, capsys):
     assert capsys.readouterr().out == (
         f"1 songs added, 4 in {own}\n"
         "  stairs: the id was taken, so the song is now stairs-2\n"
-        '  bad.mid: it is not a MIDI file (it does not start with "MThd")\n'
+        "2 files: 1 indexed, 1 skipped\n"
+        '  bad.mid: it is not a MIDI file (it has no header chunk "MThd")\n'
     )
     assert main(["add", str(own), str(catalog.parent / "music" / "bells.abc"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["repeated"] == ["bells"]

@@ -90,17 +90,18 @@ def test_broken_files_are_listed(music, tmp_path):
     report = index(music, tmp_path / "out", default_encoder())
     assert report.indexed == 4
     assert [entry.path for entry in report.skipped] == [
+        ".hidden.mid",
         "bad.mid",
         "empty.wav",
         "short.jsonl",
         "silence.wav",
         "text.mp3",
     ]
-    assert report.skipped[3].reason == "0.0 s of melody; at least 1 s needed"
+    assert report.skipped[4].reason == "0.0 s of melody; at least 1 s needed"
     with (tmp_path / "out" / "skipped.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows == [["path", "reason"], *([entry.path, entry.reason] for entry in report.skipped)]
-    assert report.to_dict()["skipped"][0] == {"path": "bad.mid", "reason": report.skipped[0].reason}
+    assert report.to_dict()["skipped"][0] == {"path": ".hidden.mid", "reason": report.skipped[0].reason}
 
 
 def test_every_kind_of_music_is_indexed_or_listed(tmp_path):

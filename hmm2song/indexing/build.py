@@ -34,6 +34,7 @@ from hmm2song.indexing.gathering import Findings, IndexedSong, PreviousCatalog, 
 from hmm2song.indexing.report import (
     REPORT_COLUMNS,
     SKIPPED_COLUMNS,
+    FileCounts,
     IndexReport,
     csv_text,
     report_rows,
@@ -87,7 +88,8 @@ def index(
     findings = read_items(listing, partial, options, workers, progress, previous)
     if not findings.songs:
         reasons = first_reasons(findings.skipped)
-        raise CatalogError(f"no melody found in {source.name or source} ({reasons or 'no score or recording in it'})")
+        about = f"{FileCounts.of(findings)}; {reasons}" if reasons else f"{FileCounts.of(findings)}"
+        raise CatalogError(f"no melody found in {source.name or source} ({about})")
     catalog = _assembled(findings.songs, encoder, previous, progress)
     beside = _files_beside(findings, catalog.songs)
     catalog.save(folder, beside, keep_others=options.update)

@@ -56,7 +56,7 @@ class EditReport:
             "repeated": list(self.repeated),
         }
         read = self.read.to_dict() if self.read else {}
-        return about | {name: read[name] for name in ("skipped", "warned", "notes") if name in read}
+        return about | {name: read[name] for name in ("files", "tunes", "skipped", "warned", "notes") if name in read}
 
 
 def add(
@@ -80,6 +80,7 @@ def add(
     listing = Listing(
         tuple(item for listing in listings for item in listing.items),
         tuple(skipped for listing in listings for skipped in listing.skipped),
+        sum(listing.n_total for listing in listings),
         sum(listing.n_not_music for listing in listings),
     )
     partial = storage.partial_of(folder)

@@ -32,7 +32,7 @@ from hmm2song.indexing.sources import Item
 from hmm2song.indexing.tags import song_fields
 from hmm2song.indexing.vocal_melody import LITTLE_MELODY, LITTLE_VOICE_SHARE, vocal_melody
 from hmm2song.melody.melody import Melody
-from hmm2song.melody.scores import ScoredMelody, read_scores
+from hmm2song.melody.scores import ScoredMelody, read_score_file
 from hmm2song.song import Song, song_of
 
 EXTRACTOR_VERSION = "6"
@@ -157,8 +157,8 @@ def _read(item: Item, separator: Separator | None, stems: Path) -> Extracted:
     try:
         if separator is not None:
             return _read_recording(item, separator, stems)
-        found = read_scores(item.file, item.name)
-        return Extracted(found.melodies, found.broken)
+        found = read_score_file(item.file, item.name)
+        return Extracted(found.melodies, found.broken or (() if found.melodies else ("it is empty",)))
     except (AudioError, MelodyError, ScoreError) as error:
         # The list of what was left out names the file already.
         return Extracted((), (str(error).removeprefix(item.name).removeprefix(repr(item.file.name)).lstrip(": "),))

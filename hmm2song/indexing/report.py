@@ -29,9 +29,11 @@ MIX_NOTE = (
 class FileCounts:
     """What became of the files of a folder or the rows of a table: each is indexed, skipped or not music.
 
-    ``with_warnings`` are those of the indexed ones that may not be found, or of which a part was left out.
+    ``with_warnings`` are those of the indexed ones that may not be found, or of which a part was left out; ``skipped``
+    those for which there is a reason. The ``total`` is counted by itself; what the others lack of it is said.
     """
 
+    total: int
     indexed: int
     with_warnings: int
     skipped: int
@@ -44,18 +46,47 @@ class FileCounts:
         listing = findings.listing
         doubted = {id(found.item): _is_doubted(findings, found) for found in findings.songs}
         n_left_out = sum(skipped.is_file for skipped in listing.skipped)
-        n_unusable = len(listing.items) - len(doubted)
-        return cls(len(doubted), sum(doubted.values()), n_left_out + n_unusable, listing.n_not_music, listing.unit)
+        explained = {skipped.path for skipped in findings.skipped}
+        n_unusable = sum(id(item) not in doubted and item.name in explained for item in listing.items)
+        return cls(
+            total=listing.n_total,
+            indexed=len(doubted),
+            with_warnings=sum(doubted.values()),
+            skipped=n_left_out + n_unusable,
+            not_music=listing.n_not_music,
+            unit=listing.unit,
+        )
 
     @property
-    def total(self) -> int:
-        """All of them."""
-        return self.indexed + self.skipped + self.not_music
+    def unaccounted(self) -> int:
+        """Those of which nothing is known: always 0, unless this program is wrong."""
+        return self.total - self.indexed - self.skipped - self.not_music
 
     def __str__(self) -> str:
         warned = f" ({self.with_warnings} with warnings)" if self.with_warnings else ""
         others = f", {self.not_music} not music" if self.not_music else ""
+        others += f", {self.unaccounted} UNACCOUNTED FOR" if self.unaccounted else ""
         return f"{counted(self.total, self.unit)}: {self.indexed} indexed{warned}, {self.skipped} skipped{others}"
+
+
+@dataclass(frozen=True)
+class TuneCounts:
+    """What became of the tunes in the files that were opened; a recording, and a file that cannot be read, is one."""
+
+    total: int
+    indexed: int
+    with_warnings: int
+    skipped: int
+
+    @classmethod
+    def of(cls, findings: Findings) -> TuneCounts:
+        """Count what was found."""
+        n_indexed, n_skipped = len(findings.songs), len(findings.skipped) - len(findings.listing.skipped)
+        return cls(n_indexed + n_skipped, n_indexed, sum(bool(found.doubts) for found in findings.songs), n_skipped)
+
+    def __str__(self) -> str:
+        warned = f" ({self.with_warnings} with warnings)" if self.with_warnings else ""
+        return f"{counted(self.total, 'tune')} in them: {self.indexed} indexed{warned}, {self.skipped} skipped"
 
 
 @dataclass(frozen=True)
@@ -124,6 +155,7 @@ class IndexReport:
     catalog: Catalog
     indexed: int
     files: FileCounts
+    tunes: TuneCounts
     recordings: RecordingCounts
     skipped: tuple[SkippedFile, ...]
     warned: tuple[FileWarning, ...] = ()
@@ -139,16 +171,22 @@ class IndexReport:
             for found, song in zip(findings.songs, songs, strict=False)
             if found.doubts
         )
-        files, recordings = FileCounts.of(findings), RecordingCounts.of(findings)
+        files, tunes, recordings = FileCounts.of(findings), TuneCounts.of(findings), RecordingCounts.of(findings)
         n_mixes = recordings.n_not_separated
         notes = (MIX_NOTE.format(n=n_mixes),) if n_mixes else ()
-        return cls(catalog, len(catalog), files, recordings, tuple(findings.skipped), tuple(warned), notes)
+        return cls(catalog, len(catalog), files, tunes, recordings, tuple(findings.skipped), tuple(warned), notes)
+
+    def counts(self) -> str:
+        """Return what became of the files and, where some hold several, of the tunes in them: a line each."""
+        is_one_each = self.tunes.total <= self.files.indexed + self.files.skipped
+        return f"{self.files}" if is_one_each else f"{self.files}\n{self.tunes}"
 
     def to_dict(self) -> dict:
         """Return plain JSON types."""
         return {
             "indexed": self.indexed,
-            "files": {"total": self.files.total, **dataclasses.asdict(self.files)},
+            "files": {**dataclasses.asdict(self.files), "unaccounted": self.files.unaccounted},
+            "tunes": dataclasses.asdict(self.tunes),
             "recordings": dataclasses.asdict(self.recordings),
             "unchanged": self.unchanged,
             "removed": self.removed,

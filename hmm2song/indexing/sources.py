@@ -3,11 +3,11 @@
 Conventions
 -----------
 * A **folder** is walked recursively in sorted order: score files (:mod:`hmm2song.melody.scores`) and recordings. An
-  ``info.csv`` in it supplies metadata for its files. Hidden files and folders are left out.
+  ``info.csv`` in it supplies metadata for its files. Hidden files are not read.
 * A **table** (CSV) has the columns ``id, Title, Singer, Lyric, genre, path, gender`` and any of ``author, title_ko,
   year, source, licence, credit``; ``path`` names a score or recording in the table's folder. Only ``path`` is required.
-* Nothing outside the folder is read, whatever links or paths say. Music that cannot be read is listed with the reason;
-  files that are no music, such as pictures and texts, are only counted.
+* Nothing outside the folder is read, whatever links or paths say. Every file is accounted for: music that cannot be
+  read, or is hidden, is listed with the reason; files that are no music, such as pictures and texts, are counted.
 * Names are those that people see, relative to the folder, with ``/``.
 """
 
@@ -23,20 +23,24 @@ from pathlib import Path
 
 from hmm2song.audio import AUDIO_SUFFIXES
 from hmm2song.errors import CatalogError
-from hmm2song.melody.scores import is_score
+from hmm2song.melody.scores import SCORE_SUFFIXES, is_score
 from hmm2song.song import safe_relative_path, table_text
 
 INFO_NAME = "info.csv"
 MAX_TABLE_BYTES = 256 * 2**20
 UNREADABLE_SOUND = (
     ".au", ".snd", ".spx", ".dsf", ".dff", ".mpc", ".ra", ".rm", ".shn", ".dts", ".voc", ".gsm",
-    ".mod", ".xm", ".s3m", ".it", ".aup3",
+    ".mod", ".xm", ".s3m", ".it", ".aup3", ".m4p", ".aa", ".aax",
 )  # fmt: skip
 UNREADABLE_NOTES = (
     ".mscz", ".mscx", ".gp", ".gp3", ".gp4", ".gp5", ".gpx", ".ptb", ".sib", ".mus", ".musx", ".cap", ".capx",
     ".nwc", ".enc", ".ove", ".ly", ".tg",
 )  # fmt: skip
-"""Kinds of music that cannot be read; they are listed, while pictures and texts are not."""
+ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+"""Kinds of music that cannot be read, and what may hold music; they are listed, while pictures and texts are not."""
+HIDDEN = "hidden, as its name or that of a folder starts with a dot"
+OF_MAC = "._"
+"""How names start of what macOS stores beside a file on other systems; it is no music, whatever its suffix."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,13 @@ class Item:
 class Listing:
     """What a source holds: files to read in a stable order, what is left out already, how many files are no music.
 
-    ``unit`` is what is counted: each ``"file"`` of a folder, each ``"row"`` of a table.
+    ``n_total`` is how many there are in all, counted by themselves. ``unit`` is what is counted: each ``"file"`` of a
+    folder, each ``"row"`` of a table.
     """
 
     items: tuple[Item, ...]
     skipped: tuple[SkippedFile, ...]
+    n_total: int
     n_not_music: int = 0
     unit: str = "file"
 
@@ -107,17 +113,19 @@ def list_source(source: Path, leave_out: Sequence[Path] = ()) -> Listing:
     if not source.is_file():
         raise CatalogError(f"there is no file or folder {str(source)!r}; check the name")
     if is_recording(source) or is_score(source):
-        return Listing((Item(source, readable_name(source.name)),), ())
+        return Listing((Item(source, readable_name(source.name)),), (), 1)
     if source.suffix.lower() == ".csv":
         return _list_table(source)
     reason = _why_unreadable(source) or "neither a folder, a table (.csv), a score nor a recording"
     raise CatalogError(f"{source.name!r}: {reason}")
 
 
-def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list[SkippedFile]]:
+def walk(
+    folder: Path, leave_out: Sequence[Path] = (), hidden: list[Path] | None = None
+) -> tuple[list[Path], list[SkippedFile]]:
     """Return the files in a folder and below in sorted order, and those that are not to be opened with the reason.
 
-    Hidden files and folders, and the resolved folders ``leave_out``, are in neither list.
+    The resolved folders ``leave_out`` are in neither list, nor are hidden files, which are added to ``hidden``.
     """
     root = os.path.realpath(folder)
     files: list[Path] = []
@@ -130,15 +138,21 @@ def walk(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list
         skip(error.filename, f"the folder cannot be opened ({error.strerror})", is_file=False)
 
     for parent, folders, names in os.walk(folder, onerror=skip_folder):
+        is_hidden = any(part.startswith(".") for part in Path(parent).relative_to(folder).parts)
         folders[:] = [
             name
             for name in sorted(folders)
-            if not name.startswith(".") and Path(os.path.realpath(Path(parent, name))) not in leave_out
+            if Path(os.path.realpath(Path(parent, name))) not in leave_out
+            and (hidden is not None or not name.startswith("."))
         ]
+        if hidden is not None:
+            hidden += [Path(parent, name) for name in names if is_hidden or name.startswith(".")]
+        if is_hidden:
+            continue
         for name in folders:
             place = Path(parent, name)
-            if is_recording(place):  # it is walked all the same
-                skip(place, "a folder, although it is named like a recording", is_file=False)
+            if is_recording(place) or place.name.lower().endswith(SCORE_SUFFIXES):  # it is walked all the same
+                skip(place, "a folder, although it is named like a file of music", is_file=False)
             if place.is_symlink() and not Path(os.path.realpath(place)).is_relative_to(root):
                 skip(place, "a link out of the folder is not followed; index the folder it leads to", is_file=False)
         files += [Path(parent, name) for name in names if not name.startswith(".")]
@@ -158,8 +172,12 @@ def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
     if (folder / INFO_NAME).is_file():
         for row in read_table(folder / INFO_NAME):
             rows[_normal(row["path"].replace("\\", "/").removeprefix("./"))] = row
-    files, skipped = walk(folder, leave_out)
-    items, n_not_music = [], 0
+    hidden: list[Path] = []
+    files, skipped = walk(folder, leave_out, hidden)
+    n_total = len(files) + len(hidden) + sum(entry.is_file for entry in skipped)
+    hidden_music = [file for file in hidden if _is_music(file)]
+    skipped += [SkippedFile(readable_name(file.relative_to(folder).as_posix()), HIDDEN) for file in hidden_music]
+    items, n_not_music = [], len(hidden) - len(hidden_music)
     for file in files:
         name = readable_name(file.relative_to(folder).as_posix())
         try:
@@ -176,7 +194,14 @@ def _list_folder(folder: Path, leave_out: Sequence[Path]) -> Listing:
         SkippedFile(row["path"], f"line {row['line']} of {INFO_NAME} names no score or recording in the folder", False)
         for row in rows.values()
     )
-    return Listing(tuple(items), (*sorted(skipped, key=lambda entry: entry.path), *unused), n_not_music)
+    return Listing(tuple(items), (*sorted(skipped, key=lambda entry: entry.path), *unused), n_total, n_not_music)
+
+
+def _is_music(hidden: Path) -> bool:
+    """Return whether a file is named like one of music; it is not opened."""
+    if hidden.name.startswith(OF_MAC) or hidden.name.lower().endswith((".csv", ".txt", *ARCHIVES)):
+        return False
+    return is_recording(hidden) or hidden.name.lower().endswith(SCORE_SUFFIXES) or bool(_why_unreadable(hidden))
 
 
 def _why_unreadable(file: Path) -> str:
@@ -184,17 +209,20 @@ def _why_unreadable(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix in UNREADABLE_SOUND:
         return f"{suffix} recordings cannot be decoded; save it as FLAC, WAV or MP3"
+    if suffix in ARCHIVES:
+        return f"{suffix} archives are not opened; unpack it if there is music in it"
     return f"{suffix} scores cannot be read; export it as MusicXML or MIDI" if suffix in UNREADABLE_NOTES else ""
 
 
 def _list_table(table: Path) -> Listing:
     items, skipped = [], []
-    for row in read_table(table):
+    rows = read_table(table)
+    for row in rows:
         try:
             items.append(Item(_file_of_row(table.parent, row["path"]), row["path"], row))
         except CatalogError as error:
             skipped.append(SkippedFile(row["path"], f"line {row['line']}: {error}"))
-    return Listing(tuple(items), tuple(skipped), unit="row")
+    return Listing(tuple(items), tuple(skipped), len(rows), unit="row")
 
 
 def _file_of_row(folder: Path, path: str) -> Path:
@@ -211,8 +239,8 @@ def _file_of_row(folder: Path, path: str) -> Path:
         raise CatalogError("there is no such file")
     if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
         raise CatalogError("the path leads out of the table's folder")
-    if reason := _why_unreadable(file):
-        raise CatalogError(reason)
+    if not (is_recording(file) or is_score(file)):
+        raise CatalogError(_why_unreadable(file) or "neither a recording nor a score that can be read")
     return file
 
 

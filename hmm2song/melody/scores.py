@@ -120,6 +120,14 @@ def read_scores(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
     ``name`` is shown in messages, and supplies the ids and titles that the file itself does not state; by default it is
     the file's name. Raises ScoreError if the file cannot be read, is too large, or none of its melodies is usable.
     """
+    file = read_score_file(path, name)
+    if not file.melodies:
+        raise ScoreError(f"{name or Path(path).name}: {file.broken[0] if file.broken else 'it is empty'}")
+    return file
+
+
+def read_score_file(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
+    """Read a file as :func:`read_scores` does; it may hold no usable melody, only the reasons why."""
     path = Path(path)
     name = path.name if name is None else name
     reader = _reader_of(path.name.lower())
@@ -140,8 +148,6 @@ def read_scores(path: str | os.PathLike, name: str | None = None) -> ScoreFile:
             melodies.append(ScoredMelody(song, melody, found.warnings.get(number, ())[:MAX_WARNINGS]))
         except CatalogError as error:
             found.broken.append(str(error))
-    if not melodies:
-        raise ScoreError(f"{name}: {found.broken[0] if found.broken else 'it is empty'}")
     return ScoreFile(tuple(melodies), tuple(found.broken))
 
 
@@ -243,8 +249,8 @@ def _read_abc(file: BinaryIO, found: _Found) -> None:
             place = number if len(tunes) > 1 else 0
             found.entries.append((place, _abc_fields(tune), melody))
             found.warnings[place] = tune.warnings
-    if len(tunes) > 1 and n_numbered != len(found.entries):
-        found.broken.append(f'{n_numbered} tunes by their "X:" lines, {len(found.entries)} read')
+    if n_numbered > len(tunes):  # what is wrong with each of the others is said already
+        found.broken.append(f'{n_numbered} tunes by their "X:" lines, {len(tunes)} found')
 
 
 def _abc_fields(tune: abc.Tune) -> dict[str, str]:
@@ -387,3 +393,5 @@ _READERS: dict[str, Callable[[BinaryIO, _Found], None]] = {
     ".jsonl.gz": _read_jsonl_gz,
     ".csv": _read_f0,
 }
+SCORE_SUFFIXES = tuple(_READERS)
+"""How the names of score files end; a ``.csv`` or ``.txt`` may also be something else."""
