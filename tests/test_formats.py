@@ -166,9 +166,7 @@ def test_kern_file(tmp_path):
     first, second = (scored.song for scored in found.melodies)
     assert (first.title, first.author, first.year, second.title) == ("Straße", "Anon", "1823", "songs-2")
     assert set(found.melodies[0].melody.pitch_midi[found.melodies[0].melody.voiced]) == {60.0, 62.0}
-    assert found.melodies[1].warnings == (
-        "line 4 has 2 columns, but there are 1 spines; nothing is read from there on",
-    )
+    assert found.melodies[1].warnings == ("line 4 has 2 columns for 1 spines; nothing is read from there on",)
 
 
 # MEI ----------------------------------------------------------------------------------------------------------
@@ -273,6 +271,20 @@ def test_expansions_of_expansions_are_bounded():
 def test_repeated_bars_do_not_multiply_without_end():
     with pytest.raises(ScoreError, match="longer"):
         mei.parse_mei(parse_xml(encoded(measure(C) + 40 * measure("<mRpt/><mRpt/>")).encode()))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "warning"),
+    [
+        ("a.txt", HALF_SECOND_UNITS + ": 0 1 0 a\n: 1 1 0 a\n: 2 1 999 b", "1 pitches are outside"),
+        ("a.krn", "**kern\n4c\n4cccccccccc\n9999d\n4e\n*-", "line 3: the note"),
+        ("a.mei", encoded(measure(C + note("b9"))), "bar 1 has a pitch"),
+    ],
+)
+def test_a_note_that_cannot_be_is_lost_alone(tmp_path, name, content, warning):
+    (tmp_path / name).write_text(content)
+    (found,) = read_scores(tmp_path / name).melodies
+    assert found.melody.pitch_midi[0] == 60.0 and warning in found.warnings[0]
 
 
 # Archives -----------------------------------------------------------------------------------------------------

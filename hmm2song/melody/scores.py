@@ -195,7 +195,7 @@ def _read_mei(document: mei.MeiDocument, found: _Found, warnings: tuple[str, ...
             "licence": document.rights if _LICENCE.search(document.rights) else "",
             "credit": document.rights,
         }
-        found.add(number if len(document.movements) > 1 else 0, fields, movement.parts, warnings)
+        found.add(number if len(document.movements) > 1 else 0, fields, movement.parts, warnings + movement.lost)
 
 
 def _read_kern(file: BinaryIO, found: _Found) -> None:

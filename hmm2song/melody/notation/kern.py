@@ -73,27 +73,21 @@ def split_segments(text: str) -> list[str]:
 
 
 def parse_score(text: str) -> KernScore:
-    """Read one score; ScoreError without a ``**kern`` spine, or with impossible numbers or too much music."""
+    """Read one score; ScoreError without a ``**kern`` spine or with too much music."""
     reader = _Reader()
-    records, lost = [], ()
+    records, is_lost = [], False
     for number, line in enumerate(re.split(r"\r\n?|\n", text), start=1):
         if record := RECORD.match(line):
             records.append((record[1].upper(), record[2].upper(), unescape(record[3]).strip()))
-        elif line and not line.startswith("!") and not lost:
+        elif line and not line.startswith("!") and not is_lost:
             tokens = line.split("\t")
-            if not _begins_spines(tokens) and len(tokens) != len(reader.spines):
-                reason = f"line {number} has {len(tokens)} columns, but there are {len(reader.spines)} spines"
-                lost = (f"{reason}; nothing is read from there on",)
-                continue
-            try:
-                reader.read_line(tokens)
-            except ScoreError as error:
-                raise ScoreError(f"line {number}: {error}") from error
-    return KernScore(tuple(records), reader.parts(), lost)
-
-
-def _begins_spines(tokens: list[str]) -> bool:
-    return all(token.startswith("**") for token in tokens)
+            is_lost = len(tokens) != len(reader.spines) and not all(token.startswith("**") for token in tokens)
+            if is_lost:
+                found = f"line {number} has {len(tokens)} columns for {len(reader.spines)} spines"
+                reader.lost.append(f"{found}; nothing is read from there on")
+            else:
+                reader.read_line(number, tokens)
+    return KernScore(tuple(records), reader.parts(), tuple(reader.lost))
 
 
 class _Reader:
@@ -107,6 +101,7 @@ class _Reader:
         self.expansion: list[str] | None = None
         self.endings: frozenset[int] = frozenset()
         self.n_notes = 0
+        self.lost: list[str] = []
 
     def parts(self) -> tuple[Part, ...]:
         if not self.staves:
@@ -115,15 +110,15 @@ class _Reader:
         order = self._expanded() or play_order(self.plan)
         return tuple(staff.play(self.plan, order) for staff in self.staves)
 
-    def read_line(self, tokens: list[str]) -> None:
-        if _begins_spines(tokens):
+    def read_line(self, number: int, tokens: list[str]) -> None:
+        if all(token.startswith("**") for token in tokens):
             self.spines = [self._spine(token) for token in tokens]
         elif tokens[0].startswith("*"):
             self._interpret(tokens)
         elif any(token.startswith("=") for token in tokens):
             self._bar_line(next(token for token in tokens if token.startswith("=")))
         else:
-            self._notes(tokens)
+            self._notes(number, tokens)
 
     def _spine(self, kind: str) -> _Spine:
         if kind != KERN:
@@ -181,13 +176,17 @@ class _Reader:
         self.pending.starts_repeat |= bool(repeat and repeat[2])
         self.pending.is_new_bar = True
 
-    def _notes(self, tokens: list[str]) -> None:
+    def _notes(self, number: int, tokens: list[str]) -> None:
         """Place the notes of a line. Lyrics stand to the right of the spine they belong to."""
-        timed = [
-            (index, *parsed)
-            for index, token in enumerate(tokens)
-            if token != "." and self.spines[index].kind == KERN and (parsed := parse_token(token)) is not None
-        ]
+        timed = []
+        for index, token in enumerate(tokens):
+            if token != "." and self.spines[index].kind == KERN:
+                try:
+                    parsed = parse_token(token)
+                except ScoreError as error:
+                    self.lost.append(f"line {number}: {error}")
+                    continue
+                timed += [(index, *parsed)] if parsed else []
         if not timed:
             return
         self._begin_line([self.spines[index] for index, _, _ in timed])

@@ -39,10 +39,11 @@ DRUM_CHANNEL = "10"
 
 @dataclass(frozen=True)
 class Movement:
-    """An ``mdiv``: its label and its parts."""
+    """An ``mdiv``: its label, its parts, and what could not be read."""
 
     label: str
     parts: tuple[Part, ...]
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def parse_mei(root: Element) -> MeiDocument:
         next(filter(None, (text_at(element, path) for path in ("titleStmt/title", "title") for element in header)), ""),
         tuple(dict.fromkeys(filter(None, composers))),
         text_at(file, "pubStmt/availability") if file is not None else "",
-        tuple(Movement(label, _ScoreReader(score, is_sounding).parts()) for label, score in scores),
+        tuple(_ScoreReader(score, is_sounding).movement(label) for label, score in scores),
     )
 
 
@@ -89,10 +90,11 @@ class _ScoreReader:
         self.tempo: float | None = None
         self.order = self._section(score, frozenset())
 
-    def parts(self) -> tuple[Part, ...]:
+    def movement(self, label: str) -> Movement:
         """Play all staves by the same plan."""
         order = self.order if self.is_expanded else play_order(self.plan)
-        return tuple(state.staff.play(self.plan, order) for state in self.staves.values() if not state.is_drums)
+        parts = (state.staff.play(self.plan, order) for state in self.staves.values() if not state.is_drums)
+        return Movement(label, tuple(parts), tuple(self.links.lost))
 
     def _section(self, section: Element, endings: frozenset[int]) -> list[int]:
         """Read a section; return its bars in the order they are played, apart from repeat signs."""

@@ -71,6 +71,7 @@ class Links:
     def __init__(self, score: Element, is_sounding: bool) -> None:
         self.is_sounding = is_sounding
         self.n_notes = 0
+        self.lost: list[str] = []
         self.tie_starts = {tie.get("startid", "").lstrip("#") for tie in score.iter("tie")}
         self.spans = {
             span.get("startid", "").lstrip("#"): (span.get("endid", "").lstrip("#"), _tuplet_factor(span))
@@ -156,7 +157,8 @@ class LayerReader:
             midi = 12 * (octave + 1) + SEMITONE_OF_STEP[step] + self._alter(note, step, int(octave))
             midi += self.state.transpose_st
         if midi is not None and not 0 <= midi <= 127:
-            raise ScoreError(f"bar {len(self.plan)} has a pitch outside MIDI 0-127")
+            self.links.lost.append(f"bar {len(self.plan)} has a pitch outside MIDI 0-127")
+            return None
         return midi
 
     def _alter(self, note: Element, step: str, octave: int) -> float:

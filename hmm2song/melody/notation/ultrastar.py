@@ -103,7 +103,10 @@ def parse_song(song: str) -> KaraokeSong:
     clock = _Clock(bpm, [tempo for tempo in tempos if MIN_BPM <= tempo[1] <= MAX_BPM], gap_ms / 1000)
     notes = _one_voice(voices)
     part = Part(tags.get("ARTIST", ""), tuple(clock.notes(notes)))
-    return KaraokeSong(tags, part, (f"line {lost[0]} is no note (of {len(lost)} such lines)",) if lost else ())
+    warnings = [f"line {lost[0]} is no note (of {len(lost)} such lines)"] if lost else []
+    if len(part.notes) < len(notes):
+        warnings.append(f"{len(notes) - len(part.notes)} pitches are outside MIDI 0-127")
+    return KaraokeSong(tags, part, tuple(warnings))
 
 
 def _lines(song: str) -> Iterator[tuple[int, str]]:
