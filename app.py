@@ -16,7 +16,7 @@ from hmm2song import Recognizer
 from hmm2song.audio import MAX_FILE_BYTES
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.page.api import Api
-from hmm2song.page.browser import CSS, HEAD, THEME
+from hmm2song.page.browser import CSS, HEAD, ICON, PREVIEW_PICTURE, THEME, Described
 from hmm2song.page.search import EXAMPLES_FOLDER, Page
 
 CONCURRENT_SEARCHES = 2
@@ -30,9 +30,9 @@ EXIT_ERROR = 2
 
 def build_app(recognizer: Recognizer, recordings: Path | None = None) -> gr.Blocks:
     """Return the page and the API; ``recordings`` is the folder of the songs' sound, by default the catalog's own."""
-    with gr.Blocks(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
-        Page(recognizer, blocks, recordings)
-        Api(recognizer)
+    with Described(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
+        page = Page(recognizer, blocks, recordings)
+        Api(recognizer, page.runs)
     return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 
 
@@ -45,12 +45,14 @@ def serve(blocks: gr.Blocks, options: argparse.Namespace) -> None:
         theme=THEME,
         css=CSS,
         head=HEAD,
+        favicon_path=ICON,
+        pwa=True,
         max_file_size=MAX_FILE_BYTES,
         show_error=False,
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],
-        allowed_paths=[str(EXAMPLES_FOLDER)],
+        allowed_paths=[str(EXAMPLES_FOLDER), str(PREVIEW_PICTURE)],
     )
 
 

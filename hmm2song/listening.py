@@ -42,19 +42,17 @@ class Guess:
 
 @dataclass(frozen=True)
 class StopRule:
-    """Sure is a song that is the best ``times`` times in a row with at least this ``probability``."""
+    """Sure is a song that is the best for the ``times``-th time in a row and has at least this ``probability``."""
 
-    probability: float = 0.9
+    probability: float = 0.5
     times: int = 2
 
     def is_sure(self, guesses: Sequence[Guess]) -> bool:
         """Tell whether the latest guesses suffice."""
         latest = guesses[-self.times :]
-        return (
-            len(latest) == self.times
-            and len({guess.tune for guess in latest}) == 1
-            and all(guess.probability >= self.probability and guess.voiced_s >= MIN_EVIDENCE_S for guess in latest)
-        )
+        if len(latest) < self.times or len({guess.tune for guess in latest}) > 1:
+            return False
+        return latest[-1].probability >= self.probability and latest[-1].voiced_s >= MIN_EVIDENCE_S
 
 
 @dataclass(frozen=True, eq=False)

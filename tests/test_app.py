@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 from subprocess import PIPE
 from unittest.mock import Mock
@@ -21,10 +23,13 @@ from humming import tune
 from serving import HUMMED_FROM_S, HUMMED_SHIFT_ST, HUMMED_TO_S, N_SONGS, ROOT, MiniatureCatalog
 
 from hmm2song import Recognizer
+from hmm2song.audio import load_audio
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.errors import AudioError
+from hmm2song.errors import AudioError, QueryError
 from hmm2song.melody.melody import Melody, melody_from_notes
-from hmm2song.page.search import Page, example_hums
+from hmm2song.page import browser
+from hmm2song.page.live import MAX_CHUNK_BYTES, MAX_RUNS, Asked, Runs
+from hmm2song.page.search import Answer, Page, example_hums
 from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.recognizer import MAX_EARLIER
 from hmm2song.song import ANY_GENDER, Song
@@ -47,9 +52,9 @@ def other_hum(catalog: MiniatureCatalog) -> Path:
     return path
 
 
-def test_only_the_three_documented_endpoints_are_public(client: Client) -> None:
+def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")
-    assert set(endpoints["named_endpoints"]) == {"/recognize", "/catalog", "/song"}
+    assert set(endpoints["named_endpoints"]) == {"/recognize", "/listen", "/catalog", "/song"}
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/recognize"]["parameters"]
     defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters}
@@ -139,6 +144,51 @@ def test_a_song_is_told_in_full(client: Client) -> None:
     assert 20 < song["melody_s"] < 45
 
 
+def test_a_hum_can_be_sent_in_chunks(client: Client, catalog: MiniatureCatalog) -> None:
+    samples, rate_hz = soundfile.read(catalog.hum_path, dtype="float32")
+    coded = mu_law(load_audio((rate_hz, samples)))
+    at, answers = 0, []
+    while at < len(coded) and not (answers and answers[-1]["stopped"]):
+        chunk = b64encode(coded[at : at + 16000]).decode()
+        answers.append(client.predict("mine", at, chunk, at + 16000 >= len(coded), api_name="/listen"))
+        at = answers[-1]["n_samples"]
+    assert answers[0]["result"] is None and answers[-1]["stopped"]
+    assert set(answers[-1]["result"]) == RESULT_KEYS and answers[-1]["result"]["matches"][0]["id"] == "s0"
+    for run, sound in (("mine", "not base64!"), ("", "")):
+        with pytest.raises(AppError, match="base64|named by"):
+            client.predict(run, 0, sound, api_name="/listen")
+
+
+def mu_law(samples: np.ndarray) -> bytes:
+    coded = io.BytesIO()
+    soundfile.write(coded, samples, 16000, format="RAW", subtype="ULAW")
+    return coded.getvalue()
+
+
+def test_chunks_that_come_twice_or_too_late_count_once(catalog: MiniatureCatalog) -> None:
+    runs = Runs(Recognizer.from_pretrained(catalog.folder))
+    coded = mu_law(load_audio(catalog.hum_path))
+    for at, end, n in ((0, 9000, 9000), (0, 9000, 9000), (5000, 12000, 12000), (20000, 30000, 12000)):
+        assert runs.hear("a", at, coded[at:end])[0] == n
+    asked, heard = runs.close("a")
+    assert heard.heard_s == 12000 / 16000 and asked == Asked() and runs.close("a") is None
+    with pytest.raises(QueryError, match="a chunk has"):
+        runs.hear("b", 0, bytes(MAX_CHUNK_BYTES + 1))
+    for number in range(MAX_RUNS):
+        runs.open(str(number))
+    with pytest.raises(QueryError, match="going on already"):
+        runs.open("one more")
+    assert len(runs) == MAX_RUNS
+
+
+def test_who_finds_no_free_search_is_heard_all_the_same(catalog: MiniatureCatalog) -> None:
+    runs = Runs(Recognizer.from_pretrained(catalog.folder), n_searching=0)
+    coded = mu_law(load_audio(catalog.hum_path))
+    n_samples, heard = runs.hear("a", 0, coded[:80000])
+    assert (n_samples, heard.result) == (80000, None)
+    assert runs.close("a")[1].result.matches[0].id == "s0"
+
+
 def test_a_few_hums_can_be_joined_and_silence_counts_for_nothing(catalog: MiniatureCatalog) -> None:
     recognizer = Recognizer.from_pretrained(catalog.folder)
     with gr.Blocks() as blocks:
@@ -151,27 +201,38 @@ def test_a_few_hums_can_be_joined_and_silence_counts_for_nothing(catalog: Miniat
         (silence, [], False, []),
         (silence, [hum], True, [hum]),  # nothing was heard this time: the first hum is not lost
     ):
-        result = recognizer.recognize_melody(latest, earlier=earlier)
-        assert page.word("en", result, False, "")[page.once_more]["visible"] == is_offered
-        assert list(page.join(result, True)) == joined_next
-        assert not page.join(result, False)
+        answer = Answer(recognizer.recognize_melody(latest, earlier=earlier), Asked(earlier=tuple(earlier)))
+        assert page.word("en", answer, "")[page.live].props["can_join"] == is_offered
+        assert list(page.join(answer, True)) == joined_next
+        assert not page.join(answer, False)
     assert recognizer.recognize_melody(hum, earlier=[silence, hum]).to_dict()["n_hums"] == 2
+
+
+def test_a_hum_that_joining_made_worse_is_shown_alone(catalog: MiniatureCatalog, other_hum: Path) -> None:
+    recognizer = Recognizer.from_pretrained(catalog.folder)
+    with gr.Blocks() as blocks:
+        page = Page(recognizer, blocks)
+    other = page.search(str(other_hum), [], "any", False, "en", None)[page.answer]
+    joined = page.search(str(catalog.hum_path), [], "any", False, "en", other, True)
+    assert joined[page.answer].is_alone and not joined[page.answer].result.earlier
+    assert "clearer" in joined[page.verdict]["value"]
+    same = page.search(str(catalog.hum_path), [], "any", False, "en", joined[page.answer], True)[page.answer]
+    assert not same.is_alone and len(same.result.earlier) == 1
 
 
 def test_a_fault_is_told_from_a_bad_recording_and_logged(catalog: MiniatureCatalog, caplog) -> None:
     recognizer = Recognizer.from_pretrained(catalog.folder)
     with gr.Blocks() as blocks:
         page = Page(recognizer, blocks)
-    asked = ([], "any", False, "en", True, ())
+    asked = ([], "any", False, "en", None)
     recognizer.recognize = Mock(side_effect=AudioError("'hum.wav' is empty"))
-    status = page.search(str(catalog.hum_path), *asked)[page.status]
-    assert "is empty" in status and "Hum the same tune again" in status
+    assert "is empty" in page.search(str(catalog.hum_path), *asked)[page.status]
     assert not caplog.records
     recognizer.recognize = Mock(side_effect=RuntimeError("no memory <left>"))
     answer = page.search(str(catalog.hum_path), *asked)
-    assert "fault in this program" in answer[page.status] and "Hum the same tune again" in answer[page.status]
+    assert "fault in this program" in answer[page.status]
     assert "memory" not in answer[page.status]  # for the log, not for strangers
-    assert not answer[page.results]["visible"]
+    assert page.answer not in answer  # what was found before stays
     (record,) = caplog.records
     assert record.levelname == "ERROR" and "no memory" in str(record.exc_info[1])
 
@@ -193,13 +254,30 @@ def test_only_filters_that_the_catalog_can_answer_are_offered(
     with gr.Blocks() as blocks:
         page = Page(recognizer, blocks)
     assert (page.filters.visible, page.genres.visible, page.gender.visible) == (filters, genres, len(genders) > 1)
-    assert [gender for _, gender in page.word("ko", None, False, "")[page.gender]["choices"]] == genders
+    assert [gender for _, gender in page.word("ko", None, "")[page.gender]["choices"]] == genders
     assert not page.examples
 
 
 def test_examples_are_hums_of_songs_in_the_catalog() -> None:
     songs = [Song(id, id) for id in ("mine", "songbook_jingle-bells", "songbook_arirang")]
     assert [path.name for path in example_hums(Mock(songs=songs))] == ["arirang.flac", "jingle-bells.flac"]
+
+
+def test_the_page_can_be_installed_and_previewed(url: str) -> None:
+    manifest = httpx.get(f"{url}/manifest.json", timeout=TIMEOUT_S).json()
+    assert manifest["name"] == "Hmm2Song"
+    addresses = [icon["src"] for icon in manifest["icons"]]
+    page = httpx.get(url, timeout=TIMEOUT_S).text
+    addresses += re.findall(r'property="og:image" content="([^"]+)"', page)
+    for address in addresses:
+        assert httpx.get(f"{url}{address}", timeout=TIMEOUT_S).headers["content-type"] == "image/png"
+    assert len(addresses) == 3 and "see which song it is" in page.partition("</head>")[0]
+
+
+def test_our_own_code_is_light() -> None:
+    room = Path(browser.__file__).parent
+    assert sum(path.stat().st_size for path in room.iterdir() if path.suffix in (".js", ".css")) <= 60_000
+    assert len((room / "page.css").read_text().splitlines()) <= 60
 
 
 def test_the_page_loads_nothing_from_elsewhere(url: str) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import soundfile
 from serving import HOSTILE_TITLE, N_SONGS, MiniatureCatalog
 
 from hmm2song.page.preview import LEAD_S
@@ -44,22 +43,13 @@ class Visit:
         playwright.expect(self.page.locator(selector).first).to_contain_text(words)
 
     def upload(self, path: Path) -> None:
-        self.page.get_by_label("Upload file").first.click()
+        if not self.page.locator("#recorder").is_visible():
+            self.page.locator(".upload").click()
+        clear = self.page.locator("#recorder button[aria-label='Clear']")
+        if clear.count():
+            clear.click()
+        self.page.locator("#recorder [aria-label='Upload file']").first.click()
         self.page.locator("#recorder input[type=file]").first.set_input_files(path)
-
-    def hum_once_more(self) -> None:
-        self.page.get_by_role("button", name="Hum once more").dblclick()  # the second press changes nothing
-        self.see(".status", "Hum the same tune again")
-
-
-@pytest.fixture(scope="module")
-def parts(catalog: MiniatureCatalog, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two hums of the first song, of different places."""
-    samples, rate_hz = soundfile.read(catalog.hum_path)
-    folder = tmp_path_factory.mktemp("parts")
-    soundfile.write(folder / "first.wav", samples[: 6 * rate_hz], rate_hz)
-    soundfile.write(folder / "second.wav", samples[4 * rate_hz :], rate_hz)
-    return folder / "first.wav", folder / "second.wav"
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +71,7 @@ def visit(browser: playwright.Browser, url: str, request: pytest.FixtureRequest)
     visit.page.on("pageerror", lambda error: visit.troubles.append(str(error)))
     visit.page.on("request", lambda sent: visit.troubles.append(sent.url) if not is_local(sent.url, url) else None)
     visit.page.goto(url)
-    visit.page.locator("#recorder").wait_for()
+    playwright.expect(visit.page.locator(".face")).to_have_text(re.compile("Hum|허밍"))
     yield visit
     context.close()
     assert not visit.troubles  # no script from a title ran, nothing failed, nothing was fetched from elsewhere
@@ -91,16 +81,67 @@ def is_local(address: str, url: str) -> bool:
     return address.startswith((url, "data:", "blob:"))
 
 
-def test_a_recording_is_searched_when_it_ends(visit: Visit) -> None:
+def test_one_tap_leads_to_the_answer(visit: Visit) -> None:
+    """Hum: guesses come while it goes on, it stops by itself, and the page tells what was found."""
     page = visit.page
-    visit.see(".status", "Press Record")
+    visit.see(".say", "Tap and hum")
+    page.locator(".hum").dblclick()  # the second click changes nothing
+    visit.see(".say", "Listening")
+    playwright.expect(page.locator(".hum")).to_have_attribute("aria-pressed", "true")
+    page.wait_for_function("document.querySelector('.live canvas').width > 200")
+    visit.see(".winner h2", "Song 0")
+    visit.see(".status", "Found: Song 0 (첫 노래)")
+    visit.see(".others", "Also possible (9)")
+    playwright.expect(page.locator(".hum")).to_have_text("New hum")
+    assert page.evaluate("document.activeElement.className") == "hum"
+
+    page.locator(".more").click()  # once more, and with second thoughts
+    visit.see(".say", "Listening")
+    assert page.locator("#answer").evaluate("a => getComputedStyle(a).opacity") < "0.5"
+    page.locator(".cancel").click()
+    playwright.expect(page.locator("#page")).not_to_have_attribute("humming", "")
+    visit.see(".winner", "Found")
+
+    page.locator(".more").click()
+    visit.see(".winner .state", "2 hums joined")
+    page.locator(".hum").click()  # a new hum stands for itself, and Stop ends it at once
+    page.wait_for_timeout(4000)
+    page.locator(".hum").click()
+    playwright.expect(page.locator(".winner .state")).to_have_text("Found")
+
+
+def test_a_lost_connection_loses_no_hum(visit: Visit) -> None:
+    page, lost = visit.page, []
+
+    def lose(route: playwright.Route) -> None:
+        lost.append(route)
+        route.abort() if len(lost) < 3 else route.continue_()
+
+    page.route(re.compile("component_server"), lose)
+    page.locator(".hum").click()
+    visit.see(".winner h2", "Song 0")
+    assert len(lost) > 3
+
+
+@pytest.mark.parametrize("visit", [{"permissions": []}], indirect=True)
+def test_without_a_live_microphone_the_plain_recorder_stands_in(visit: Visit) -> None:
+    page = visit.page
+    page.add_init_script("delete window.AudioWorkletNode")
+    page.reload()
+    visit.see(".say", "No live listening")
     page.locator("#recorder .record-button").click()
     visit.see(".status", "Listening")
     page.wait_for_timeout(6000)  # the fake microphone plays the hum in real time
     page.locator("#recorder .stop-button").click()
-    visit.see(".card[open]", "Song 0")
-    visit.see(".status", "Song 0 (첫 노래)")
-    playwright.expect(page.locator(".card")).to_have_count(10)
+    visit.see(".winner h2", "Song 0")
+
+
+def test_a_refused_microphone_is_explained(visit: Visit) -> None:
+    refuse = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError') }"
+    visit.page.evaluate(f"() => {{ {refuse} }}")
+    visit.page.locator(".hum").click()
+    visit.see(".say", "microphone is blocked")
+    playwright.expect(visit.page.locator("#recorder")).to_be_visible()
 
 
 def test_the_microphone_is_asked_for_plain_sound(visit: Visit) -> None:
@@ -111,98 +152,79 @@ def test_the_microphone_is_asked_for_plain_sound(visit: Visit) -> None:
     assert {name: settings[name] for name in names} == dict.fromkeys(names, False)
 
 
-def test_the_match_is_drawn_described_and_played_at_its_place(visit: Visit, catalog: MiniatureCatalog) -> None:
+def test_the_match_is_drawn_and_played_at_its_place(visit: Visit, catalog: MiniatureCatalog) -> None:
     visit.upload(catalog.hum_path)
-    visit.see("#overlay", "Song 0")
+    visit.see(".winner h2", "Song 0")
     page = visit.page
-    playwright.expect(page.locator("#overlay .scatterlayer .trace")).to_have_count(2)
-    player = page.locator("#overlay audio").first
-    player.wait_for(state="attached")
-    page.wait_for_function("document.querySelector('#overlay audio').currentTime > 0")
+    playwright.expect(page.locator(".plot path")).to_have_count(2)
+    player = page.locator(".winner audio")
+    page.wait_for_function("document.querySelector('.winner audio').currentTime > 0")
     assert player.evaluate("a => a.currentTime") == pytest.approx(LEAD_S, abs=1.0)
     assert "match-" in player.evaluate("a => a.currentSrc")
+    page.get_by_role("button", name="Hear the match").click()
+    page.wait_for_function("document.querySelector('.winner audio').currentTime > 4")
+    head_x = page.locator(".head").bounding_box()["x"]
+    page.wait_for_timeout(500)
+    assert page.locator(".head").bounding_box()["x"] > head_x
+    page.get_by_role("button", name="Pause").click()
 
-    second = page.locator(".card summary[data-index='1']")
+    page.locator("#cards summary").press("Enter")  # by keyboard
+    second = page.locator(".card[data-index='1']")
     title = second.locator(".names b").inner_text()
-    second.press("Enter")  # by keyboard
-    visit.see("#overlay .quiet", title)
-    playwright.expect(page.locator(".card[open]")).to_have_count(1)
-    playwright.expect(page.locator("#overlay")).to_contain_text("plain tone")
+    second.press("Enter")
+    visit.see(".winner h2", title)
+    visit.see(".winner .state", "Only a guess")
+
+
+def test_what_was_found_is_kept_judged_shared_and_forgotten(visit: Visit, catalog: MiniatureCatalog) -> None:
+    page = visit.page
+    visit.upload(catalog.hum_path)
+    visit.see(".winner h2", "Song 0")
+    page.get_by_role("button", name="This is it").click()
+    visit.see(".said", "kept on this device only")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Share picture").click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+    page.reload()
+    page.locator("#history summary").click()
+    visit.see("#history li", "✓")
+    page.locator("#history li a").click()
+    visit.see(".winner .state", "A song to hum")
+    assert "song=s0" in page.url
+    page.locator("#history summary").click()
+    page.get_by_label("Keep a list").uncheck()
+    playwright.expect(page.locator("#history li")).to_have_count(0)
+    assert page.evaluate("localStorage.getItem('hmm2song-history')") is None
+    page.goto(page.url.partition("?")[0] + "?song=nowhere")
+    visit.see("[role=alert]", "not in this catalog")
 
 
 def test_a_filter_searches_again_and_can_be_dropped(visit: Visit, catalog: MiniatureCatalog) -> None:
     visit.upload(catalog.hum_path)
-    visit.see(".status", "Song 0")
+    visit.see(".winner h2", "Song 0")
     page = visit.page
     page.get_by_text("Narrow the search").click()
     page.get_by_label(re.compile("^Genre")).click()
     page.get_by_role("option", name="Ballad (4)").click()
-    visit.see("#results .note >> nth=-1", "Song 0")  # the good match outside the filter
-    visit.see("#results", "have no genre or singer on record")
+    visit.see("#verdict .note >> nth=-1", "Song 0")  # the good match outside the filter
+    visit.see("#cards", "have no genre or singer on record")
     page.get_by_role("button", name="Drop the filter").click()
-    visit.see(".status", "Song 0")
-    visit.see("#results", f"Searched {N_SONGS} songs")
+    visit.see(".winner h2", "Song 0")
+    visit.see("#cards", f"Searched {N_SONGS} songs")
 
 
-def test_a_second_hum_is_joined_with_the_first(visit: Visit, parts: tuple[Path, Path]) -> None:
-    page, (first, second) = visit.page, parts
-    visit.upload(first)
-    visit.see(".status", "Song 0")
-    visit.hum_once_more()
-    playwright.expect(page.locator("#recorder input[type=file]")).to_have_count(1)  # ready for the next one
-    visit.upload(second)
-    visit.see(".status", "· 2 hums joined")
-
-    page.get_by_text("Narrow the search").click()
-    page.get_by_label(re.compile("^Genre")).click()
-    page.get_by_role("option", name="Folk (4)").click()
-    visit.see("#results", "Searched 8 songs")
-    visit.see(".status", "· 2 hums joined")  # the same two, searched again
-
-    page.get_by_label("Clear", exact=True).first.click()
-    visit.see(".status", "Press Record")
-    visit.upload(first)  # without the button it is a new question
-    playwright.expect(page.locator(".status").first).to_have_text(re.compile("% sure$"))
-
-
-def test_what_was_hummed_survives_a_bad_recording_and_another_language(
-    visit: Visit, parts: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_file_or_an_example_is_a_new_question(visit: Visit, catalog: MiniatureCatalog, tmp_path: Path) -> None:
     page = visit.page
-    visit.upload(parts[0])
-    visit.see(".status", "Song 0")
-    visit.hum_once_more()
+    visit.upload(catalog.hum_path)
+    visit.see(".winner h2", "Song 0")
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"this is not audio")
     visit.upload(broken)
     visit.see("[role=alert]", "broken.wav")
-    visit.see(".status", "Hum the same tune again")
-    page.get_by_label("한국어").check(force=True)
-    visit.see(".status", "같은 노래를 한 번 더")
-    page.get_by_label("English").check(force=True)
-    visit.see(".status", "Hum the same tune again")
-    page.locator("#recorder button[aria-label='Clear']").click()
-    page.get_by_label("Record audio").click()
-    page.locator("#recorder .record-button").click()
-    visit.see(".status", "Listening")
-    page.wait_for_timeout(4000)
-    page.locator("#recorder .stop-button").click()
-    visit.see(".status", "· 2 hums joined")
-
-
-def test_visitors_hum_for_themselves(visit: Visit, browser: playwright.Browser, parts: tuple[Path, Path]) -> None:
-    visit.upload(parts[0])
-    visit.see(".status", "Song 0")
-    visit.hum_once_more()
-    context = browser.new_context(locale="en-US")
-    context.set_default_timeout(DEADLINE_MS)
-    other = Visit(context.new_page())
-    other.page.goto(visit.page.url)
-    other.upload(parts[1])
-    playwright.expect(other.page.locator(".status").first).to_have_text(re.compile("% sure$"))
-    context.close()
-    visit.page.get_by_role("button", name="Arirang").click()  # an example counts as a hum
-    visit.see(".status", "· 2 hums joined")
+    visit.see(".winner h2", "Song 0")  # what was found stays
+    visit.upload(catalog.hum_path)
+    visit.see(".status", "Found: Song 0")
+    playwright.expect(page.locator(".winner .state")).to_have_text("Found")
 
 
 def test_a_full_queue_is_told_from_a_fault(visit: Visit, catalog: MiniatureCatalog) -> None:
@@ -215,16 +237,19 @@ def test_a_full_queue_is_told_from_a_fault(visit: Visit, catalog: MiniatureCatal
 @pytest.mark.parametrize("visit", [{"locale": "ko-KR", "viewport": {"width": 360, "height": 740}}], indirect=True)
 def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     page = visit.page
-    visit.see(".status", "녹음")
-    page.locator("#recorder input[type=file], #recorder .source-selection button").first.click()
-    page.locator("#recorder input[type=file]").first.set_input_files(catalog.hum_path)
+    visit.see(".say", "버튼을 누르고")
+    visit.upload(catalog.hum_path)
     visit.see(".status", "찾았습니다: 첫 노래 (Song 0)")
-    visit.see("#results", "한 번 더 흥얼거리기")
+    visit.see(".more", "한 번 더 흥얼거리기")
+    page.evaluate("scrollTo(0, 0)")
+    plot = page.locator(".winner .plot").bounding_box()
+    assert plot["y"] + plot["height"] <= 740  # the winner and its overlay are on the first screen
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.documentElement.lang") == "ko"
     page.get_by_label("English").check(force=True)
     visit.see(".status", "Found: Song 0")
     visit.see("header", "Hum a tune")
+    visit.see(".hum", "New hum")
     page.get_by_text("What can I hum?").click()
     page.get_by_label(f"Search {N_SONGS} songs").fill("author 1")
     visit.see("ul.songs", HOSTILE_TITLE)

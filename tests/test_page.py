@@ -6,7 +6,7 @@ import re
 import string
 from dataclasses import replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
@@ -14,11 +14,14 @@ import pytest
 from matches import HOSTILE, SONG, hum, make_match, make_result
 
 from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.page import drawing, search, texts
 from hmm2song.page import results as cards
-from hmm2song.page import texts
 from hmm2song.page import tone as playback
+from hmm2song.page.preview import Preview
 from hmm2song.results import Advice
+from hmm2song.song import Song
 
+SOUND = Preview(Path("/tmp/match-1.mp3"), match_s=3.0, from_s=7.0)
 LANGUAGES = pytest.mark.parametrize("language", texts.LANGUAGES)
 
 
@@ -55,6 +58,15 @@ def test_both_languages_have_the_same_keys_and_placeholders() -> None:
 def test_korean_texts_are_korean() -> None:
     untranslated = {key for key, words in texts.load_texts()["ko"].items() if not re.search("[가-힣]", words)}
     assert untranslated == {"sure", "and"}
+
+
+@LANGUAGES
+def test_the_scripts_find_their_words(language: str) -> None:
+    for script, names in (("recorder", search.LIVE_WORDS), ("answer", search.ANSWER_WORDS)):
+        source = Path(search.__file__).with_name(f"{script}.js").read_text(encoding="utf-8")
+        used = set(re.findall(r"(?:props\.words|words\(\))\.(\w+)", source))
+        assert used and used <= set(names) <= set(texts.load_texts()[language])
+    assert {f"history_{name}" for name in search.HISTORY_WORDS} <= set(texts.load_texts()[language])
 
 
 @pytest.mark.parametrize(
@@ -124,14 +136,16 @@ def test_nothing_from_a_catalog_becomes_html(language: str) -> None:
         title=HOSTILE, title_ko=HOSTILE + "2", artist=HOSTILE, genre=HOSTILE, year=HOSTILE, lyric=HOSTILE
     )
     result = make_result(hostile, elsewhere=hostile, advice=(Advice("x", HOSTILE, 1.0),), notices=(HOSTILE,))
-    song = SimpleNamespace(title=HOSTILE, title_ko="", artist=HOSTILE, genre=HOSTILE, year=HOSTILE)
+    song = Song(HOSTILE, HOSTILE, singer=HOSTILE, author=HOSTILE, genre=HOSTILE, year=HOSTILE, lyric=HOSTILE)
     pages = [
-        cards.ranking_html(result, language),
+        cards.winner_html(result, 0, SOUND, language),
+        cards.song_html(song, SONG, SOUND, language),
+        cards.header_html(HOSTILE, language),
+        cards.ranking_html(replace(result, matches=(hostile, hostile)), language),
         cards.verdict_html(result, language),
         cards.found_html(result, language),
         cards.verdict_html(replace(result, matches=(replace(hostile, probability=0.01),)), language),
         cards.error_html(HOSTILE, language),
-        cards.description_html(HOSTILE, language),
         cards.songs_html([song], HOSTILE, language, is_cut=True),
         cards.songs_html([], HOSTILE, language, is_cut=False),
     ]
@@ -154,15 +168,38 @@ def test_links_search_for_the_song_and_are_encoded() -> None:
     assert parse_qs(urlsplit(cards.search_links(make_match())["Melon"]).query) == {"q": ["아리랑 Trad. & Co"]}
 
 
-def test_a_card_says_everything_about_its_match() -> None:
-    seen = Tags(cards.ranking_html(make_result(make_match(lyric="la\nla"), make_match(rank=2)), "en"))
-    for words in ("Arirang", "아리랑", "Trad. & Co", "Folk", "female singer", "1926", "93%", "at 0:10–0:17"):
+def test_the_winner_says_everything_about_its_match() -> None:
+    page = cards.winner_html(make_result(make_match(lyric="la\nla"), make_match(rank=2)), 0, SOUND, "en")
+    seen = Tags(page)
+    for words in ("Found", "Arirang", "아리랑", "Trad. & Co", "Folk", "female singer", "1926", "93%", "at 0:10–0:17"):
         assert words in seen.text
     assert "1 octave and 2 semitones lower" in seen.text and "100% faster" in seen.text
-    cards_open = ["open" in a for tag, a in zip(seen.tags, seen.attributes, strict=True) if a.get("class") == "card"]
-    assert cards_open == [True, False]
-    lyrics = [a for tag, a in zip(seen.tags, seen.attributes, strict=True) if tag == "details" and not a]
-    assert len(lyrics) == 1  # collapsed, and only where there are lyrics
+    assert seen.tags.count("details") == 2  # the details, and in them the lyrics
+    assert "details" not in Tags(cards.winner_html(make_result(make_match()), 0, SOUND, "en")).tags[-6:]
+    (audio,) = [a for tag, a in zip(seen.tags, seen.attributes, strict=True) if tag == "audio"]
+    assert (audio["src"], audio["data-at"], audio["data-from"]) == ("gradio_api/file=/tmp/match-1.mp3", "3.00", "7.00")
+
+
+def test_the_other_candidates_are_folded_below() -> None:
+    result = make_result(make_match(), make_match(rank=2, id="s2"), make_match(rank=3, id="s3"))
+    seen = Tags(cards.ranking_html(result, "en"))
+    assert "Also possible (2)" in seen.text
+    assert [a["data-index"] for a in seen.attributes if a.get("class") == "card"] == ["1", "2"]
+    assert not any("open" in a for a in seen.attributes)
+
+
+def test_the_plot_lies_in_the_songs_time_and_has_its_notes() -> None:
+    page = drawing.match_plot(make_match(), hum(), "in words")
+    seen = Tags(page)
+    (plot,) = [a for a in seen.attributes if a.get("class") == "plot"]
+    assert plot["aria-label"] == "in words"
+    first_s, length_s = map(float, plot["data-span"].split())
+    (song, line) = [a["d"] for tag, a in zip(seen.tags, seen.attributes, strict=True) if tag == "path"]
+    times_s = [float(point.split()[0]) for point in re.split("[ML]", line)[1:]]
+    assert first_s < min(times_s) == pytest.approx(10.0, abs=0.1) and max(times_s) < first_s + length_s
+    pitches = {float(point.split()[1]) for point in re.split("[ML]", song)[1:]}
+    assert pitches == {-60.0, -62.0, -64.0, -66.0}
+    assert "C♯4" in seen.text and "0:10" in seen.text
 
 
 def test_the_title_in_the_readers_language_comes_first() -> None:
@@ -177,22 +214,35 @@ def test_the_title_in_the_readers_language_comes_first() -> None:
 def test_versions_of_one_melody_are_told_apart_from_other_songs(language: str) -> None:
     tunes = ("ode", "", "ode", "")
     matches = [make_match(rank=rank, id=f"s{rank}", tune=tune) for rank, tune in enumerate(tunes, start=1)]
-    page = cards.ranking_html(make_result(*matches), language)
-    assert page.count(texts.text(language, "same_tune", rank=1)) == 1
-    assert texts.text(language, "same_tune", rank=2) not in page
+    pages = [cards.winner_html(make_result(*matches), index, SOUND, language) for index in range(4)]
+    said = [texts.text(language, "same_tune", rank=1) in page for page in pages]
+    assert said == [False, False, True, False]
+    assert not any(texts.text(language, "same_tune", rank=2) in page for page in pages)
 
 
 def test_nothing_is_certain_or_impossible() -> None:
     for probability, shown in ((0.9999, "99%"), (0.5, "50%"), (0.001, "<1%")):
-        assert shown in Tags(cards.ranking_html(make_result(make_match(probability=probability)), "en")).text
+        assert shown in Tags(cards.winner_html(make_result(make_match(probability=probability)), 0, SOUND, "en")).text
 
 
-def test_no_match_is_admitted_and_the_guesses_are_dimmed() -> None:
+def test_no_match_is_admitted_and_leads_on() -> None:
     result = make_result(make_match(probability=0.02), no_match=True, advice=(Advice("too_quiet", "", -52.0),))
     verdict = cards.verdict_html(result, "en")
     assert "No convincing match" in verdict and "-52 dB" in verdict
-    assert 'class="dim"' in cards.ranking_html(result, "en")
-    assert 'class="dim"' not in cards.ranking_html(make_result(make_match(probability=0.2)), "en")
+    assert 'data-act="catalog"' in verdict and "hmm2song index" in verdict
+    guesses = Tags(cards.ranking_html(result, "en"))
+    assert "Best guesses" in guesses.text and [a["data-index"] for a in guesses.attributes if "data-index" in a] == [
+        "0"
+    ]
+    assert any("open" in a for a in guesses.attributes)
+    assert "clearer" in cards.verdict_html(make_result(make_match()), "en", is_alone=True)
+
+
+@pytest.mark.parametrize(("probability", "state"), [(0.9, "Found"), (0.3, "Perhaps"), (0.01, "Only a guess")])
+def test_the_words_of_the_winner_fit_its_number(probability: float, state: str) -> None:
+    page = Tags(cards.winner_html(make_result(make_match(probability=probability), make_match(rank=2)), 0, SOUND, "en"))
+    assert state in page.text and f"{probability:.0%}" in page.text
+    assert any("data-heard" in a for a in page.attributes) == (probability > 0.1)  # what is kept in the history
 
 
 @LANGUAGES

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -20,6 +18,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.page import preview
 from hmm2song.page.search import Page
+from hmm2song.page.tone import SAMPLE_RATE_HZ
 from hmm2song.recognizer import Recognizer
 from hmm2song.song import Song
 
@@ -57,8 +56,7 @@ def page(recordings, tmp_path, monkeypatch):
 
 
 def played(page, song_id, start_s=1.5):
-    match = SimpleNamespace(id=song_id, alignment=SimpleNamespace(start_s=start_s, end_s=start_s + 3.5))
-    return page._sound(match, "en")
+    return page._sound(song_id, start_s, start_s + 3.5)
 
 
 def cuts(tmp_path):
@@ -66,38 +64,40 @@ def cuts(tmp_path):
 
 
 def test_a_cut_of_the_recording_is_played_at_the_match(page, tmp_path):
-    answer = played(page, "inside", STEP_S + 5.5)
-    assert cuts(tmp_path) == [Path(answer["value"])]
-    assert Path(answer["value"]).stat().st_size < 1e6
-    samples, rate_hz = soundfile.read(answer["value"])
+    cut = played(page, "inside", STEP_S + 5.5)
+    assert cuts(tmp_path) == [cut.path]
+    assert cut.path.stat().st_size < 1e6
+    samples, rate_hz = soundfile.read(cut.path)
     assert len(samples) / rate_hz == pytest.approx(preview.LENGTH_S, abs=0.1)
-    assert answer["playback_position"] == pytest.approx(preview.LEAD_S + 0.5)
+    assert cut.match_s == pytest.approx(preview.LEAD_S + 0.5)
+    assert cut.from_s + cut.match_s == STEP_S + 5.5
     assert np.abs(samples[rate_hz:]).max() == pytest.approx(0.2, abs=0.05)
     early = played(page, "inside", 0.5)
-    assert early["playback_position"] == 0.5
-    assert np.abs(soundfile.read(early["value"])[0]).max() == pytest.approx(0.1, abs=0.05)
+    assert (early.match_s, early.from_s) == (0.5, 0)
+    assert np.abs(soundfile.read(early.path)[0]).max() == pytest.approx(0.1, abs=0.05)
 
 
 def test_few_cuts_are_kept_and_used_again(page, tmp_path, monkeypatch):
     monkeypatch.setattr(preview, "MAX_KEPT", 2)
-    first, second = (played(page, "inside", start_s)["value"] for start_s in (10, 20))
-    assert played(page, "inside", 10.2)["value"] == first
-    third = played(page, "inside", 30)["value"]
-    assert set(cuts(tmp_path)) == {Path(first), Path(third)}  # the one not used for longest is gone
+    first, second = (played(page, "inside", start_s).path for start_s in (10, 20))
+    assert played(page, "inside", 10.2).path == first
+    third = played(page, "inside", 30).path
+    assert set(cuts(tmp_path)) == {first, third}  # the one not used for longest is gone
     os.remove(first)  # as Gradio's sweep does
-    assert Path(played(page, "inside", 10)["value"]).is_file()
-    assert second not in map(str, cuts(tmp_path))
+    assert played(page, "inside", 10).path.is_file()
+    assert second not in cuts(tmp_path)
 
 
 @pytest.mark.parametrize("song_id", [song_id for song_id in PATHS if song_id != "inside"])
 def test_anything_else_is_played_as_a_tone(page, tmp_path, song_id):
-    rate_hz, tone = played(page, song_id)["value"]
-    assert rate_hz > RATE_HZ and len(tone) > rate_hz
-    assert not cuts(tmp_path)
+    tone = played(page, song_id)
+    samples, rate_hz = soundfile.read(tone.path)
+    assert rate_hz == SAMPLE_RATE_HZ and len(samples) / rate_hz == pytest.approx(3.5 + 2 * preview.TONE_LEAD_S, abs=0.2)
+    assert (tone.from_s, tone.match_s) == (0.5, 1.0)
 
 
 def test_a_match_after_the_recordings_end_is_played_as_a_tone(page):
-    assert isinstance(played(page, "inside", 500.0)["value"], tuple)
+    assert soundfile.info(played(page, "inside", 500.0).path).samplerate == SAMPLE_RATE_HZ
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path, monkeypatch, capsys):

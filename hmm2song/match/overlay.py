@@ -89,7 +89,7 @@ def overlay_figure(
 
     in_song, in_hum = song_contour(song, alignment), hum_contour(hum, alignment)
     figure = go.Figure()
-    figure.add_scatter(**_line(_notes_apart(in_song), song_name, SONG_COLOUR, width_px=7))
+    figure.add_scatter(**_line(notes_apart(in_song), song_name, SONG_COLOUR, width_px=7))
     figure.add_scatter(**_line(in_hum, hum_name, HUM_COLOUR, width_px=2.5))
     figure.add_vrect(alignment.start_s, alignment.end_s, fillcolor=SPAN_COLOUR, line_width=0, layer="below")
     figure.update_layout(
@@ -105,12 +105,12 @@ def overlay_figure(
     )
     # Fixed ranges: on a phone a finger on the plot scrolls the page.
     time_title = {"text": time_name, "standoff": 6}
-    figure.update_xaxes(**_time_axis(in_song, in_hum), title=time_title, fixedrange=True)
-    figure.update_yaxes(**_pitch_axis(in_song, in_hum), fixedrange=True, gridcolor=GRID_COLOUR, zeroline=False)
+    figure.update_xaxes(**time_axis(in_song, in_hum), title=time_title, fixedrange=True)
+    figure.update_yaxes(**pitch_axis(in_song, in_hum), fixedrange=True, gridcolor=GRID_COLOUR, zeroline=False)
     return figure
 
 
-def _notes_apart(contour: Contour) -> Contour:
+def notes_apart(contour: Contour) -> Contour:
     """Put a gap into the line wherever the pitch jumps."""
     jumps = np.flatnonzero(np.abs(np.diff(contour.pitch_midi)) > JUMP_ST) + 1
     return Contour(
@@ -125,7 +125,8 @@ def _line(contour: Contour, name: str, colour: str, width_px: float) -> dict:
     return {"x": time_s, "y": pitch_midi, "name": name, "mode": "lines", "connectgaps": False, "line": line}
 
 
-def _time_axis(*contours: Contour) -> dict:
+def time_axis(*contours: Contour) -> dict:
+    """Return range, tick places and tick texts of the time axis, as plotly names them."""
     time_s = np.concatenate([contour.time_s for contour in contours])
     first_s, last_s = float(time_s.min()), float(time_s.max())
     step_s = next((step for step in TIME_TICK_STEPS_S if (last_s - first_s) / step <= MAX_TIME_TICKS), 60)
@@ -139,7 +140,8 @@ def _time_axis(*contours: Contour) -> dict:
     }
 
 
-def _pitch_axis(*contours: Contour) -> dict:
+def pitch_axis(*contours: Contour) -> dict:
+    """Return range, tick places and tick texts of the pitch axis, as plotly names them; no ranges without a pitch."""
     pitch_midi = np.concatenate([contour.pitch_midi for contour in contours])
     pitch_midi = pitch_midi[~np.isnan(pitch_midi)]
     if len(pitch_midi) == 0:

@@ -1,7 +1,8 @@
-"""The public endpoints ``/recognize``, ``/catalog`` and ``/song``; their JSON stays the same between minor versions."""
+"""The public endpoints (``/recognize``, ``/listen``, ``/catalog``, ``/song``); minor versions keep their JSON."""
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,6 +11,7 @@ import gradio as gr
 
 from hmm2song.errors import AudioError, Hmm2SongError, QueryError
 from hmm2song.page import SEARCH_QUEUE
+from hmm2song.page.live import Runs
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
 from hmm2song.song import ANY_GENDER
 
@@ -20,8 +22,9 @@ LISTED_FIELDS = ("id", "title", "title_ko", "artist", "genre", "gender", "year")
 class Api:
     """The endpoints. Create it inside ``gr.Blocks``."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, runs: Runs) -> None:
         self.recognizer = recognizer
+        self.runs = runs
         # A component for the recording, not gr.api: gr.Audio takes only uploaded files, gr.api any path.
         asked = [
             gr.Audio(type="filepath", visible=False),
@@ -32,6 +35,7 @@ class Api:
         ]
         answer = gr.JSON(label="result", visible=False)
         gr.on([], self.recognize, asked, answer, api_name="recognize", concurrency_id=SEARCH_QUEUE)
+        gr.api(self.listen, api_name="listen", concurrency_id=SEARCH_QUEUE)
         gr.api(self.catalog, api_name="catalog", queue=False)
         gr.api(self.song, api_name="song", queue=False)
 
@@ -51,6 +55,32 @@ class Api:
             hums = [self.recognizer.hear(earlier)] if earlier else []
             result = self.recognizer.recognize(audio, genres or (), gender or ANY_GENDER, top_k, earlier=hums)
         return result.to_dict()
+
+    def listen(self, run: str, at: int, sound: str, final: bool = False) -> dict:
+        """Listen to a hum that comes in chunks, and tell what it could be so far.
+
+        Parameters
+        ----------
+        run : str
+            A name of your choice for this hum; it is forgotten a minute after the last chunk.
+        at : int
+            The sample at which the chunk begins: ``n_samples`` of the last answer, or 0.
+        sound : str
+            Mono at 16 kHz as mu-law bytes (G.711), in base64.
+        final : bool
+            Nothing follows: everything is searched.
+
+        Returns ``heard_s``, ``n_samples``, ``stopped`` (empty while more is wanted) and ``result``, see ``/recognize``.
+        """
+        with _polite_errors():
+            try:
+                coded = b64decode(sound, validate=True)
+            except ValueError as error:
+                raise AudioError(f"the sound is not base64 ({error}); code the mu-law bytes so") from error
+            n_samples, heard = self.runs.hear(run, at, coded)
+            if final or heard.stopped:
+                _, heard = self.runs.close(run)
+        return {**heard.to_dict(), "n_samples": n_samples}
 
     def catalog(self, query: str = "") -> list[dict]:
         """List the songs whose title, artist, genre or id holds every word of the query, at most 200."""

@@ -1,25 +1,27 @@
-"""HTML of the page: status, ranked results, advice, the list of songs.
+"""HTML of the page: status, the winner's card, the other candidates, advice, the list of songs.
 
 Conventions
 -----------
 * Everything that comes from a catalog, a recording or an error goes through :func:`html.escape`; texts of the
   page do too, so that no function here needs to know which strings are safe.
 * Colours are CSS variables of the page's theme, so the same HTML serves light and dark.
-* A card is a ``<details>`` element: it opens by mouse, touch and keyboard without a script. Its ``<summary>``
-  carries ``data-index``, which the page's click handler reads to redraw the plot.
+* Buttons carry ``data-act`` (``answer.js`` does it) or ``data-index`` (the match that is to be shown instead).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from hmm2song.page.drawing import match_plot, song_plot
 from hmm2song.page.texts import (
     advice_words,
     full_title,
     key_words,
+    overlay_words,
     position_words,
     searched_words,
     tempo_words,
@@ -29,6 +31,8 @@ from hmm2song.page.texts import (
 from hmm2song.results import NONE, Match, SearchResult
 
 if TYPE_CHECKING:
+    from hmm2song.melody.melody import Melody
+    from hmm2song.page.preview import Preview
     from hmm2song.song import Song
 
 SEARCH_SITES = {
@@ -39,36 +43,46 @@ SEARCH_SITES = {
 }
 """Search pages, not songs: the catalog does not know where a song can be heard."""
 
-MOVING_STATES = ("listening", "searching")
+MOVING_STATES = ("listening_plain", "searching")
+SONG_SHOWN_S = 20.0
+"""What is drawn and played of a song that a link names."""
 
 
-def header_html(language: str) -> str:
-    """Return the page's title and what to do."""
+@dataclass(frozen=True)
+class Card:
+    """The parts of a winner's card that differ between an answer and a song that a link names; the last four HTML."""
+
+    song: Song | Match
+    state: str
+    about: str
+    ring: str
+    plot: str
+    details: str
+    data: str
+
+
+def header_html(about: str, language: str) -> str:
+    """Return the page's title, what to do, and what is in the catalog."""
     return (
         f"<header><h1>Hmm2Song</h1><p>{_text(language, 'tagline')} {_text(language, 'how_to')}</p>"
+        f'<p class="quiet">{escape(about)}</p>'
         f'<p class="note only-insecure">{_text(language, "insecure")}</p></header>'
     )
 
 
 def status_html(key: str, language: str) -> str:
-    """Return the status line for a state: ``ready``, ``again``, ``listening``, ``searching``, ``busy`` or ``gone``."""
-    return _status(text(language, key), is_moving=key in MOVING_STATES)
+    """Return the status line for a state: ``again``, ``listening_plain``, ``searching`` or ``busy``."""
+    return _status(text(language, key), "moving" if key in MOVING_STATES else "")
 
 
 def found_html(result: SearchResult, language: str) -> str:
-    """Return the status line after a search: the best match, or that there is none; and how many hums were joined."""
-    joined = ""
-    if result.earlier and result.matches:  # without matches nothing was searched
-        joined = f" · {text(language, 'joined', n=1 + len(result.earlier))}"
+    """Return the answer in a line for screen readers: the best match, or that there is none, and how many joined."""
     if result.level == NONE:
-        return _status(text(language, "no_match" if result.n_searched else "nothing_left") + joined)
-    best = result.matches[0]
-    return _status(text(language, result.level, title=full_title(best, language), percent=_percent(best)) + joined)
-
-
-def description_html(words: str, language: str) -> str:
-    """Return the plot's heading and its description, visible to everybody."""
-    return f'<h2>{_text(language, "overlay")}</h2><p class="quiet">{escape(words)}</p>'
+        words = text(language, "no_match" if result.n_searched else "nothing_left")
+    else:
+        best = result.matches[0]
+        words = text(language, result.level, title=full_title(best, language), percent=_percent(best))
+    return _status(_listed([words, _joined(result, language)]), "unseen")
 
 
 def privacy_html(language: str) -> str:
@@ -78,7 +92,7 @@ def privacy_html(language: str) -> str:
 
 def examples_html(language: str) -> str:
     """Return the line above the example hums."""
-    return f'<p class="quiet" style="text-align: center">{_text(language, "examples")}</p>'
+    return f'<p class="quiet">{_text(language, "examples")}</p>'
 
 
 def error_html(message: str, language: str) -> str:
@@ -86,13 +100,59 @@ def error_html(message: str, language: str) -> str:
     return f'<div class="note" role="alert"><b>{_text(language, "error")}</b><br>{escape(message)}</div>'
 
 
-def verdict_html(result: SearchResult, language: str) -> str:
-    """Return what comes before the ranking: an honest no-match, advice, a good match outside the filter."""
-    return _no_match(result, language) + _advice(result, language) + _elsewhere(result, language)
+def winner_html(result: SearchResult, index: int, sound: Preview, language: str) -> str:
+    """Return the card of a match: what it is, how sure, where, the overlay, and what can be done with it.
+
+    Only the first match of an answer that names one goes into the visitor's history.
+    """
+    match, percent = result.matches[index], _percent(result.matches[index])
+    level = result.level if index == 0 else NONE
+    words = overlay_words(match, result.hum, language)
+    ring = (
+        f'<b class="ring" role="img" style="--sure:{match.probability:.0%}" '
+        f'aria-label="{_text(language, "sure_words", percent=percent)}">{_text(language, "sure", percent=percent)}</b>'
+    )
+    card = Card(
+        match,
+        state=_listed([text(language, f"level_{level}"), _joined(result, language)]),
+        about=_listed([match.artist, match.year, position_words(match, language)]),
+        ring=ring,
+        plot=match_plot(match, result.hum, words),
+        details=f'<p class="quiet">{escape(words)}</p>{_facts(result, index, language)}',
+        data=f' data-percent="{escape(percent)}"' + (' data-heard="1"' if level != NONE else ""),
+    )
+    return _winner(card, sound, ("yes", "no", "share", "link"), language)
+
+
+def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
+    """Return the card of a song that a link names: without a hum, with its beginning."""
+    words = text(language, "song_words", title=titles(song.title, song.title_ko, language)[0])
+    both = bool(song.singer and song.author)
+    known = [text(language, "known_by", singer=song.singer), text(language, "by", author=song.author)]
+    written = text(language, "written", year=song.year) if song.year else ""
+    card = Card(
+        song,
+        state=text(language, "song_shared"),
+        about=_listed([*(known if both else [song.artist]), written]),
+        ring="",
+        plot=song_plot(melody, SONG_SHOWN_S, words),
+        details=f"<p>{escape(song.genre)}</p>",
+        data="",
+    )
+    return _winner(card, sound, ("share", "link"), language)
+
+
+def verdict_html(result: SearchResult, language: str, is_alone: bool = False) -> str:
+    """Return what goes with the answer: an honest no-match, advice, a good match outside the filter.
+
+    ``is_alone`` tells that earlier hums were left out because this one alone is clearer.
+    """
+    alone = f'<p class="note">{_text(language, "alone")}</p>' if is_alone else ""
+    return alone + _no_match(result, language) + _advice(result, language) + _elsewhere(result, language)
 
 
 def ranking_html(result: SearchResult, language: str) -> str:
-    """Return the ranked cards, the first one open, and what was searched."""
+    """Return the other candidates (all of them where none is convincing), and what was searched."""
     notes = [searched_words(result, language), *result.notices]
     return _ranking(result, language) + "".join(f'<p class="quiet">{escape(note)}</p>' for note in notes)
 
@@ -106,31 +166,72 @@ def songs_html(songs: Iterable[Song], query: str, language: str, is_cut: bool) -
     return f'{more}<ul class="songs">{"".join(rows)}</ul>'
 
 
-def search_links(match: Match) -> dict[str, str]:
+def guesses(result: SearchResult, language: str, n: int = 3) -> list[dict[str, str]]:
+    """Return the best songs of an interim search as plain text."""
+    return [{"title": full_title(match, language), "percent": _percent(match)} for match in result.matches[:n]]
+
+
+def search_links(song: Song | Match) -> dict[str, str]:
     """Return, per music site, the address that searches for the song there."""
-    korean = f"{match.title_ko or match.title} {match.artist}"
-    english = f"{match.title} {match.artist}"
+    korean = f"{song.title_ko or song.title} {song.artist}"
+    english = f"{song.title} {song.artist}"
     return {
         site: address.format(query=quote((korean if site == "Melon" else english).strip(), safe=""))
         for site, address in SEARCH_SITES.items()
     }
 
 
-def _status(words: str, is_moving: bool = False) -> str:
+def _winner(card: Card, sound: Preview, acts: Iterable[str], language: str) -> str:
+    first, *others = titles(card.song.title, card.song.title_ko, language) or (card.song.id,)
+    rest = "".join(f'<span dir="auto">{escape(other)}</span>' for other in others)
+    play, pause = _text(language, "play"), _text(language, "pause")
+    pressed = {"yes": ' aria-pressed="false"', "no": ' aria-pressed="false"'}
+    buttons = "".join(
+        f'<button type="button" data-act="{act}"{pressed.get(act, "")}>{_text(language, act)}</button>' for act in acts
+    )
+    return (
+        f'<article class="winner" data-id="{escape(card.song.id)}" data-title="{escape(first)}" '
+        f'data-artist="{escape(card.song.artist)}"{card.data}>'
+        f'<div class="top">{card.ring}<div class="names"><span class="state">{escape(card.state)}</span>'
+        f'<h2 dir="auto">{escape(first)}</h2>{rest}<span class="quiet">{escape(card.about)}</span></div>'
+        f'<button type="button" class="play" data-act="play" data-play="{play}" data-pause="{pause}" '
+        f'aria-label="{play}"></button></div>{card.plot}'
+        f'<audio preload="auto" src="{escape("gradio_api/file=" + quote(sound.path.as_posix()))}" '
+        f'data-at="{sound.match_s:.2f}" data-from="{sound.from_s:.2f}"></audio>'
+        f'<div class="acts">{buttons}</div><p class="said" role="status"></p>'
+        f"<details><summary>{_text(language, 'details')}</summary>{card.details}{_lyrics(card.song, language)}"
+        f"</details>{_links(card.song, language)}</article>"
+    )
+
+
+def _status(words: str, kind: str = "") -> str:
     """Return a line that screen readers announce when it changes."""
-    moving = " moving" if is_moving else ""
-    return f'<p class="status{moving}" role="status" aria-live="polite">{escape(words)}</p>'
+    return f'<p class="status {kind}" role="status" aria-live="polite">{escape(words)}</p>'
 
 
 def _text(language: str, key: str, /, **values: object) -> str:
     return escape(text(language, key, **values))
 
 
+def _listed(words: Iterable[str]) -> str:
+    return " · ".join(filter(None, words))
+
+
+def _joined(result: SearchResult, language: str) -> str:
+    """Say how many hums were joined; without matches nothing was searched."""
+    return text(language, "joined", n=1 + len(result.earlier)) if result.earlier and result.matches else ""
+
+
 def _no_match(result: SearchResult, language: str) -> str:
     if result.level != NONE:
         return ""
     key = "no_match" if result.n_searched else "nothing_left"
-    return f'<div class="note"><b>{_text(language, key)}</b><br>{_text(language, f"{key}_hint")}</div>'
+    own = f"{_text(language, 'lead_own')} <code>hmm2song index my-music --out my-catalog</code>"
+    return (
+        f'<div class="note no-match"><h2>{_text(language, key)}</h2><p>{_text(language, f"{key}_hint")}</p>'
+        f'<p class="acts"><button type="button" data-act="catalog">{_text(language, "lead_catalog")}</button></p>'
+        f'<p class="quiet">{own}</p></div>'
+    )
 
 
 def _advice(result: SearchResult, language: str) -> str:
@@ -148,77 +249,62 @@ def _elsewhere(result: SearchResult, language: str) -> str:
 
 
 def _ranking(result: SearchResult, language: str) -> str:
-    if not result.matches:
+    is_none = result.level == NONE
+    others = list(enumerate(result.matches))[0 if is_none else 1 :]
+    if not others:
         return ""
-    first_ranks: dict[str, int] = {}
-    for match in result.matches:
-        first_ranks.setdefault(match.tune or match.id, match.rank)
-    cards = "".join(
-        _card(index, match, first_ranks[match.tune or match.id], language) for index, match in enumerate(result.matches)
-    )
-    heading = _text(language, "guesses" if result.level == NONE else "results")
-    dim = ' class="dim"' if result.level == NONE else ""
-    return f"<h2>{heading}</h2><div{dim}>{cards}</div>"
+    cards = "".join(_card(index, match, language) for index, match in others)
+    summary = _text(language, "guesses") if is_none else _text(language, "also", n=len(others))
+    return f'<details class="others"{" open" if is_none else ""}><summary>{summary}</summary>{cards}</details>'
 
 
-def _card(index: int, match: Match, first_rank: int, language: str) -> str:
-    """Return a card; ``first_rank`` is that of the best version of the same melody."""
-    percent = _percent(match)
+def _card(index: int, match: Match, language: str) -> str:
     first, *others = titles(match.title, match.title_ko, language) or (match.id,)
-    names = [f"<b>{escape(first)}</b>", *(f"<span>{escape(other)}</span>" for other in others)]
+    names = f"<b>{escape(first)}</b>" + "".join(f"<span>{escape(other)}</span>" for other in others)
     return (
-        f'<details class="card" name="match"{" open" if index == 0 else ""}>'
-        f'<summary data-index="{index}"><span style="min-width:1.2em">{match.rank}</span>'
-        f'<span class="names">{"".join(names)}'
-        f'<span class="quiet">{escape(match.artist)}</span></span>'
+        f'<button type="button" class="card" data-index="{index}"><span>{match.rank}</span>'
+        f'<span class="names" dir="auto">{names}<span class="quiet">{escape(match.artist)}</span></span>'
         f'<b class="sure" style="--sure:{match.probability:.0%}">'
-        f"{_text(language, 'sure', percent=percent)}</b></summary>"
-        f'<div class="body">{_facts(match, first_rank, language)}{_links(match, language)}'
-        f'<button type="button" class="narrow" data-index="{index}">{_text(language, "show")}</button>'
-        f"{_lyrics(match, language)}</div></details>"
+        f"{_text(language, 'sure', percent=_percent(match))}</b></button>"
     )
 
 
-def _facts(match: Match, first_rank: int, language: str) -> str:
-    how = [
-        position_words(match, language),
+def _facts(result: SearchResult, index: int, language: str) -> str:
+    match = result.matches[index]
+    first = next(each for each in result.matches if (each.tune or each.id) == (match.tune or match.id))
+    words = [
         key_words(match.alignment.key_shift_st, language),
         tempo_words(match.alignment.tempo_ratio, language),
+        match.genre or text(language, "genre_unknown"),
+        text(language, f"singer_{match.gender}") if match.gender else "",
+        text(language, "same_tune", rank=first.rank) if first.rank < match.rank else "",
     ]
-    what = [match.genre or text(language, "genre_unknown"), match.year]
-    if match.gender:
-        what.append(text(language, f"singer_{match.gender}"))
-    if first_rank < match.rank:
-        what.append(text(language, "same_tune", rank=first_rank))
-    return _chips(how) + _chips(what)
-
-
-def _chips(words: Iterable[str]) -> str:
     return f'<div class="chips">{"".join(f"<span>{escape(word)}</span>" for word in words if word)}</div>'
 
 
-def _links(match: Match, language: str) -> str:
+def _links(song: Song | Match, language: str) -> str:
     links = "".join(
         f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(site)}</a>'
-        for site, address in search_links(match).items()
+        for site, address in search_links(song).items()
     )
     return f'<div class="chips"><small>{_text(language, "find_on")}</small> {links}</div>'
 
 
-def _lyrics(match: Match, language: str) -> str:
-    if not match.lyric.strip():
+def _lyrics(song: Song | Match, language: str) -> str:
+    if not song.lyric.strip():
         return ""
     return (
         f"<details><summary>{_text(language, 'lyrics')}</summary>"
-        f'<div class="lyrics">{escape(match.lyric.strip())}</div></details>'
+        f'<div class="lyrics">{escape(song.lyric.strip())}</div></details>'
     )
 
 
 def _song_row(song: Song, language: str) -> str:
     first, *others = titles(song.title, song.title_ko, language) or (song.id,)
     other = f" ({escape(others[0])})" if others else ""
-    rest = " · ".join(escape(word) for word in (song.artist, song.year, song.genre) if word)
-    return f'<li><b>{escape(first)}</b>{other} <span class="quiet">{rest}</span></li>'
+    rest = _listed([song.artist, song.year, song.genre])
+    link = f'<a href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
+    return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span></li>'
 
 
 def _percent(match: Match) -> str:

@@ -8,37 +8,53 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import gradio as gr
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG
-from hmm2song.errors import Hmm2SongError
-from hmm2song.match.overlay import overlay_figure
+from hmm2song.errors import Hmm2SongError, UnknownSongError
+from hmm2song.listening import MAX_LISTENING_S
 from hmm2song.melody.melody import Melody
 from hmm2song.page import SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
-from hmm2song.page.preview import Previews
-from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, overlay_words, preferred_language, text
-from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
+from hmm2song.page.live import Asked, Runs
+from hmm2song.page.preview import Preview, Previews
+from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, load_texts, preferred_language, text
 from hmm2song.recognizer import DEFAULT_TOP_K, MAX_EARLIER, MIN_VOICED_S, Recognizer
-from hmm2song.results import Match, SearchResult
+from hmm2song.results import FOUND, NONE, SearchResult
 from hmm2song.song import ANY_GENDER
 
 EXAMPLES_FOLDER = BUNDLED_CATALOG.parent / "examples"
 LISTED_SONGS = 60
-TONE_LEAD_S = 1.0
-"""The tone starts this long before the match and ends this long after it, so that the listener finds the place."""
+NAMED_GENRES = 4
+"""Genres named under the title, the most frequent."""
+LIVE_WORDS = (
+    "hum", "new_hum", "stop", "cancel", "upload", "ready", "ready_plain", "asking", "listening", "searching",
+    "uploading", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess", "once_more", "live",
+)  # fmt: skip
+ANSWER_WORDS = ("copied", "saved", "said_yes", "said_no")
+HISTORY_WORDS = ("title", "none", "keep", "forget")
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK = {**PRIVATE, "queue": False}
 """For handlers that take milliseconds: they run even while searches wait in the queue."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The last search of a visitor; ``is_alone`` if earlier hums were left out because the new one is clearer."""
+
+    result: SearchResult
+    asked: Asked
+    is_alone: bool = False
 
 
 class Page:
@@ -51,11 +67,14 @@ class Page:
         self.recognizer = recognizer
         self.recordings = recordings
         self.catalog = recognizer.catalog
+        self.runs = Runs(recognizer)
         self.example_paths = example_hums(self.catalog)
         self.genders = {gender: count for gender, count in self.catalog.gender_counts().items() if gender and count}
-        self._lay_out_question()
-        self._lay_out_answer()
-        self.previews = Previews(self.player.GRADIO_CACHE)  # a visitor gets files of this folder only
+        self._number = count(1)  # of answers, so that the recorder learns of every one
+        with gr.Column(elem_id="page"):  # its attributes say in which state the page is: Gradio's CSS reaches no higher
+            self._lay_out_question()
+            self._lay_out_answer()
+        self.previews = Previews(self.recorder.GRADIO_CACHE)  # a visitor gets files of this folder only
         self._connect_search()
         self._connect_words(blocks)
 
@@ -68,15 +87,40 @@ class Page:
             min_width=0,
             elem_id="language",
         )
-        self.header = gr.HTML()
-        self.recorder = gr.Audio(
-            sources=["microphone", "upload"], type="filepath", editable=False, buttons=[], elem_id="recorder"
+        self.header = gr.HTML(elem_id="header")
+
+        def hear(body: object) -> dict:  # a server function's name becomes an attribute of its component
+            return self.hear(body.files[0][1], **json.loads(body.data["meta"]))
+
+        self.live = gr.HTML(
+            html_template=browser.RECORDER_HTML,
+            js_on_load=browser.RECORDER_JS,
+            server_functions=[hear],
+            elem_id="live",
+            words=_words(LIVE_WORDS, DEFAULT_LANGUAGE),
+            language=DEFAULT_LANGUAGE,
+            max_s=MAX_LISTENING_S,
+            can_join=False,
+            answer=0,
+            answered=False,
         )
         self.status = gr.HTML()
+        with gr.Column(elem_id="plain"):
+            self.recorder = gr.Audio(
+                sources=["microphone", "upload"], type="filepath", editable=False, buttons=[], elem_id="recorder"
+            )
         with gr.Row(visible=bool(self.example_paths), elem_id="examples"):
             self.examples_words = gr.HTML()
             names = [path.stem.replace("-", " ").capitalize() for path in self.example_paths]
             self.examples = [gr.Button(name, size="sm", scale=0, min_width=120) for name in names]
+
+    def _lay_out_answer(self) -> None:
+        self.answer = gr.State()
+        self.again = gr.State(False)  # whether the next recording of the plain recorder is joined
+        self.winner = gr.HTML(js_on_load=browser.ANSWER_JS, elem_id="answer", words=_words(ANSWER_WORDS, "en"))
+        self.verdict = gr.HTML(js_on_load=browser.LEADS_JS, elem_id="verdict")
+        self.drop_filter = gr.Button(variant="primary", visible=False)
+        self.cards = gr.HTML(js_on_load=browser.CHOOSE_JS, elem_id="cards")
         genres = [(f"{genre} ({count})", genre) for genre, count in self.catalog.genre_counts().items()]
         with gr.Accordion(open=False, visible=bool(genres or self.genders)) as self.filters, gr.Row():
             self.genres = gr.Dropdown(genres, value=[], multiselect=True, min_width=280, visible=bool(genres))
@@ -84,31 +128,18 @@ class Page:
             self.gender = gr.Radio(genders, value=ANY_GENDER, min_width=280, visible=bool(self.genders))
             self.only_known = gr.Checkbox(min_width=280)
         self.narrowing = [self.genres, self.gender, self.only_known]
-
-    def _lay_out_answer(self) -> None:
-        self.result = gr.State()
-        self.again = gr.State(False)  # whether the next recording is another hum of the tune last searched
-        self.earlier = gr.State(())  # the hums that the recording in the recorder is joined with
-        with gr.Row(visible=False, elem_id="results") as self.results:
-            with gr.Column(scale=5, min_width=300):
-                self.verdict = gr.HTML()
-                self.drop_filter = gr.Button(variant="primary")
-                self.once_more = gr.Button(size="md", scale=0, elem_id="once-more")
-                self.cards = gr.HTML(js_on_load=browser.CHOOSE_CARD_JS)
-            with gr.Column(scale=6, min_width=300, elem_id="overlay") as self.overlay:
-                self.plot_words = gr.HTML()
-                self.plot = gr.Plot(show_label=False)
-                native = gr.WaveformOptions(show_recording_waveform=False)
-                self.player = gr.Audio(interactive=False, buttons=[], waveform_options=native)
-        with gr.Accordion(open=False) as self.catalog_panel:
+        # No accordion: it would mount its content, and so begin to listen for answers, only when it is opened.
+        self.history = gr.HTML(
+            html_template=browser.HISTORY_HTML, js_on_load=browser.HISTORY_JS, words={}, elem_id="history"
+        )
+        with gr.Accordion(open=False, elem_id="catalog") as self.catalog_panel:
             self.query = gr.Textbox("")
             self.songs = gr.HTML()
         self.privacy = gr.HTML()
-        self.shown = [self.plot_words, self.plot, self.player]
-        columns = [self.verdict, self.drop_filter, self.once_more, self.cards, self.overlay, *self.shown]
-        self.answered = [self.status, self.results, *columns]
+        self.answered = [self.status, self.live, self.winner, self.verdict, self.drop_filter, self.cards]
         top = [self.header, self.recorder, self.examples_words, self.filters, *self.narrowing]
-        self.worded = [*self.answered, *top, self.catalog_panel, self.query, self.songs, self.privacy]
+        panels = [self.history, self.catalog_panel, self.query, self.songs, self.privacy]
+        self.worded = [*self.answered, *top, *panels]
 
     def _gender_choices(self, language: str) -> list[tuple[str, str]]:
         known = [(f"{text(language, gender)} ({count})", gender) for gender, count in self.genders.items()]
@@ -117,34 +148,33 @@ class Page:
     # Events
 
     def _connect_search(self) -> None:
-        self._search_new(partial(gr.on, [self.recorder.stop_recording, self.recorder.upload]))
-        self._search_after(partial(gr.on, [widget.input for widget in self.narrowing]))
-        dropping = self.drop_filter.click(lambda: ([], ANY_GENDER, False), None, self.narrowing, **QUICK)
-        self._search_after(dropping.then)
+        known = [*self.narrowing, self.language, self.answer]
+        self.live.start(self.begin, known, None, trigger_mode="multiple", **QUICK)
+        self._search(self.live.done, self.finish, known)
+        self.live.plain(self.prepare, self.language, [self.again, self.recorder, self.status], **QUICK)
+        self._search_recording(self.recorder.stop_recording, self.again)
+        self._search_recording(self.recorder.upload)
         for button, path in zip(self.examples, self.example_paths, strict=True):
-            self._search_new(button.click(partial(str, path), None, self.recorder, **QUICK).then)
-        self._say(self.recorder.start_recording, "listening")
-        self.recorder.clear(self.wait, [self.again, self.language], self.status, **QUICK)
-        self._say(self.once_more.click, "again")
-        asked = [self.recorder, self.again]
-        self.once_more.click(lambda: (None, True), None, asked, js=browser.SHOW_RECORDER_JS, **QUICK)
-        self.cards.click(self.choose, [self.result, self.language], self.shown, **QUICK)
+            self._search_recording(button.click(partial(str, path), None, self.recorder, **QUICK).then)
+        self._say(self.recorder.start_recording, "listening_plain")
+        refining = partial(gr.on, [widget.input for widget in self.narrowing])
+        self._search(refining, self.refine, known)
+        dropping = self.drop_filter.click(lambda: ([], ANY_GENDER, False), None, self.narrowing, **QUICK)
+        self._search(dropping.then, self.refine, known)
+        self.cards.click(self.choose, [self.answer, self.language], self.winner, **QUICK)
 
-    def _search_new(self, trigger: Callable) -> None:
-        # The hums to join are chosen before the queue: a filter that is set meanwhile must search the same ones.
-        self._search_after(trigger(self.join, [self.result, self.again], self.earlier, **QUICK).then)
+    def _search_recording(self, trigger: Callable, again: gr.State | None = None) -> None:
+        inputs = [self.recorder, *self.narrowing, self.language, self.answer, *([again] if again else [])]
+        self._search(self._say(trigger, "searching").then, self.search, inputs)
 
-    def _search_after(self, trigger: Callable) -> None:
-        searching = self._say(trigger, "searching").then(
-            self.search,
-            [self.recorder, *self.narrowing, self.language, self.again, self.earlier],
-            [self.result, self.again, *self.answered],
-            concurrency_id=SEARCH_QUEUE,
-            trigger_mode="always_last",  # a filter that is set during a search must not be lost
-            **PRIVATE,
-        )
-        # ``search`` explains its own errors, so only a search that never started gets here: the queue is full.
-        self._say(searching.failure, "busy")
+    def _search(self, trigger: Callable, search: Callable, inputs: list) -> None:
+        how = {"concurrency_id": SEARCH_QUEUE, "trigger_mode": "always_last", **PRIVATE}
+        searching = trigger(search, inputs, [self.answer, self.again, *self.answered], **how)
+        # Searches explain their own errors, so only one that never started gets here: the queue is full.
+        searching.failure(self.tell_busy, self.language, [self.status, self.live], **QUICK)
+        if search != self.refine:  # a filter that was set during the search must not be lost
+            known = [*self.narrowing, self.language, self.answer]
+            searching.success(self.refine, known, [self.answer, self.again, *self.answered], **how)
 
     def _say(self, trigger: Callable, key: str) -> gr.events.Dependency:
         """Set the status line at once, in the browser."""
@@ -155,17 +185,48 @@ class Page:
         # change, not input: Gradio's input event misses text that is pasted.
         self.query.change(self.list_songs, [self.query, self.language], self.songs, **QUICK)
         blocks.load(self.greet, None, [self.language, *self.worded], **QUICK)
-        worded_by = [self.language, self.result, self.again, self.query]
-        self.language.input(self.word, worded_by, self.worded, **QUICK)
+        self.language.input(self.word, [self.language, self.answer, self.query], self.worded, **QUICK)
         self.language.change(None, self.language, None, js=browser.TELL_LANGUAGE_JS, **QUICK)
 
-    def wait(self, again: bool, language: str) -> str:
-        """Say what the empty recorder waits for."""
-        return cards.status_html("again" if again else "ready", language)
+    # The hum
 
-    def join(self, result: SearchResult | None, again: bool) -> tuple[Melody, ...]:
-        """Return the hums that a new recording is joined with; none unless the visitor asked for that."""
-        return _hums(result)[-MAX_EARLIER:] if again and result else ()
+    def begin(
+        self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None, event: gr.EventData
+    ) -> None:
+        """Remember what a hum is searched for whose first sound is about to come."""
+        asked = Asked(tuple(genres), gender, only_known, self.join(answer, event.again))
+        try:
+            self.runs.open(event.run, asked)
+        except Hmm2SongError as error:  # the first chunk is told the same
+            log.info("A hum was not taken: %s", error)
+
+    def hear(self, coded: bytes, run: str, at: int, language: str) -> dict:
+        """Take a chunk of a hum and tell what it could be so far."""
+        if language not in LANGUAGES:
+            language = DEFAULT_LANGUAGE
+        try:
+            n_samples, heard = self.runs.hear(run, at, coded)
+        except Hmm2SongError as error:
+            log.info("A chunk was not taken: %s", error)
+            return {"error": text(language, "busy")}
+        known = cards.guesses(heard.result, language) if heard.result and heard.result.level != NONE else []
+        return {"n": n_samples, "guesses": known, "stopped": heard.stopped}
+
+    def finish(
+        self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None, event: gr.EventData
+    ) -> dict:
+        """Answer a hum that has come in chunks."""
+
+        def search() -> Answer:
+            closed = self.runs.close(event.run)
+            if closed is None or closed[1].result is None:
+                raise Hmm2SongError(text(language, "lost"))
+            asked, result = Asked(tuple(genres), gender, only_known, self.join(answer, event.again)), closed[1].result
+            if closed[0].filter != asked.filter or len(closed[0].earlier) != len(asked.earlier):
+                result = self._search_melody(result, asked)
+            return self._clearer(Answer(result, asked))
+
+        return self._explained(search, language)
 
     def search(
         self,
@@ -174,34 +235,80 @@ class Page:
         gender: str,
         only_known: bool,
         language: str,
-        again: bool,
-        earlier: tuple[Melody, ...],
+        answer: Answer | None,
+        again: bool = False,
     ) -> dict:
-        """Answer a recording, or say why there is no answer.
-
-        A filter also starts a search; then there may be no recording yet, or its file may be deleted already.
-        """
+        """Answer a recording."""
         if path is None:
-            return {self.status: self.wait(again, language)}
-        if not os.path.exists(path):
-            return {self.status: cards.status_html("gone", language)}
+            return {self.status: ""}
+        asked = Asked(tuple(genres), gender, only_known, self.join(answer, again))
+
+        def search() -> Answer:
+            result = self.recognizer.recognize(path, *asked.filter[:2], DEFAULT_TOP_K, only_known, asked.earlier)
+            return self._clearer(Answer(result, asked))
+
+        return self._explained(search, language)
+
+    def refine(self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None) -> dict:
+        """Search the last hum again if the filter has changed since."""
+        if answer is None or answer.asked.filter == (tuple(genres), gender, only_known):
+            return {self.answer: gr.skip()}
+        asked = Asked(tuple(genres), gender, only_known, answer.asked.earlier)
+        return self._explained(
+            lambda: self._clearer(Answer(self._search_melody(answer.result, asked), asked)), language
+        )
+
+    def join(self, answer: Answer | None, again: bool) -> tuple[Melody, ...]:
+        """Return the hums that a new one is joined with; none unless the visitor asked for that."""
+        return _hums(answer.result)[-MAX_EARLIER:] if again and answer else ()
+
+    def _search_melody(self, heard: SearchResult, asked: Asked) -> SearchResult:
+        """Search what was heard once more; what was wrong with the recording stays true."""
+        result = self.recognizer.recognize_melody(
+            heard.hum, *asked.filter[:2], DEFAULT_TOP_K, asked.only_known, asked.earlier
+        )
+        return replace(result, advice=heard.advice)
+
+    def _clearer(self, answer: Answer) -> Answer:
+        """Return the answer to the new hum alone if joining made it worse."""
+        joined = answer.result
+        if not joined.earlier or joined.hum.voiced_s < MIN_VOICED_S:
+            return answer
+        alone = self._search_melody(joined, answer.asked._replace(earlier=()))
+        songs = [result.matches[0].tune or result.matches[0].id for result in (alone, joined) if result.matches]
+        is_surer = _surety(alone) > _surety(joined)
+        if alone.level == FOUND and is_surer and (joined.level != FOUND or len(set(songs)) == 2):
+            return Answer(alone, answer.asked._replace(earlier=()), is_alone=True)
+        return answer
+
+    def _explained(self, search: Callable[[], Answer], language: str) -> dict:
+        """Show an answer, or say why there is none."""
         try:
-            result = self.recognizer.recognize(path, genres, gender, DEFAULT_TOP_K, only_known, earlier)
-            return {self.result: result, self.again: False, **self._answer(result, language)}
+            answer = search()
+            return {self.answer: answer, self.again: False, **self._show(answer, language)}
         except Hmm2SongError as error:
             words = str(error)
         except Exception:
             log.exception("A search failed.")
             words = text(language, "fault")
-        # "Hum once more" stays in force: the next recording is joined instead of this one.
-        status = cards.error_html(words, language) + (self.wait(again, language) if again else "")
-        return {self.status: status, self.results: gr.update(visible=False)}
+        return {self.status: cards.error_html(words, language), self.live: self._told(False)}
 
-    def choose(self, result: SearchResult | None, language: str, event: gr.EventData) -> dict:
-        """Show the match whose card was opened."""
-        if result is None or not 0 <= event.index < len(result.matches):
-            return {self.plot_words: ""}
-        return self._show(result, result.matches[event.index], language)
+    def tell_busy(self, language: str) -> dict:
+        """Say that the queue is full."""
+        return {self.status: cards.status_html("busy", language), self.live: self._told(False)}
+
+    def prepare(self, language: str, event: gr.EventData) -> dict:
+        """Empty the plain recorder for a new hum, or for one more of the same tune."""
+        status = cards.status_html("again", language) if event.again else ""
+        return {self.again: bool(event.again), self.recorder: None, self.status: status}
+
+    # What is shown
+
+    def choose(self, answer: Answer | None, language: str, event: gr.EventData) -> str | dict:
+        """Show the match whose card was chosen."""
+        if answer is None or not 0 <= event.index < len(answer.result.matches):
+            return gr.skip()
+        return self._winner(answer.result, event.index, language)
 
     def list_songs(self, query: str, language: str) -> str:
         """List the songs of the catalog that ``query`` finds."""
@@ -209,11 +316,14 @@ class Page:
         return cards.songs_html(songs[:LISTED_SONGS], query, language, is_cut=len(songs) > LISTED_SONGS)
 
     def greet(self, request: gr.Request) -> dict:
-        """Word the page in the visitor's language."""
+        """Word the page in the visitor's language, and show the song that the address names."""
         language = preferred_language(request.headers.get("accept-language"))
-        return {self.language: language, **self.word(language, None, False, "")}
+        shown = self.word(language, None, "")
+        if song_id := request.query_params.get("song"):
+            shown |= self._song(song_id, language, self._live_words(language))
+        return {self.language: language, **shown}
 
-    def word(self, language: str, result: SearchResult | None, again: bool, query: str) -> dict:
+    def word(self, language: str, answer: Answer | None, query: str) -> dict:
         """Word the whole page, the last answer included, in ``language``."""
         labels = {
             self.recorder: text(language, "recorder"),
@@ -223,48 +333,63 @@ class Page:
             self.catalog_panel: text(language, "catalog"),
             self.query: text(language, "catalog_search", n=len(self.catalog)),
         }
+        live = self._live_words(language)
         return {
             **{widget: gr.update(label=label) for widget, label in labels.items()},
-            **(self._answer(result, language) if result else {}),
-            **({self.status: self.wait(again, language)} if again or not result else {}),
+            self.live: gr.HTML(**live),
+            self.winner: gr.HTML(words=_words(ANSWER_WORDS, language)),
+            **(self._show(answer, language, live) if answer else {self.status: ""}),
             self.gender: gr.update(label=text(language, "gender"), choices=self._gender_choices(language)),
-            self.header: cards.header_html(language),
+            self.header: cards.header_html(self._about(language), language),
             self.examples_words: cards.examples_html(language),
+            self.history: gr.HTML(words={name: text(language, f"history_{name}") for name in HISTORY_WORDS}),
             self.songs: self.list_songs(query, language),
             self.privacy: cards.privacy_html(language),
         }
 
-    def _answer(self, result: SearchResult, language: str) -> dict:
-        verdict = cards.verdict_html(result, language)
-        dropping, once_more = text(language, "drop_filter"), text(language, "once_more")
+    def _live_words(self, language: str) -> dict:
+        return {"words": _words(LIVE_WORDS, language), "language": language}
+
+    def _told(self, answered: bool, **properties: object) -> gr.HTML:
+        """Tell the recorder that a search has ended, with an answer or without."""
+        return gr.HTML(answer=next(self._number), answered=answered, **properties)
+
+    def _about(self, language: str) -> str:
+        genres = ", ".join(islice(filter(None, self.catalog.genre_counts()), NAMED_GENRES))
+        return text(language, "about" if genres else "about_plain", n=len(self.catalog), genres=genres)
+
+    def _song(self, song_id: str, language: str, live: dict) -> dict:
+        try:
+            song, melody = self.catalog.song(song_id), self.catalog.melody(song_id)
+        except UnknownSongError:
+            return {self.status: cards.error_html(text(language, "song_gone"), language)}
+        sound = self._sound(song_id, 0.0, min(melody.duration_s, cards.SONG_SHOWN_S))
+        return {self.winner: cards.song_html(song, melody, sound, language), self.live: self._told(True, **live)}
+
+    def _show(self, answer: Answer, language: str, live: dict | None = None) -> dict:
+        result = answer.result
+        verdict = cards.verdict_html(result, language, answer.is_alone)
+        dropping = text(language, "drop_filter")
+        can_join = 1 <= len(_hums(result)) <= MAX_EARLIER
         return {
-            **(self._show(result, result.matches[0], language) if result.matches else {}),
-            self.overlay: gr.update(visible=bool(result.matches)),
             self.status: cards.found_html(result, language),
-            self.results: gr.update(visible=True),
+            self.live: self._told(True, can_join=can_join, **(live or {})),
+            self.winner: self._winner(result, 0, language) if result.level != NONE else "",
             self.verdict: gr.update(value=verdict, visible=bool(verdict)),
             self.drop_filter: gr.update(value=dropping, visible=result.elsewhere is not None),
-            self.once_more: gr.update(value=once_more, visible=1 <= len(_hums(result)) <= MAX_EARLIER),
             self.cards: cards.ranking_html(result, language),
         }
 
-    def _show(self, result: SearchResult, match: Match, language: str) -> dict:
-        names = [text(language, f"overlay_{line}") for line in ("song", "hum", "time")]
-        return {
-            self.plot_words: cards.description_html(overlay_words(match, result.hum, language), language),
-            self.plot: overlay_figure(result.hum, match.melody, match.alignment, *names),
-            self.player: self._sound(match, language),
-        }
+    def _winner(self, result: SearchResult, index: int, language: str) -> dict:
+        match = result.matches[index]
+        sound = self._sound(match.id, match.alignment.start_s, match.alignment.end_s)
+        html = cards.winner_html(result, index, sound, language)
+        return gr.HTML(value=html, words=_words(ANSWER_WORDS, language))
 
-    def _sound(self, match: Match, language: str) -> dict:
-        start_s, end_s = match.alignment.start_s, match.alignment.end_s
-        recording = self.catalog.recording(match.id, self.recordings)
+    def _sound(self, song_id: str, start_s: float, end_s: float) -> Preview:
+        recording = self.catalog.recording(song_id, self.recordings)
         preview = self.previews.cut(recording, start_s) if recording else None
-        if preview:
-            label = text(language, "play_recording")
-            return gr.update(value=str(preview.path), playback_position=preview.match_s, label=label)
-        tone = melody_tone(self.catalog.melody(match.id), start_s - TONE_LEAD_S, end_s + TONE_LEAD_S)
-        return gr.update(value=(SAMPLE_RATE_HZ, tone), playback_position=0, label=text(language, "play_tone"))
+        return preview or self.previews.tone(song_id, self.catalog.melody(song_id), start_s, end_s)
 
 
 def example_hums(catalog: Catalog) -> list[Path]:
@@ -273,6 +398,15 @@ def example_hums(catalog: Catalog) -> list[Path]:
     rows = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
     ids = {song.id for song in catalog.songs}
     return sorted(EXAMPLES_FOLDER / row["file"] for row in rows if row["song_id"] in ids)
+
+
+def _words(names: tuple[str, ...], language: str) -> dict[str, str]:
+    """Return words for a script, which fills in the placeholders itself."""
+    return {name: load_texts()[language][name] for name in names}
+
+
+def _surety(result: SearchResult) -> float:
+    return result.matches[0].probability if result.matches else 0.0
 
 
 def _hums(result: SearchResult) -> tuple[Melody, ...]:

@@ -1,0 +1,222 @@
+// The round button: records, draws the pitch, sends chunks, shows the guesses, stops by itself.
+// Runs inside its gr.HTML with `element`, `props`, `server`, `trigger` and `watch` of Gradio.
+const $ = (selector) => element.querySelector(selector), root = document.getElementById("page");
+const button = $(".hum"), say = $(".say"), canvas = $("canvas"), guesses = $(".guesses"), clock = $(".clock");
+const FIRST_CHUNK_S = 1, CHUNK_S = 0.5, GOAL_S = 10, SLOW_MS = 2500, GIVE_UP = 6, LOST_MS = 60000, DRAWN = 180;
+const WORKLET = `registerProcessor("tap", class extends AudioWorkletProcessor {
+  process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; } })`;
+let run = null; // the hum in progress
+let state = "ready", lost;
+
+function show(next, words) {
+  state = next;
+  const isOn = next === "asking" || next === "listening";
+  root.toggleAttribute("humming", isOn || next === "searching");
+  root.toggleAttribute("listening", next === "listening");
+  button.setAttribute("aria-pressed", isOn);
+  clearTimeout(lost);
+  if (next === "searching") lost = setTimeout(() => show("ready", props.words.offline), LOST_MS);
+  $(".face").textContent = props.words[isOn ? "stop" : root.hasAttribute("answered") ? "new_hum" : "hum"];
+  $(".cancel").hidden = !isOn;
+  $(".more").hidden = isOn || next === "searching" || !props.can_join;
+  if (words !== undefined) say.textContent = words;
+}
+
+function label() {
+  for (const name of ["cancel", "upload"]) $("." + name).textContent = props.words[name];
+  $(".more").textContent = props.words.once_more;
+  $(".live").setAttribute("aria-label", props.words.live);
+  show(state, state === "ready" ? props.words[root.hasAttribute("nolive") ? "ready_plain" : "ready"] : undefined);
+}
+
+function hasMicrophone() {
+  return Boolean(navigator.mediaDevices && navigator.mediaDevices.getUserMedia && window.AudioWorkletNode);
+}
+
+async function start(again) {
+  const mine = run = {
+    id: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2) + Date.now(),
+    again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, sent: 0, failures: 0, pitches: [], frames: 0,
+  };
+  show("asking", props.words.asking);
+  guesses.replaceChildren();
+  clock.textContent = "";
+  mine.clicked = Date.now();
+  try {
+    const wanted = {channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false};
+    mine.stream = await navigator.mediaDevices.getUserMedia({audio: wanted});
+    if (run !== mine) return free(mine); // cancelled while the question was open
+    mine.context = new AudioContext(); // at its own rate: Firefox takes a microphone at no other
+    await mine.context.resume();
+    const url = URL.createObjectURL(new Blob([WORKLET], {type: "text/javascript"}));
+    await mine.context.audioWorklet.addModule(url);
+    URL.revokeObjectURL(url);
+    if (run !== mine) return free(mine);
+    const node = new AudioWorkletNode(mine.context, "tap"), resample = resampler(mine.context.sampleRate);
+    node.port.onmessage = (event) => mine.done || feed(mine, resample(event.data));
+    mine.context.createMediaStreamSource(mine.stream).connect(node).connect(mine.context.destination);
+    mine.stream.getTracks()[0].onended = () => stop(mine);
+    trigger("start", {run: mine.id, again});
+    show("listening", props.words.listening);
+    draw(mine);
+  } catch (error) {
+    free(mine);
+    if (run !== mine) return;
+    run = null;
+    root.toggleAttribute("upload", true); // the other recorder, or a file; the button can be tried again
+    show("ready", props.words[error.name === "NotAllowedError" ? "denied" : "no_microphone"]);
+  }
+}
+
+function feed(mine, samples) {
+  samples = samples.subarray(0, mine.pcm.length - mine.total);
+  mine.pcm.set(samples, mine.total);
+  mine.total += samples.length;
+  for (; mine.frames * HOP + FRAME <= mine.total; mine.frames++) {
+    mine.pitches.push(pitchOf(mine.pcm.subarray(mine.frames * HOP, mine.frames * HOP + FRAME)));
+  }
+  send(mine);
+  if (mine.total === mine.pcm.length) stop(mine);
+}
+
+// One request at a time: over a slow line chunks grow, and nothing is lost.
+async function send(mine) {
+  if (mine.busy) return;
+  mine.busy = true;
+  const chunkS = () => mine.total < 3 * RATE_HZ ? FIRST_CHUNK_S : CHUNK_S;
+  while (!mine.ended && (mine.done || mine.total - mine.sent >= chunkS() * RATE_HZ)) {
+    const slow = setTimeout(() => state === "searching" && show(state, props.words.uploading), SLOW_MS);
+    const isLast = mine.done, part = muLaw(mine.pcm.subarray(mine.sent, mine.total));
+    const meta = {run: mine.id, at: mine.sent, language: props.language};
+    const sent = {binary: true, data: {sound: new File([part], "hum"), meta: JSON.stringify(meta)}};
+    const reply = part.length ? await server.hear(sent) : {n: mine.sent, guesses: []};
+    clearTimeout(slow);
+    if (!reply || reply.error) { // server functions answer undefined when anything fails
+      if (++mine.failures > GIVE_UP || reply) { lose(mine, reply ? reply.error : props.words.offline); break; }
+      if (state !== "asking") show(state, props.words.reconnecting);
+      await new Promise((wake) => setTimeout(wake, 400 * mine.failures));
+      continue;
+    }
+    if (mine.failures && state === "listening") show(state, props.words.listening);
+    mine.failures = 0;
+    mine.sent = Math.min(reply.n, mine.total);
+    if (run === mine && !mine.done) tell(reply.guesses);
+    if (reply.stopped) { mine.sent = mine.total; stop(mine); }
+    if (mine.done && (isLast || reply.stopped) && mine.sent >= mine.total) {
+      mine.ended = true;
+      trigger("done", {run: mine.id, again: mine.again, late: Date.now()});
+    }
+  }
+  mine.busy = false;
+}
+
+function lose(mine, words) { // the sound is kept: the button sends it again
+  free(mine);
+  mine.done = true;
+  run = null;
+  show("ready", words);
+  const retry = $(".retry");
+  retry.hidden = false;
+  retry.textContent = props.words.retry;
+  retry.onclick = () => {
+    retry.hidden = true;
+    mine.failures = 0;
+    run = mine;
+    show("searching", props.words.searching);
+    send(mine);
+  };
+}
+
+function tell(list) {
+  const best = list.length ? list[0].title : "";
+  if (best && best !== say.dataset.best) say.textContent = props.words.guess.replace("{title}", best);
+  say.dataset.best = best || say.dataset.best || "";
+  guesses.replaceChildren(...list.map((guess) => {
+    const row = document.createElement("li"), name = document.createElement("span"), sure = document.createElement("b");
+    name.textContent = guess.title;
+    sure.textContent = guess.percent + "%";
+    row.style.setProperty("--sure", guess.percent + "%");
+    row.append(name, sure);
+    return row;
+  }));
+}
+
+function draw(mine) {
+  if (run !== mine || mine.done) return;
+  if (!element.isConnected) return cancel();
+  const seconds = mine.total / RATE_HZ, scale = window.devicePixelRatio || 1;
+  button.style.setProperty("--done", Math.min(1, seconds / GOAL_S));
+  const recent = mine.pitches.slice(-DRAWN), width = canvas.clientWidth, height = canvas.clientHeight;
+  button.style.setProperty("--level", Math.min(1, (recent.at(-1)?.rms || 0) * 6).toFixed(2));
+  clock.textContent = `${Math.floor(seconds)} / ${GOAL_S} s`;
+  canvas.width = width * scale;
+  canvas.height = height * scale;
+  const pen = canvas.getContext("2d"), step = width / DRAWN;
+  pen.scale(scale, scale);
+  pen.strokeStyle = pen.fillStyle = getComputedStyle(button).backgroundColor;
+  pen.lineWidth = 3;
+  pen.lineCap = "round";
+  pen.beginPath();
+  const voiced = recent.filter((each) => each.hz).map((each) => 12 * Math.log2(each.hz)).sort((a, b) => a - b);
+  const middle = voiced[voiced.length >> 1] || 0, range = 28;
+  recent.forEach((each, i) => {
+    const x = i * step, y = height / 2 - (12 * Math.log2(each.hz || 1) - middle) * height / range;
+    pen.globalAlpha = 0.15;
+    pen.fillRect(x, height - Math.min(1, each.rms * 6) * height, step * 0.7, height);
+    if (each.hz && recent[i - 1]?.hz && Math.abs(Math.log2(each.hz / recent[i - 1].hz)) < 0.1) pen.lineTo(x, y);
+    else if (each.hz) pen.moveTo(x, y);
+  });
+  pen.globalAlpha = 1;
+  pen.stroke();
+  requestAnimationFrame(() => draw(mine));
+}
+
+function free(mine) {
+  if (mine.stream) mine.stream.getTracks().forEach((track) => track.stop());
+  if (mine.context && mine.context.state !== "closed") mine.context.close();
+}
+
+function stop(mine) {
+  if (mine.done) return;
+  mine.done = true;
+  free(mine);
+  if (!mine.total) return cancel();
+  show("searching", props.words.searching);
+  send(mine);
+}
+
+function cancel() {
+  if (run) { run.ended = run.done = true; free(run); }
+  run = null;
+  show("ready", props.words.ready);
+  guesses.replaceChildren();
+}
+
+function press(again) {
+  if (state === "searching") return;
+  if (run) return Date.now() - run.clicked > 400 && (run.stream ? stop(run) : cancel()); // not on a double click
+  $(".retry").hidden = true;
+  if (root.hasAttribute("nolive")) {
+    root.toggleAttribute("upload", true);
+    document.getElementById("recorder").scrollIntoView({block: "center"});
+    return trigger("plain", {again});
+  }
+  start(again);
+}
+
+button.onclick = () => press(false);
+$(".more").onclick = () => press(true);
+$(".cancel").onclick = () => { cancel(); button.focus(); };
+$(".upload").onclick = () => root.toggleAttribute("upload");
+watch("words", label);
+watch("can_join", () => show(state));
+watch("answer", () => { // every search, with its own number
+  run = null;
+  say.dataset.best = "";
+  guesses.replaceChildren();
+  root.toggleAttribute("answered", props.answered);
+  if (props.answered) root.toggleAttribute("upload", false);
+  show("ready", "");
+});
+if (!hasMicrophone()) for (const name of ["nolive", "upload"]) root.toggleAttribute(name, true);
+label();

@@ -1,0 +1,265 @@
+#!/usr/bin/env python
+"""Picture every state of the page, wide and narrow, light and dark, in each language; check it with axe-core.
+
+    python scripts/studies/picture_page.py --out pictures [--axe node_modules/axe-core/axe.min.js] [--states found ...]
+
+Starts app.py and a headless Chromium whose microphone plays `--hum` (a recording that Chromium can play is made of it).
+Prints, for each picture, the violations that axe-core calls serious or critical, where the winner and its plot end on
+the screen, how many bytes a hum sent, how long the page took to show that it listens, and hosts other than the app's.
+axe-core is a test tool (npm, MPL): it is not part of the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.script import main_of
+
+SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
+LOCALES = {"en": "en-US", "ko": "ko-KR"}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+WAIT_MS = 60_000
+
+
+def start(page: Page, options: argparse.Namespace) -> None:
+    """Show the page as it opens."""
+
+
+def upload(page: Page, path: Path) -> None:
+    """Choose a file."""
+    page.locator(".upload").click()
+    page.get_by_label("Upload file").first.click()
+    page.locator("#recorder input[type=file]").first.set_input_files(path)
+
+
+def listening(page: Page, options: argparse.Namespace) -> None:
+    """Hum for two seconds."""
+    page.locator(".hum").click()
+    page.wait_for_timeout(2500)
+
+
+def guessing(page: Page, options: argparse.Namespace) -> None:
+    """Hum until the first guesses stand there."""
+    page.locator(".hum").click()
+    page.locator(".guesses li").first.wait_for()
+
+
+def found(page: Page, options: argparse.Namespace) -> None:
+    """Hum until it stops by itself."""
+    page.locator(".hum").click()
+    page.locator(".winner").wait_for()
+
+
+def again(page: Page, options: argparse.Namespace) -> None:
+    """Hum once more; the old answer is dim."""
+    found(page, options)
+    page.locator(".more").click()
+    page.wait_for_timeout(2000)
+
+
+def others(page: Page, options: argparse.Namespace) -> None:
+    """Upload a hum and open everything that can be opened."""
+    upload(page, options.sound)
+    page.locator(".winner").wait_for()
+    for panel in page.locator(".winner details > summary, .others > summary, button.label-wrap").all():
+        panel.click()
+
+
+def no_match(page: Page, options: argparse.Namespace) -> None:
+    """Upload a tune that nobody wrote."""
+    upload(page, options.nonsense)
+    page.locator(".no-match").wait_for()
+
+
+def error(page: Page, options: argparse.Namespace) -> None:
+    """Upload a file that is no recording."""
+    upload(page, options.broken)
+    page.locator("[role=alert]").wait_for()
+
+
+def song(page: Page, options: argparse.Namespace) -> None:
+    """Follow a link to a song."""
+    page.goto(f"{page.url.partition('?')[0]}?song=songbook_arirang&{page.url.partition('?')[2]}")
+    page.locator(".winner").wait_for()
+
+
+def plain(page: Page, options: argparse.Namespace) -> None:
+    """Come with a browser that cannot listen live."""
+    page.add_init_script("delete window.AudioWorkletNode")
+    page.reload()
+    page.locator("#recorder").wait_for()
+
+
+def offline(page: Page, options: argparse.Namespace) -> None:
+    """Lose the connection in the middle of a hum."""
+    page.locator(".hum").click()
+    page.wait_for_timeout(1500)
+    page.context.set_offline(True)
+    page.wait_for_timeout(3000)
+
+
+STATES: dict[str, Callable[[Page, argparse.Namespace], None]] = {
+    state.__name__: state
+    for state in (start, listening, guessing, found, again, others, no_match, error, song, plain, offline)
+}
+
+
+def run(options: argparse.Namespace) -> None:
+    """Take the pictures."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    make_sounds(options)
+    microphone = f"--use-file-for-fake-audio-capture={options.sound}"
+    with serving(options) as url, sync_playwright() as driver:
+        expect.set_options(timeout=WAIT_MS)
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        for state in options.states:
+            # Anew for every state: the microphone's sound begins when the browser first listens.
+            for size, scheme in [(size, scheme) for size in options.sizes for scheme in options.schemes]:
+                browser = driver.chromium.launch(executable_path=chromium, args=[*FLAGS, microphone])
+                for language in options.languages:
+                    picture(browser, url, state, size, scheme, language, options)
+                browser.close()
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--hum", type=Path, default=ROOT / "assets/examples/arirang.flac", help="what is hummed")
+    parser.add_argument("--states", nargs="+", choices=STATES, default=list(STATES), metavar="STATE")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE")
+    parser.add_argument("--schemes", nargs="+", choices=("light", "dark"), default=["light", "dark"], metavar="SCHEME")
+    parser.add_argument("--languages", nargs="+", choices=LOCALES, default=["en"], metavar="LANGUAGE")
+    parser.add_argument("--axe", type=Path, metavar="FILE", help="axe.min.js of axe-core")
+    parser.add_argument("--port", type=int, default=7999)
+    parser.add_argument("--catalog", help="as for app.py")
+    return parser.parse_args(arguments)
+
+
+def make_sounds(options: argparse.Namespace) -> None:
+    """Write what the microphone hears, a tune that nobody wrote, and a file that is no recording."""
+    samples = load_audio(options.hum)
+    options.sound, options.nonsense = options.out / "hum.wav", options.out / "nonsense.wav"
+    options.broken = options.out / "broken.wav"
+    soundfile.write(options.sound, np.concatenate([samples, samples]), SAMPLE_RATE_HZ)
+    rng = np.random.default_rng(1)
+    f0_hz = np.repeat(220 * 2 ** (rng.uniform(-6, 6, 24) / 12), SAMPLE_RATE_HZ // 3)
+    soundfile.write(options.nonsense, 0.3 * np.sin(2 * np.pi * np.cumsum(f0_hz) / SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    options.broken.write_text("this is not audio")
+
+
+@contextmanager
+def serving(options: argparse.Namespace) -> Iterator[str]:
+    """Run app.py; what it writes goes to the folder of the pictures."""
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(options.out / "gradio"), "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "app.py", "--port", str(options.port), "--host", "127.0.0.1"]
+    command += ["--catalog", options.catalog] if options.catalog else []
+    with (options.out / "app.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{options.port}"
+        try:
+            while process.poll() is None:
+                try:
+                    urllib.request.urlopen(url, timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.3)
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def picture(
+    browser: object, url: str, state: str, size: str, scheme: str, language: str, options: argparse.Namespace
+) -> None:
+    """Bring the page into a state, take its picture and print what was measured."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        locale=LOCALES[language],
+        color_scheme=scheme,
+        viewport={"width": width, "height": height},
+        permissions=["microphone"],
+    )
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    chunks, faults = [], []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((url, "data:", "blob:")) else 0)
+    page.on("requestfinished", lambda sent: chunks.append(sent) if "component_server" in sent.url else 0)
+    page.add_init_script(COUNT_BYTES_JS)
+    page.goto(f"{url}/?__theme={scheme}")
+    page.locator(".hum").wait_for()
+    expect(page.locator(".face")).not_to_be_empty()
+    page.evaluate(FIRST_SIGN_JS)
+    name = "-".join((state, size, scheme, language))
+    try:
+        STATES[state](page, options)
+        page.wait_for_timeout(1200)
+    except Exception as fault:
+        faults.append(str(fault).splitlines()[0])
+    page.screenshot(path=options.out / f"{name}.png")
+    page.screenshot(path=options.out / f"{name}-full.png", full_page=True)
+    bottoms = page.evaluate(BOTTOMS_JS)
+    sign_ms = page.evaluate("Math.round(window.firstSign || 0)")
+    n_bytes = page.evaluate("window.sentBytes") + sum(chunk.sizes()["requestHeadersSize"] for chunk in chunks)
+    print(f"{name}: {bottoms}, first sign {sign_ms} ms, {len(chunks)} chunks, {n_bytes} bytes", *faults)
+    if options.axe:
+        check(page, options.axe)
+    context.set_offline(False)
+    context.close()
+
+
+FIRST_SIGN_JS = """() => {
+  const button = document.querySelector(".hum");
+  button.addEventListener("click", () => { window.clicked = performance.now(); }, true);
+  new MutationObserver(() => { window.firstSign ||= window.clicked && performance.now() - window.clicked; })
+    .observe(document.querySelector(".say"), {childList: true, characterData: true, subtree: true});
+}"""
+COUNT_BYTES_JS = """(() => {
+  const ask = window.fetch;
+  window.sentBytes = 0;
+  window.fetch = (...sent) => {
+    if (sent[1]?.body instanceof FormData) {
+      new Response(sent[1].body).arrayBuffer().then((body) => { window.sentBytes += body.byteLength; });
+    }
+    return ask(...sent);
+  };
+})()"""
+BOTTOMS_JS = """() => Object.fromEntries([".winner h2", ".winner .plot", ".hum"].map((name) => {
+  const part = document.querySelector(name);
+  return [name, part && Math.round(part.getBoundingClientRect().bottom)];
+}).filter(([, at]) => at !== null).concat([["scroll", document.documentElement.scrollWidth]]))"""
+
+
+def check(page: Page, axe: Path) -> None:
+    """Print what axe-core finds serious or critical."""
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then((report) => report.violations)")
+    for each in found:
+        if each["impact"] in ("serious", "critical"):
+            where = "; ".join(str(node["target"][0]) for node in each["nodes"][:4])
+            print(f"  {each['impact']}: {each['id']} ({len(each['nodes'])}): {where}")
+
+
+main = main_of(__file__, parse_options, run)
+
+if __name__ == "__main__":
+    sys.exit(main())
