@@ -5,11 +5,11 @@
     python scripts/studies/measure_listening.py --queries Q.csv --catalog songs --hums 600 --heard heard.jsonl
 
 Every hum is searched as it grows, each half second anew. What was guessed is kept in a file; the same command goes on
-where it was stopped, and `--minutes` ends it early. Then every stop rule (best so often in a row, and at last so sure) is tried on a
-random half of the hums: of those that stop with a wrong song in at most 1.5 % of them, the one that finds soonest is
-chosen, and the other half is reported. Times are seconds of humming plus those of the search, as it takes on this
-machine. A hum that ends before the rule stops it is answered at its end, as when its singer presses Stop. "Absent" are
-the same hums with their song taken out of the answer (the others' probabilities grow as in a logit).
+where it was stopped, and `--minutes` ends it early. Then every stop rule (best so often in a row, and at last so sure)
+is tried on a random half of the hums: of those that stop with a wrong song in at most 1.5 % of them, the one that finds
+soonest is chosen, and the other half is reported. Times are seconds of humming plus those of the search, as it takes on
+this machine. A hum that ends before the rule stops it is answered at its end, as when its singer presses Stop. "Absent"
+are the same hums with their song taken out of the answer (the others' probabilities grow as in a logit).
 """
 
 from __future__ import annotations
