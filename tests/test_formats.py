@@ -67,6 +67,7 @@ def karaoke(body, tags=""):
         ("P1\n: 0 2 0 a\n: 8 2 0 a\nP2\n: 1 2 7 b\n: 4 2 7 b\nE", "", [(0, 2, 60), (4, 2, 67), (8, 2, 60)]),
         ("P1\n: 0 1 0 a\nP3\n: 2 1 2 b\nP 2\n: 4 1 4 c", "", [(0, 1, 60), (2, 1, 62), (4, 1, 64)]),
         (": -2 1 0 a\n: 0 1 2 b", "#GAP:0\n", [(0, 1, 60), (2, 1, 62)]),
+        ("P1\n: 0 1 0 a\nP3\n: 2 1 2 b\nB 4 60", "#VERSION:2.0.0\n", [(0, 4, 60), (8, 4, 62)]),  # a beat is a unit
     ],
 )
 def test_ultrastar_notes(body, tags, expected):

@@ -2,8 +2,9 @@
 
 A header of ``#TAG:value`` lines is followed by one line per syllable, ``type start length pitch text``, by ``-``
 between lines of lyrics, ``P1`` and ``P2`` before the voices of a duet, and ``E`` at the end. A unit of time is a
-quarter of a beat of ``#BPM``; ``B start bpm`` changes the tempo. Notes start ``#GAP`` milliseconds into the recording.
-Pitch 0 is middle C. Freestyle (``F``) and rap (``R``, ``G``) have no pitch to match and are left out.
+quarter of a beat of ``#BPM``, from ``#VERSION`` 2 on a beat; ``B start bpm`` changes the tempo. Notes start ``#GAP``
+milliseconds into the recording. Pitch 0 is middle C. Freestyle (``F``) and rap (``R``, ``G``) have no pitch to match
+and are left out.
 
 The singers of a duet take turns, so both make one melody; where they sing together, the one with more notes is taken.
 """
@@ -25,12 +26,15 @@ MIDI_C4 = 60
 MIDI_NUMBERS_FROM = 36
 """Median pitch from which a file holds MIDI numbers, as some converters write: nobody sings three octaves above C4."""
 UNITS_PER_BEAT = 4
+"""Before version 2 of the format; in that, a unit is a beat."""
 MIN_BPM, MAX_BPM = 1.0, 100_000.0
 MAX_GAP_MS = 3.6e6
 MAX_SONG_CHARS = 2**20
 MAX_UNIT = 10**7
 """Latest start and longest note; later is damage."""
+MAX_VOICES = 9
 BOTH_VOICES = 3
+"""``P3`` in files without ``#VERSION``; from version 2 on there may be a third voice."""
 
 TAG = re.compile(r"#\s*([A-Za-z0-9]+)\s*:(.*)")
 SYLLABLE = re.compile(r"([:*FRG])\s*(-?\d{1,8})\s+(\d{1,8})\s+(-?\d{1,4})(?!\d)")
@@ -77,11 +81,11 @@ def parse_song(song: str) -> KaraokeSong:
     if len(song) > MAX_SONG_CHARS:
         raise ScoreError(f"longer than {MAX_SONG_CHARS} characters, which no karaoke song is")
     tags: dict[str, str] = {}
-    voices = [_Voice(), _Voice()]
+    voices = [_Voice() for _ in range(MAX_VOICES)]
     singing = voices[:1]
     tempos: list[tuple[float, float]] = []
     lost: list[int] = []
-    for number, line in _lines(song):
+    for line_number, line in _lines(song):
         if tag := TAG.match(line):
             tags.setdefault(tag[1].upper(), tag[2].strip())
         elif syllable := SYLLABLE.match(line):
@@ -93,14 +97,18 @@ def parse_song(song: str) -> KaraokeSong:
         elif tempo := TEMPO.match(line):
             tempos.append((_decimal(tempo[1]) + singing[0].line_start, _decimal(tempo[2])))
         elif voice_line := VOICE.match(line):
-            singing = voices if int(voice_line[1]) == BOTH_VOICES else [voices[1 - int(voice_line[1]) % 2]]
+            number = int(voice_line[1])
+            is_both = number == BOTH_VOICES and "VERSION" not in tags
+            singing = voices[:2] if is_both else [voices[number - 1]]
         elif line.strip() != "-":
-            lost.append(number)
+            lost.append(line_number)
     bpm = _decimal(tags.get("BPM", ""))
     if not MIN_BPM <= bpm <= MAX_BPM:
         raise ScoreError(f"#BPM must be a number of {MIN_BPM:g} to {MAX_BPM:g}, got {tags.get('BPM', '')[:20]!r}")
     gap_ms = max(-MAX_GAP_MS, min(_decimal(tags.get("GAP", "")), MAX_GAP_MS))
-    clock = _Clock(bpm, [tempo for tempo in tempos if MIN_BPM <= tempo[1] <= MAX_BPM], gap_ms / 1000)
+    units = 1 if re.match(r"[2-9]|\d\d", tags.get("VERSION", "")) else UNITS_PER_BEAT
+    changes = [(start, units * new_bpm) for start, new_bpm in tempos if MIN_BPM <= new_bpm <= MAX_BPM]
+    clock = _Clock(units * bpm, changes, gap_ms / 1000)
     notes = _one_voice(voices)
     part = Part(tags.get("ARTIST", ""), tuple(clock.notes(notes)))
     warnings = [f"line {lost[0]} is no note (of {len(lost)} such lines)"] if lost else []
@@ -128,27 +136,29 @@ def _sing(singing: list[_Voice], kind: str, start: str, length: str, pitch: str)
 
 
 def _one_voice(voices: list[_Voice]) -> list[tuple[int, int, int]]:
-    """Return the notes of the voice with more of them, and those of the other that sound while it is silent."""
-    leading, other = sorted((sorted(voice.notes) for voice in voices), key=len, reverse=True)
-    if not leading:
+    """Return the notes of the voice with most of them, and those of the others that sound while it is silent."""
+    line: list[tuple[int, int, int]] = []
+    for notes in sorted((sorted(voice.notes) for voice in voices), key=len, reverse=True):
+        starts = [start for start, _, _ in line]
+        alone = []
+        for start, length, pitch in notes:
+            after = bisect_right(starts, start)
+            is_covered = after > 0 and sum(line[after - 1][:2]) > start
+            if not is_covered and not (after < len(starts) and starts[after] < start + length):
+                alone.append((start, length, pitch))
+        line = sorted(line + alone)
+    if not line:
         raise ScoreError("there are no sung notes in it")
-    starts = [start for start, _, _ in leading]
-
-    def is_alone(note: tuple[int, int, int]) -> bool:
-        index = bisect_right(starts, note[0]) - 1
-        sounding = index >= 0 and sum(leading[index][:2]) > note[0]
-        return not sounding and not (index + 1 < len(starts) and starts[index + 1] < note[0] + note[1])
-
-    return sorted(leading + [note for note in other if is_alone(note)])
+    return line
 
 
 class _Clock:
-    """Converts units to seconds."""
+    """Converts units to seconds, by units per minute."""
 
-    def __init__(self, bpm: float, changes: list[tuple[float, float]], gap_s: float) -> None:
-        self.starts = [(0.0, gap_s, _unit_s(bpm))]  # (unit, second there, seconds per unit from there on)
-        for unit, new_bpm in sorted(changes):
-            self.starts.append((unit, self.second(unit), _unit_s(new_bpm)))
+    def __init__(self, rate: float, changes: list[tuple[float, float]], gap_s: float) -> None:
+        self.starts = [(0.0, gap_s, 60.0 / rate)]  # (unit, second there, seconds per unit from there on)
+        for unit, new_rate in sorted(changes):
+            self.starts.append((unit, self.second(unit), 60.0 / new_rate))
 
     def second(self, unit: float) -> float:
         index = max(0, bisect_right(self.starts, unit, key=lambda start: start[0]) - 1)
@@ -161,10 +171,6 @@ class _Clock:
         early_s = min(0.0, self.second(notes[0][0]))
         timed = ((self.second(start), self.second(start + length), c4 + pitch) for start, length, pitch in notes)
         return [(on_s - early_s, off_s - on_s, float(midi)) for on_s, off_s, midi in timed if 0 <= midi <= 127]
-
-
-def _unit_s(bpm: float) -> float:
-    return 60.0 / bpm / UNITS_PER_BEAT
 
 
 def _decimal(text: str) -> float:
