@@ -61,8 +61,8 @@ from hmm2song.song import Song
 
 SONGBOOK = Path(__file__).resolve().parents[2] / "assets" / "songbook"
 N_SEEDS, MAX_SEED_BYTES = 30, 12_000
-ROUND = 200
-"""Inputs of a format before the next has its turn."""
+ROUND = 100
+"""Inputs of a format before the next has its turn and what is known is written down."""
 MAX_INPUT_BYTES = 400_000
 MEMORY_BYTES = 6 * 2**30
 """Address space of a reading process; the libraries take half of it."""
@@ -526,18 +526,20 @@ def run(options: argparse.Namespace) -> int:
         reader = Reader(options.seeds, Path(scratch), options.timeout)
         with progress("damaged files", "file", each * len(options.formats)) as show:
             try:
-                while time.monotonic() < ends_at and (left := [kind for kind in options.formats if done[kind] < each]):
-                    for kind in left:
-                        for number in range(done[kind], min(each, done[kind] + ROUND)):
-                            outcome = reader.read(kind, number)
-                            if outcome not in ("read", "refused"):
-                                failures[f"{kind}:{number}"], outcome = outcome, "failed"
-                            outcomes[f"{kind} {outcome}"] += 1
-                            done[kind] += 1
-                        show(sum(done[kind] for kind in options.formats))
+                while left := [kind for kind in options.formats if done[kind] < each]:
+                    if time.monotonic() > ends_at:
+                        break
+                    kind = min(left, key=lambda kind: done[kind])
+                    for number in range(done[kind], min(each, done[kind] + ROUND)):
+                        outcome = reader.read(kind, number)
+                        if outcome not in ("read", "refused"):
+                            failures[f"{kind}:{number}"], outcome = outcome, "failed"
+                        outcomes[f"{kind} {outcome}"] += 1
+                        done[kind] += 1
+                    show(sum(done[kind] for kind in options.formats))
+                    write_json(options.state, {"done": done, "outcomes": outcomes, "failures": failures})
             finally:
                 reader.end()
-                write_json(options.state, {"done": done, "outcomes": outcomes, "failures": failures})
     for kind in options.formats:
         counts = ", ".join(f"{outcomes[f'{kind} {what}']} {what}" for what in ("read", "refused", "failed"))
         print(f"{kind:10}{done[kind]:8} inputs: {counts}")
