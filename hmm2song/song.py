@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 
+from hmm2song.encoding import decode
 from hmm2song.errors import CatalogError, ScoreError
 
 GENDERS = ("female", "male", "mixed")
 ANY_GENDER = "any"
 KOREAN_GENDERS = {"여성": "female", "남성": "male", "혼성": "mixed"}
-HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-"""Any letter of the Korean alphabet."""
 MAX_FIELD_CHARS = 100_000
 """Longest text of one field. The lyrics of any song fit; a longer text is refused as damage or an attack."""
 
@@ -171,19 +170,8 @@ def listed_genres(text: str) -> str:
 
 
 def table_text(content: bytes) -> str:
-    """Decode a table in UTF-8 or, as a Korean Excel writes it, in CP949; ValueError if it is in neither."""
-    for encoding in ("utf-8-sig", "cp949"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise ValueError("is not text in UTF-8 (or CP949)")
-
-
-def from_cp949(text: str) -> str:
-    """Repair Korean text whose CP949 bytes a program read as Latin-1; return any other text unchanged."""
-    try:
-        repaired = text.encode("latin-1").decode("cp949")
-    except UnicodeError:
-        return text
-    return repaired if HANGUL.search(repaired) else text
+    """Decode a table in any encoding that spreadsheets write; ValueError if it is no text."""
+    text = decode(content)
+    if re.search(r"[\x01-\x08\x0e-\x1f]", text) or "\ufffd" in text:
+        raise ValueError("is not text (save it as CSV in UTF-8)")
+    return text

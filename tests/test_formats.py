@@ -22,18 +22,6 @@ def in_units(notes, unit_s=0.5):
 
 
 @pytest.mark.parametrize(
-    ("words", "encoding", "declared"),
-    [
-        ("Słowik", "cp1250", "CP1250"), ("Słowik", "iso-8859-2", "iso-8859-2"), ("Калинка", "koi8-r", "KOI8-R"),
-        ("아리랑, 노래 2", "cp949", ""), ("Größe, crème brûlée", "latin-1", ""), ("ÿ “x” é", "cp1252", "rot13"),
-        ("Über", "utf-16", "cp949"), ("Über", "utf-8-sig", "cp1250"), ("Über", "utf-8", "cp1250"),
-    ],
-)  # fmt: skip
-def test_text_of_any_encoding(words, encoding, declared):
-    assert text.decode(words.encode(encoding), declared) == words
-
-
-@pytest.mark.parametrize(
     ("written", "meant"),
     [
         (r"Caf\'e cr\`eme \"uber &eacute;t&eacute;", "Café crème über été"),

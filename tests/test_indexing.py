@@ -250,7 +250,7 @@ def test_ids_that_clash(tmp_path):
 def test_unusable_sources(tmp_path, source, reason):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.csv").write_text("id,Title\n1,x\n")
-    (tmp_path / "bytes.csv").write_bytes(b"id,path\n\xff\xfe\xff,\n")
+    (tmp_path / "bytes.csv").write_bytes(b"id,path\n\x01\xfe\xff,\n")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "broken.mid").write_bytes(b"x")
     with pytest.raises(CatalogError, match=reason):

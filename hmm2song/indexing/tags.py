@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tinytag import TinyTag, TinyTagException
 
-from hmm2song.song import from_cp949, listed_genres
+from hmm2song.encoding import repaired
+from hmm2song.song import listed_genres
 
 MAX_TAG_CHARS = 300
 """Longest text kept of one tag: titles of classical recordings take 150."""
@@ -116,10 +117,10 @@ def _stated(text: str | None) -> str:
 def _clean(text: str | None) -> str:
     visible = "".join(
         " " if letter.isspace() else letter
-        for letter in (text or "")[: 10 * MAX_TAG_CHARS]
+        for letter in repaired((text or "")[: 10 * MAX_TAG_CHARS])
         if letter.isspace() or unicodedata.category(letter) not in _INVISIBLE
     )
-    return unicodedata.normalize("NFC", " ".join(from_cp949(visible).split()))[:MAX_TAG_CHARS].strip()
+    return unicodedata.normalize("NFC", " ".join(visible.split()))[:MAX_TAG_CHARS].strip()
 
 
 def _genres(text: str) -> str:

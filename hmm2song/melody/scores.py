@@ -38,13 +38,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from hmm2song.encoding import HANGUL, decode
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
-from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, text, ultrastar
+from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.parts import Part, doubts, melody_line, rank_parts
 from hmm2song.melody.notation.xml import parse_damaged_xml
-from hmm2song.song import HANGUL, Song, listed_genres, row_fields, song_of
+from hmm2song.song import Song, listed_genres, row_fields, song_of
 
 MAX_SCORE_BYTES = 16 * 2**20
 """Largest score file: long orchestral MusicXML stays below."""
@@ -199,7 +200,7 @@ def _read_mei(document: mei.MeiDocument, found: _Found, warnings: tuple[str, ...
 
 
 def _read_kern(file: BinaryIO, found: _Found) -> None:
-    segments = kern.split_segments(text.decode(_content(file)))
+    segments = kern.split_segments(decode(_content(file)))
     for number, segment in enumerate(segments, start=1):
         try:
             score = kern.parse_score(segment)
@@ -237,7 +238,7 @@ def _read_ultrastar(file: BinaryIO, found: _Found) -> None:
 def _read_abc(file: BinaryIO, found: _Found) -> None:
     content = _content(file)
     declared = _ABC_CHARSET.search(content)
-    book = text.decode(content, declared[1].decode("ascii") if declared else "")
+    book = decode(content, declared[1].decode("ascii") if declared else "")
     tunes, n_numbered = abc.split_tunes(book), abc.count_numbered(book)
     for number, tune_text in enumerate(tunes, start=1):
         try:

@@ -13,7 +13,7 @@ and their times, but those right, or the song will not be found.
 ``kern``      Humdrum; ``kern_tokens`` reads durations and pitches
 ``ultrastar`` UltraStar karaoke songs
 ``staves``    written staves of bars -> parts
-``text``      text of any encoding
+``text``      letters that ABC writes with signs of ASCII
 ``xml``       parsing of untrusted XML
 ``midi``      Standard MIDI files; ``midi_events`` reads their bytes
 """

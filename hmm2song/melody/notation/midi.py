@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.midi_events import META, Event, read_chunks
@@ -71,9 +72,9 @@ class _Track:
         if kind == SET_TEMPO and (us_per_quarter := int.from_bytes(data[:3], "big")):
             self.tempos.append((tick, us_per_quarter))
         elif kind == TRACK_NAME and not self.name:
-            self.name = _decoded(data)
+            self.name = decode(data).strip("\0 ")
         elif kind in self.texts:
-            self.texts[kind].append((tick, _decoded(data)))
+            self.texts[kind].append((tick, decode(data).strip("\0 ")))
 
     def _message(self, tick: int, kind: int, channel: _Channel, data: bytes) -> None:
         if kind in (0x80, 0x90):
@@ -157,15 +158,6 @@ def _n_sung(notes: Sequence[Note], syllables_s: Sequence[float]) -> int:
     """Return how many syllables fall on the onset of a note."""
     onsets_s = sorted(onset_s for onset_s, _, _ in notes)
     return sum(bisect_left(onsets_s, at_s - SYNC_S) < bisect_right(onsets_s, at_s + SYNC_S) for at_s in syllables_s)
-
-
-def _decoded(content: bytes) -> str:
-    for encoding in ("utf-8", "cp949"):
-        try:
-            return content.decode(encoding).strip("\0 ")
-        except UnicodeDecodeError:
-            continue
-    return content.decode("latin-1").strip("\0 ")
 
 
 def _clocks(tracks: Sequence[_Track], division: int, midi_format: int) -> list[_Clock]:

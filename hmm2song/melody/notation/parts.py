@@ -26,10 +26,12 @@ from hmm2song.melody.notation.lines import skyline
 TUNE_WORDS = (
     "melod", "mélod", "tune", "song", "vocal", "vocals", "vokal", "voice", "voices", "vox", "singer", "gesang",
     "stimme", "zang", "sang", "sång", "chant", "voix", "canto", "cantus", "voce", "voz", "veu", "laulu", "śpiew",
-    "głos", "zpěv", "ének", "soprano", "sopran", "mezzo", "tenor", "bariton", "мелод", "вокал", "голос",
+    "głos", "zpěv", "ének", "soprano", "sopran", "mezzo", "alto", "tenor", "bariton", "мелод", "вокал", "голос",
     "멜로디", "보컬", "노래", "メロディ", "ボーカル", "歌", "唱", "旋律", "人声", "人聲",
 )  # fmt: skip
 """Beginnings or ends of words by which people name the sung part."""
+LEAD_WORDS = frozenset({"lead", "solo", "solist", "solista", "cantor", "kantor"})
+"""Words for the tune or for an instrument that plays alone."""
 OTHER_WORDS = (
     "back", "harmon", "choir", "chor", "coro", "合唱", "ooh", "aah", "pad", "synth", "bass", "drum", "percuss", "piano",
     "klavier", "organ", "orgel", "guitar", "gitarre", "sax", "chord", "accomp", "begleit", "string", "rhythm", "left",
@@ -164,7 +166,9 @@ def _name_hint(name: str) -> float:
     words = re.findall(r"[^\W\d_]+", name.casefold())
     if any(word.startswith(OTHER_WORDS) for word in words):
         return -0.5
-    return float(any(word.startswith(TUNE_WORDS) or word.endswith(TUNE_WORDS) for word in words))
+    if any(word.startswith(TUNE_WORDS) or word.endswith(TUNE_WORDS) for word in words):
+        return 1.0
+    return 0.5 * bool(LEAD_WORDS & set(words))
 
 
 def _is_no_tune(program: int | None) -> bool:

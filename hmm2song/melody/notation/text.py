@@ -1,18 +1,11 @@
-"""Text of any encoding that scores are found in: Unicode, the one declared, or what its bytes look like."""
+"""Letters that ABC writes with signs of ASCII: as in TeX, as in HTML, or by their number."""
 
 from __future__ import annotations
 
-import codecs
 import re
 import unicodedata
 from html import unescape
 
-from hmm2song.song import HANGUL
-
-CHARSET = re.compile(
-    r"cp-?\d{3,4}|windows-\d{3,4}|iso-?8859-?\d{1,2}|latin-?\d{1,2}|koi8-[rut]|mac\w*|euc-\w{2}|big5|gbk"
-)
-"""Names of encodings that may be declared, in small letters; Python knows others that are no encodings of text."""
 COMBINING_OF_MARK = {
     "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306", ".": "\u0307",
     '"': "\u0308", "H": "\u030b", "v": "\u030c", "c": "\u0327", ",": "\u0327", ";": "\u0328", "k": "\u0328",
@@ -24,25 +17,6 @@ LETTER_OF_NAME = {
 ESCAPE = re.compile(
     rf"\\(?:u([0-9a-fA-F]{{4}})|({'|'.join(LETTER_OF_NAME)})|([{re.escape(''.join(COMBINING_OF_MARK))}])\{{?([A-Za-z])\}}?)"
 )
-
-
-def decode(content: bytes, declared: str = "") -> str:
-    """Return the text.
-
-    It is UTF-16 if it starts so, UTF-8 if it can be, else in the encoding ``declared``, else in CP949 if all letters
-    beyond ASCII are then Korean, else in CP1252, as Windows writes Western languages.
-    """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    known = [declared] if CHARSET.fullmatch(declared.lower()) else []
-    for encoding in ("utf-8-sig", *known, "cp949", "cp1252"):
-        try:
-            text = content.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
-        if encoding != "cp949" or known or all(map(HANGUL.match, filter(str.isalpha, re.findall(r"[^\0-\x7f]", text)))):
-            return text
-    return content.decode("latin-1")
 
 
 def without_escapes(words: str) -> str:

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
+from hmm2song import encoding
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation import text
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.parts import Part
 
@@ -73,7 +73,7 @@ def is_ultrastar(head: bytes) -> bool:
 def decode(content: bytes) -> str:
     """Return the text, in the encoding that the header declares unless it is Unicode."""
     declared = ENCODING_LINE.search(content)
-    return text.decode(content, declared[1].decode("ascii", "replace") if declared else "")
+    return encoding.decode(content, declared[1].decode("ascii", "replace") if declared else "")
 
 
 def parse_song(song: str) -> KaraokeSong:

@@ -14,6 +14,7 @@ from html.entities import name2codepoint
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
 
 MAX_XML_BYTES = 32 * 2**20
@@ -90,7 +91,7 @@ def _in_utf8(data: bytes) -> bytes:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        text = data.decode(shown or "latin-1", "replace")
+        text = data.decode(shown, "replace") if shown else decode(data)
     text = FORBIDDEN.sub("", DECLARATION.sub("", text.lstrip("\ufeff \t\r\n"), count=1))
     return LONE_AMPERSAND.sub("&amp;", text).encode("utf-8", "replace")
 
