@@ -231,6 +231,15 @@ def test_mei_notes(measures, definitions, expected):
     assert in_units(document.movements[0].parts[0].notes) == expected
 
 
+def test_mei_in_parts():
+    text = encoded(measure(C)).replace("<score>", '<parts><part n="1">').replace("</score>", "</part></parts>")
+    text = text.replace(
+        "</part>", "</part>" + text[text.index("<part ") : text.index("</part>")].replace('"c"', '"d"') + "</part>"
+    )
+    first, second = mei.parse_mei(parse_xml(text.encode())).movements[0].parts
+    assert (first.notes[0][2], second.notes[0][2]) == (60, 62)
+
+
 def test_mei_takes_the_layer_with_the_lyrics():
     sung = note("c4", 4, "", "<verse><syl>la</syl></verse>")
     text = encoded(
@@ -268,6 +277,7 @@ def test_repeated_bars_do_not_multiply_without_end():
         ("a.txt", HALF_SECOND_UNITS + ": 0 1 0 a\n: 1 1 0 a\n: 2 1 999 b", "1 pitches are outside"),
         ("a.krn", "**kern\n4c\n4cccccccccc\n9999d\n4e\n*-", "line 3: the note"),
         ("a.mei", encoded(measure(C + note("b9"))), "bar 1 has a pitch"),
+        ("a.mei", encoded(measure(C + "<beatRpt/>")), "bar 1 repeats"),
     ],
 )
 def test_a_note_that_cannot_be_is_lost_alone(tmp_path, name, content, warning):

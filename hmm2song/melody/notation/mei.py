@@ -13,6 +13,7 @@ want it. Otherwise the key signature and the earlier signs of the bar apply.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from xml.etree.ElementTree import Element
@@ -59,9 +60,11 @@ class MeiDocument:
 def parse_mei(root: Element) -> MeiDocument:
     """Read a document; ScoreError if it has no score in measures, impossible numbers or too much music."""
     is_sounding = any("accid.ges" in element.attrib for element in root.iter())
-    scores = [(mdiv.get("label", ""), score) for mdiv in root.iter("mdiv") if (score := mdiv.find("score")) is not None]
-    scores = scores or [("", score) for score in root.iter("score")]
-    if not scores:
+    scores = [
+        (mdiv.get("label", ""), mdiv.findall("score") or mdiv.findall("parts/part")) for mdiv in root.iter("mdiv")
+    ]
+    scores = [(label, found) for label, found in scores if found] or [("", list(root.iter("score")))]
+    if not scores[0][1]:
         raise ScoreError("there is no <score> in it")
     file, work = root.find("meiHead/fileDesc"), root.find("meiHead//work")
     header = [element for element in (file, work) if element is not None]
@@ -75,8 +78,14 @@ def parse_mei(root: Element) -> MeiDocument:
         next(filter(None, (text_at(element, path) for path in ("titleStmt/title", "title") for element in header)), ""),
         tuple(dict.fromkeys(filter(None, composers))),
         text_at(file, "pubStmt/availability") if file is not None else "",
-        tuple(_ScoreReader(score, is_sounding).movement(label) for label, score in scores),
+        tuple(_movement(label, [_ScoreReader(score, is_sounding) for score in found]) for label, found in scores),
     )
+
+
+def _movement(label: str, readers: list[_ScoreReader]) -> Movement:
+    """Put the parts of an ensemble together, each of which may stand in a score of its own."""
+    parts = tuple(part for reader in readers for part in reader.parts())
+    return Movement(label, parts, tuple(fault for reader in readers for fault in reader.links.lost))
 
 
 class _ScoreReader:
@@ -90,11 +99,10 @@ class _ScoreReader:
         self.tempo: float | None = None
         self.order = self._section(score, frozenset())
 
-    def movement(self, label: str) -> Movement:
+    def parts(self) -> Iterator[Part]:
         """Play all staves by the same plan."""
         order = self.order if self.is_expanded else play_order(self.plan)
-        parts = (state.staff.play(self.plan, order) for state in self.staves.values() if not state.is_drums)
-        return Movement(label, tuple(parts), tuple(self.links.lost))
+        return (state.staff.play(self.plan, order) for state in self.staves.values() if not state.is_drums)
 
     def _section(self, section: Element, endings: frozenset[int]) -> list[int]:
         """Read a section; return its bars in the order they are played, apart from repeat signs."""

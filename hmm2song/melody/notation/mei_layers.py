@@ -111,6 +111,8 @@ class LayerReader:
                 self.now_q += self.metre_q * int(max(1, min(number(child.get("num", "")) or 1, MAX_PLAYED_BARS)))
             elif child.tag == "mRpt":
                 self._repeat_bar()
+            elif child.tag in ("beatRpt", "halfmRpt", "mRpt2", "multiRpt"):
+                self.links.lost.append(f"bar {len(self.plan)} repeats music by <{child.tag}>, which is not played")
             elif child.tag == "tuplet":
                 self.read(child, factor * _tuplet_factor(child))
             elif child.tag == "fTrem":
