@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import runpy
-from pathlib import Path
+import os
+import random
 
 import numpy as np
 import pytest
 import soundfile
+from broken_files import MAKERS
 from test_indexing import files_of, sung
 
 from hmm2song.catalog.catalog import Catalog
@@ -22,7 +23,6 @@ from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.vocal_melody import VocalMelody
 
-ROOT = Path(__file__).parent.parent
 RATE_HZ = 16000
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -337,18 +337,18 @@ def test_one_or_two_workers_make_the_same_catalog(music, tmp_path):
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
 
-def test_broken_files_of_every_kind_are_listed(tmp_path, monkeypatch):
-    script = runpy.run_path(str(ROOT / "scripts" / "studies" / "check_index.py"))
-    report = script["check"](tmp_path, n_good=60, n_broken=len(script["MAKERS"]), workers=1)
-    assert (report.indexed, len(report.skipped)) == (60, len(script["MAKERS"]))
-
-
-def test_the_check_would_find_a_lost_file(tmp_path, monkeypatch):
-    script = runpy.run_path(str(ROOT / "scripts" / "studies" / "check_index.py"))
-    monkeypatch.setitem(script["check"].__globals__, "make_good", lambda *_: "never made")
-    monkeypatch.setitem(script["check"].__globals__, "MAKERS", [script["content"](".abc", lambda _: TUNE)])
-    with pytest.raises(script["Hmm2SongError"], match="good files"):
-        script["check"](tmp_path, n_good=1, n_broken=1, workers=1)
+def test_broken_files_of_every_kind_are_listed_and_the_good_ones_among_them_are_found(tmp_path):
+    music = tmp_path / "music"
+    music.mkdir()
+    broken = [make(music / f"broken-{number:03d}", random.Random(number)) for number, make in enumerate(MAKERS)]
+    for number in range(30):
+        (music / f"good-{number:02d}.abc").write_bytes(TUNE)
+    soundfile.write(music / "good-30.wav", sung([60, 62, 64, 65, 67, 65, 64, 62]), RATE_HZ)
+    report = index(music, tmp_path / "catalog", default_encoder(), 1)
+    assert {song.id for song in report.catalog.songs} == {f"good-{number:02d}" for number in range(31)}
+    named = sorted(os.fsencode(path.name).decode("utf-8", "replace") for path in broken)
+    assert sorted(skipped.path for skipped in report.skipped) == named
+    assert all(skipped.reason.strip() for skipped in report.skipped)
 
 
 TUNE = b"X:1\nL:1/4\nQ:1/4=120\nK:C\nCDEF|GABc|\n"

@@ -1,118 +1,26 @@
-#!/usr/bin/env python
-"""Index a folder of good and broken files made here, and check that exactly the good ones are in the catalog.
+"""Files broken in some thirty ways, for tests of indexing: truncated, mislabelled, hours of silence in a few bytes, ...
 
-    python scripts/studies/check_index.py --good 900 --broken 100 --workers 2
-
-The good files are small scores and sung recordings. The others are broken in some thirty ways: truncated, empty,
-mislabelled, hours of silence in a few bytes, NaN, no channels, absurd headers, folders and pipes named like recordings,
-links out of the folder and in circles, no permission to read. All files are in a temporary folder, which is deleted.
+Each maker gets a path without suffix and a random generator, and returns the path that it made.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import io
 import os
 import random
 import struct
-import sys
-import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from hmm2song.catalog.hub import default_encoder
-from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.build import index
-from hmm2song.indexing.report import IndexReport
-from hmm2song.script import main_of
+from test_indexing import sung
 
 RATE_HZ = 16000
-RECORDING_EVERY = 20
-"""One good file in so many is a recording; the others are scores, which are read much faster."""
 BOMB_S, BOMB_RATE_HZ = 7200, 4000
 
-
-def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--good", type=int, default=900, metavar="N", help="good files (default 900)")
-    parser.add_argument("--broken", type=int, default=100, metavar="N", help="broken files (default 100)")
-    parser.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
-    options = parser.parse_args(arguments)
-    if options.good < 1 or options.broken < 0:
-        parser.error("there must be at least one good file, and no negative number of broken ones")
-    return options
-
-
-def run(options: argparse.Namespace) -> None:
-    """Check in a temporary folder, and print the reasons given."""
-    with tempfile.TemporaryDirectory(prefix="hmm2song-check-") as folder:
-        report = check(Path(folder), options.good, options.broken, options.workers)
-    for skipped in report.skipped:
-        print(f"  {skipped.path!r}: {skipped.reason!r}")
-    print(f"{report.indexed} indexed, {len(report.skipped)} listed with reasons; as it should be")
-
-
-def check(folder: Path, n_good: int, n_broken: int, workers: int | None) -> IndexReport:
-    """Make the files, index them, and compare.
-
-    Raises
-    ------
-    Hmm2SongError
-        A good file is not in the catalog, or a broken one is not listed once.
-    """
-    music = folder / "music"
-    music.mkdir(parents=True)
-    good = {make_good(music, number) for number in range(n_good)}
-    makers = [MAKERS[number % len(MAKERS)] for number in range(n_broken)]
-    broken = [make(music / f"broken-{number:03d}", random.Random(number)) for number, make in enumerate(makers)]
-    with tqdm(total=n_good + n_broken, desc="reading", file=sys.stderr, disable=None) as bar:
-
-        def show(step: str, done: int, _: int) -> None:
-            if step == "read":
-                bar.update(done - bar.n)
-
-        report = index(music, folder / "catalog", default_encoder(), workers, show)
-    indexed = {song.id for song in report.catalog.songs}
-    listed = sorted(skipped.path for skipped in report.skipped)
-    expected = sorted(os.fsencode(path.name).decode("utf-8", "replace") for path in broken)
-    if indexed != good:
-        raise Hmm2SongError(f"not as made: {sorted(indexed ^ good)[:5]} of {n_good} good files")
-    if listed != expected:
-        raise Hmm2SongError(f"not as made: {sorted(set(listed) ^ set(expected))[:5]} of {n_broken} broken files")
-    if not all(skipped.reason.strip() for skipped in report.skipped):
-        raise Hmm2SongError("a broken file is listed without a reason")
-    return report
-
-
-def make_good(folder: Path, number: int) -> str:
-    """Write a good file; return the id its song will have."""
-    rng = random.Random(number)
-    name = f"good-{number:04d}"
-    if number % RECORDING_EVERY == 0:
-        soundfile.write(folder / f"{name}.wav", sung([rng.randint(55, 70) for _ in range(8)]), RATE_HZ)
-    else:
-        notes = " ".join(rng.choice("CDEFGABcde") for _ in range(16))
-        (folder / f"{name}.abc").write_text(f"X:1\nT:{name}\nL:1/4\nQ:1/4=120\nK:C\n{notes}|\n")
-    return name
-
-
-def sung(pitches_midi: list[int], note_s: float = 0.35) -> np.ndarray:
-    """Sing notes as a harmonic tone: (n,) float32 at 16 kHz."""
-    f0_hz = np.repeat(440.0 * 2 ** ((np.array(pitches_midi) - 69) / 12), int(note_s * RATE_HZ))
-    phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
-    return (0.2 * sum(np.sin(harmonic * phase) / harmonic for harmonic in (1, 2, 3))).astype(np.float32)
-
-
-# Broken files: each maker gets a path without suffix, and returns the path it made ---------------------------
 
 Maker = Callable[[Path, random.Random], Path]
 
@@ -251,9 +159,3 @@ MAKERS: list[Maker] = [
     content(".webm", lambda rng: b"\x1a\x45\xdf\xa3" + rng.randbytes(500)),
     content(".opus", lambda rng: b"OggS\x00\x02" + bytes(21) + rng.randbytes(500)),
 ]
-
-
-main = main_of(__file__, parse_options, run)
-
-if __name__ == "__main__":
-    sys.exit(main())
