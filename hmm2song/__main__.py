@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hmm2song import __version__
-from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.errors import AudioError
 from hmm2song.machine import n_cores
+from hmm2song.script import main_of, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from hmm2song.indexing.report import IndexReport
     from hmm2song.results import SearchResult
 
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 EXAMPLES = """\
 recognize hum.wav
 recognize hum.m4a --genre Ballad --genre Trot --gender female --top-k 5
@@ -54,22 +53,6 @@ SHOWN_LINES = 20
 """Skipped files, and warnings, listed on the screen; files beside the catalog hold all of them."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):  # titles may contain letters that the terminal's encoding lacks
-        stream.reconfigure(errors="replace")
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except (Hmm2SongError, OSError) as error:
-        print(f"hmm2song: {_shown(str(error))}", file=sys.stderr)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print(f"hmm2song: stopped{options.after_interrupt}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
     program = "hmm2song" if Path(sys.argv[0]).stem == "hmm2song" else "python -m hmm2song"
     parser = argparse.ArgumentParser(
@@ -79,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
-    parser.set_defaults(after_interrupt="", program=program)
+    parser.set_defaults(program=program)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add_command in (_add_recognize, _add_listen, _add_index, _add_add, _add_remove, _add_merge, _add_info):
         add_command(commands)
@@ -174,7 +157,7 @@ def _print_result(result: SearchResult) -> None:
     if result.n_unknown:
         print(f"Of {result.n_unknown} of them the genre or gender is not known; --only-known leaves these out.")
     if result.elsewhere is not None:
-        print(f"Outside the filter: {_shown(result.elsewhere.full_title)} ({result.elsewhere.probability:.0%})")
+        print(f"Outside the filter: {printable(result.elsewhere.full_title)} ({result.elsewhere.probability:.0%})")
 
 
 # listen -----------------------------------------------------------------------------------------------------
@@ -212,7 +195,7 @@ def _listen(options: argparse.Namespace) -> None:
                 print(json.dumps(heard.to_dict(), ensure_ascii=False), flush=True)
             elif not heard.stopped and shown.matches:
                 best = shown.matches[0]
-                print(f"{heard.heard_s:4.1f} s  {best.probability:4.0%}  {_shown(best.full_title)}", file=sys.stderr)
+                print(f"{heard.heard_s:4.1f} s  {best.probability:4.0%}  {printable(best.full_title)}", file=sys.stderr)
     if shown is None:
         raise AudioError("no sound came; check what is piped in")
     if not options.json:
@@ -266,7 +249,7 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
         metavar="RUNNER",
         help="where files are read: local (default: processes here), ray (started here), or ray:ADDRESS (a cluster)",
     )
-    command.set_defaults(after_interrupt="; run the same command again to go on where it stopped")
+    command.set_defaults(when_stopped="run the same command again to go on where it stopped")
 
 
 def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
@@ -323,7 +306,7 @@ def _print_read(report: IndexReport, catalog: Path) -> None:
 
 def _print_some(lines: Sequence[str], everything: Path) -> None:
     for line in lines[:SHOWN_LINES]:
-        print(f"  {_shown(line)}")
+        print(f"  {printable(line)}")
     if len(lines) > SHOWN_LINES:
         print(f"  ... all of them: {everything}")
 
@@ -411,9 +394,9 @@ def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) 
         return
     print(summary)
     for renamed in report.renamed:
-        print(_shown(f"  {renamed.id}: the id was taken, so the song is now {renamed.new_id}"))
+        print(printable(f"  {renamed.id}: the id was taken, so the song is now {renamed.new_id}"))
     for song_id in report.repeated:
-        print(_shown(f"  {song_id}: was there already"))
+        print(printable(f"  {song_id}: was there already"))
     if report.read:
         print(report.read.counts())
         _print_read(report.read, catalog)
@@ -456,16 +439,11 @@ def _print_json(value: dict) -> None:
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [[_shown(cell) for cell in row] for row in (header, *rows)]
+    lines = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     for row in lines:
         cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
         print("  ".join(cells).rstrip())
-
-
-def _shown(text: str) -> str:
-    """Return the text without control characters: a title from a file must not steer the terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _width(text: str) -> int:
@@ -475,6 +453,8 @@ def _width(text: str) -> int:
         for letter in text
     )
 
+
+main = main_of("hmm2song", lambda arguments: _parser().parse_args(arguments), lambda options: options.run(options), "")
 
 if __name__ == "__main__":
     sys.exit(main())

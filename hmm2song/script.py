@@ -29,7 +29,7 @@ def main_of(
 ) -> Callable[..., int]:
     """Return the ``main`` of a script: it parses options, runs, and returns the exit status.
 
-    An expected error is printed in one line, without a traceback.
+    An expected error is printed in one line, without a traceback. Options may have a ``when_stopped`` of their own.
     """
     name = Path(file).name
 
@@ -41,13 +41,19 @@ def main_of(
         try:
             return run(options) or 0
         except (Hmm2SongError, OSError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {printable(str(error))}", file=sys.stderr)
             return EXIT_ERROR
         except KeyboardInterrupt:
-            print(f"{name}: stopped; {when_stopped}", file=sys.stderr)
+            what_now = getattr(options, "when_stopped", when_stopped)
+            print(f"{name}: stopped" + (f"; {what_now}" if what_now else ""), file=sys.stderr)
             return EXIT_INTERRUPTED
 
     return main
+
+
+def printable(text: str) -> str:
+    """Return the text without control characters: a title from a file must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ of recordings of the songs, MODEL what `scripts/train.py --recipe mel` made, or 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import random
 import statistics
@@ -42,13 +41,14 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 from hmm2song.evaluation import Query, rank_of, read_queries, retrieval_scores
+from hmm2song.indexing.report import csv_text
 from hmm2song.machine import peak_memory_bytes
 from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows, read_scores, row_notes
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
 from hmm2song.results import FOUND, NONE, PERHAPS, SearchResult
-from hmm2song.script import main_of, write_json
+from hmm2song.script import main_of, output_file, positive, write_json
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -115,7 +115,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--no-benchmark", action="store_true", help="leave out song rows marked in_benchmark: they are in another file"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="use N random queries instead of all")
+    parser.add_argument("--limit", type=positive, metavar="N", help="use N random queries instead of all")
     parser.add_argument("--seed", type=int, default=0, help="for --limit, --medley and the intervals (default 0)")
     parser.add_argument("--skip-start", type=float, default=0.0, metavar="SECONDS", help="drop the start of each hum")
     parser.add_argument("--keep", type=float, default=math.inf, metavar="SECONDS", help="use no more of each hum")
@@ -126,7 +126,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="SECONDS",
         help=f"break off each hum there, pause for {FALSE_START_PAUSE_S} s and begin again",
     )
-    parser.add_argument("--medley", type=int, default=1, metavar="K", help="hide each song in a track of K melodies")
+    parser.add_argument(
+        "--medley", type=positive, default=1, metavar="K", help="hide each song in a track of K melodies"
+    )
     parser.add_argument(
         "--fillers",
         type=Path,
@@ -135,8 +137,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="melodies to fill the medleys with; repeatable",
     )
     parser.add_argument("--save", type=Path, metavar="OUT", help="keep the catalog built, for --catalog another time")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
-    parser.add_argument("--misses", type=Path, metavar="OUT", help="write the queries not ranked first as CSV")
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--misses", type=output_file, metavar="OUT", help="write the queries not ranked first as CSV")
     add_mel_options(parser)
     options = parser.parse_args(arguments)
     if options.engine == "mel":
@@ -150,13 +152,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--drop and --no-benchmark choose among --songs")
     if options.medley > 1 and not (options.fillers and options.songs):
         parser.error("--medley needs --songs and --fillers")
-    if options.medley < 1 or (options.limit is not None and options.limit < 1):
-        parser.error("--medley and --limit must be at least 1")
     if min(options.skip_start, options.false_start, options.keep) < 0:
         parser.error("--skip-start and --false-start must not be negative")
-    for path in (options.json, options.misses):
-        if path and not path.parent.is_dir():
-            parser.error(f"there is no folder {path.parent} to write {path.name} to")
     return options
 
 
@@ -392,22 +389,14 @@ def print_report(report: dict, outcomes: list[Outcome]) -> None:
 
 def write_misses(path: Path, outcomes: list[Outcome]) -> None:
     """Write the queries whose song was not first."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "song_id", "rank", "found_first", "probability", "advice"])
-        for outcome in outcomes:
-            if outcome.rank != 1:
-                first = outcome.found[0] if outcome.found else ""
-                writer.writerow(
-                    [
-                        outcome.query.name,
-                        "|".join(outcome.query.acceptable),
-                        outcome.rank or "",
-                        first,
-                        f"{outcome.probability:.4f}",
-                        outcome.problem,
-                    ]
-                )
+    rows = [
+        (each.query.name, "|".join(each.query.acceptable), each.rank or "", next(iter(each.found), ""),
+         f"{each.probability:.4f}", each.problem)
+        for each in outcomes
+        if each.rank != 1
+    ]  # fmt: skip
+    head = ("file", "song_id", "rank", "found_first", "probability", "advice")
+    path.write_text(csv_text([head, *rows]), encoding="utf-8", newline="")
 
 
 main = main_of(__file__, parse_options, run)

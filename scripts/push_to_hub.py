@@ -342,32 +342,15 @@ def figures_row(label: str, path: Path) -> tuple[str, ...]:
     """Return what the JSON of evaluate.py says, under FIGURE_COLUMNS."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        counts = [f"{number(report[name], least=1, kinds=(int,)):,}" for name in ("n", "n_songs")]
-        shares = [share(report[name]) for name in ("top1", "top10", "mrr")]
-        median_s, p95_s = (number(report["seconds_per_query"][name]) for name in ("median", "p95"))
-        peak = f"{number(report['peak_mb']):.0f} MB"
-        return (label, *counts, *shares, f"{median_s:.2f} (95th percentile {p95_s:.2f})", peak)
+        shares = ["{value:.3f} ({low:.3f} to {high:.3f})".format(**report[name]) for name in ("top1", "top10", "mrr")]
+        seconds = "{median:.2f} (95th percentile {p95:.2f})".format(**report["seconds_per_query"])
+        return (label, f"{report['n']:,}", f"{report['n_songs']:,}", *shares, seconds, f"{report['peak_mb']:.0f} MB")
     except OSError as error:
         raise Hmm2SongError(f"{path} cannot be read ({error.strerror}); give the JSON of evaluate.py") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Hmm2SongError(
             f"{path} does not hold the figures that evaluate.py --json writes ({error!r:.200}); measure again"
         ) from error
-
-
-def number(value: object, least: float = 0, most: float = sys.float_info.max, kinds: tuple = (int, float)) -> float:
-    """Return a number of a report, or raise ValueError if it is none or impossible."""
-    if type(value) not in kinds or not least <= value <= most:  # True is an int, but not of type int
-        raise ValueError(f"{value!r:.40} is not a number from {least} to {most:.0f}")
-    return value
-
-
-def share(estimate: dict) -> str:
-    """Return a share with its interval."""
-    value, low, high = (number(estimate[part], most=1) for part in ("value", "low", "high"))
-    if not low <= value <= high:
-        raise ValueError(f"{value} is outside its interval")
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def size_category(n_songs: int) -> str:

@@ -24,3 +24,12 @@ def loaded_script(name: str) -> Iterator[ModuleType]:
         patch.setitem(sys.modules, name, module)
         spec.loader.exec_module(module)
         yield module
+
+
+def run_script(name: str, *options: object) -> int:
+    """Run a script's ``main`` in this process, which saves the seconds that imports take; return its exit status."""
+    with loaded_script(name) as script:
+        try:
+            return script.main([*map(str, options)])
+        except SystemExit as stopped:
+            return stopped.code

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.__main__ import EXIT_ERROR, EXIT_INTERRUPTED, _print_table, _progress_bar, main
+from hmm2song.__main__ import _print_table, _progress_bar, main
 from hmm2song.recognizer import MAX_EARLIER
+from hmm2song.script import EXIT_ERROR, EXIT_INTERRUPTED
 
 RATE_HZ = 16000
 TUNES = {

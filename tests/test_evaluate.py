@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from humming import hum, tune
+from script_modules import run_script
 from serving import N_SONGS, MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -111,36 +112,27 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the script in this process, which saves the seconds that its imports take, and reads what it writes."""
+    """Runs the script in this process and reads what it writes."""
 
-    script: dict
-    monkeypatch: pytest.MonkeyPatch
     out: Path
 
     def run(self, *options: object) -> tuple[dict, list[dict]]:
         """The JSON report and the rows of the misses."""
         files = ("--json", self.out / "report.json", "--misses", self.out / "misses.csv")
-        assert self._exit_code(*options, *files) == 0
+        assert run_script("evaluate", *options, *files) == 0
         return written_in(self.out)
 
     def refusal(self, *options: object) -> str:
         """What it says when it ends with 2."""
         said = io.StringIO()
         with redirect_stderr(said):
-            assert self._exit_code(*options) == 2
+            assert run_script("evaluate", *options) == 2
         return said.getvalue()
-
-    def _exit_code(self, *options: object) -> int:
-        self.monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, options)])
-        try:
-            return self.script["main"]()
-        except SystemExit as error:
-            return error.code
 
 
 @pytest.fixture
-def runner(script: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runner:
-    return Runner(script, monkeypatch, tmp_path)
+def runner(tmp_path: Path) -> Runner:
+    return Runner(tmp_path)
 
 
 def written_in(out: Path) -> tuple[dict, list[dict]]:
@@ -182,12 +174,12 @@ def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> Non
     assert report["build_seconds"] > 0 and report["peak_mb"] > 10
 
 
-def test_a_limited_sample_depends_on_the_seed_alone(dataset: Dataset, runner: Runner) -> None:
+def test_a_limited_sample_depends_on_the_seed_alone(script: dict, dataset: Dataset, runner: Runner) -> None:
     runs = [runner.run(*dataset.options, "--limit", 3, "--seed", 1) for _ in range(2)]
     metrics = [{name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")} for report, _ in runs]
     assert metrics[0] == metrics[1] and metrics[0]["n"] == 3
     assert runs[0][1] == runs[1][1]  # the same hums were missed
-    sample, queries = runner.script["sample"], list(range(100))
+    sample, queries = script["sample"], list(range(100))
     assert sample(queries, 10, seed=1) == sample(queries, 10, seed=1) != sample(queries, 10, seed=2)
     assert sample(queries, None, seed=1) == sample(queries, 100, seed=1) == queries
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import runpy
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from humming import tune
+from script_modules import run_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.melody.melody import HOP_S, Melody, melody_from_notes, midi_to_hz
@@ -311,9 +312,7 @@ def write_takes(folder: Path) -> None:
     np.savez(folder / "takes.npz", **tracks)
 
 
-def run(script: dict, monkeypatch: pytest.MonkeyPatch, *options: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["fit_singer.py", *map(str, options)])
-    return script["main"]()
+run = partial(run_script, "fit_singer")
 
 
 def files(folder: Path, **options: str) -> list[str]:
@@ -324,9 +323,9 @@ def files(folder: Path, **options: str) -> list[str]:
     return [part for name, file in names.items() for part in (f"--{name}", str(folder / file))]
 
 
-def test_the_command_prints_people_beside_the_simulation(script, folder, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_people_beside_the_simulation(folder, tmp_path, capsys):
     out = tmp_path / "fit.json"
-    assert run(script, monkeypatch, *files(folder), "--json", out) == 0
+    assert run(*files(folder), "--json", out) == 0
     printed = capsys.readouterr()
     assert "'gone.flac'" in printed.err
     report = json.loads(out.read_text())
@@ -347,11 +346,11 @@ def test_the_command_prints_people_beside_the_simulation(script, folder, tmp_pat
     assert "gaps" not in {row["quantity"] for row in report["MAST pass"]["quantities"]}
 
 
-def test_seed_and_tracker_change_the_simulation_and_not_the_people(script, folder, monkeypatch, capsys):
+def test_seed_and_tracker_change_the_simulation_and_not_the_people(folder, capsys):
     qbsh = ("--queries", folder / "queries.csv", "--songs", folder / "songs.jsonl")
     printed = []
     for options in ((), (), ("--seed", 1), ("--sound",)):
-        assert run(script, monkeypatch, *qbsh, *options) == 0
+        assert run(*qbsh, *options) == 0
         rows = capsys.readouterr().out.splitlines()
         printed.append(next(row for row in rows if row.startswith("| unvoiced share")).split(" | "))
     assert printed[0] == printed[1]
@@ -370,13 +369,13 @@ def test_seed_and_tracker_change_the_simulation_and_not_the_people(script, folde
         ("ssvd_notes", "{", "not a JSON object"),
     ],
 )
-def test_unusable_files_are_explained(script, folder, tmp_path, monkeypatch, capsys, name, content, message):
+def test_unusable_files_are_explained(folder, tmp_path, capsys, name, content, message):
     if content is None:
         with (tmp_path / name).open("wb") as file:
             np.savez(file, **{f"t{seed}": np.zeros(9) for seed in range(4)})
     else:
         (tmp_path / name).write_text(content)
-    assert run(script, monkeypatch, *files(folder, **{name: str(tmp_path / name)})) == 2
+    assert run(*files(folder, **{name: str(tmp_path / name)})) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -388,7 +387,6 @@ def test_unusable_files_are_explained(script, folder, tmp_path, monkeypatch, cap
         (["--queries", "q.csv", "--songs", "s.jsonl", "--json", "no-such-folder/fit.json"], "no folder no-such-folder"),
     ],
 )
-def test_impossible_options_are_refused(script, monkeypatch, capsys, options, message):
-    with pytest.raises(SystemExit, match="2"):
-        run(script, monkeypatch, *options)
+def test_impossible_options_are_refused(capsys, options, message):
+    assert run(*options) == 2
     assert message in capsys.readouterr().err

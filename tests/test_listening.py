@@ -16,7 +16,7 @@ from matches import make_match, make_result
 from serving import ROOT, MiniatureCatalog
 
 from hmm2song import Recognizer
-from hmm2song.__main__ import EXIT_ERROR, main
+from hmm2song.__main__ import main
 from hmm2song.audio import SAMPLE_RATE_HZ, from_mu_law, live_blocks, load_audio
 from hmm2song.errors import AudioError, QueryError
 from hmm2song.listening import (
@@ -33,6 +33,7 @@ from hmm2song.listening import (
     StopRule,
 )
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
+from hmm2song.script import EXIT_ERROR
 
 CHUNK = np.zeros(SAMPLE_RATE_HZ // 10, np.float32)
 RULE = StopRule(probability=0.8, times=2)

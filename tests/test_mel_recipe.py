@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from clip_sets import make_clip_set, make_sounding_set, tones
+from script_modules import run_script
 from snapshots import snapshot_of
 
 from hmm2song.baselines.mel_cnn import training as mel_training
@@ -23,7 +21,6 @@ from hmm2song.baselines.mel_cnn.network import DIM, N_CHANNELS, WEIGHTS_FILE, Co
 from hmm2song.baselines.mel_cnn.training import HUM_KINDS, SMOKE, MelLearner, MelRecipe, draw_others, split_clips
 from hmm2song.errors import ModelError
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 CLIPS_PER_SONG = (3, 3, 3, 3)
 
 
@@ -127,19 +124,11 @@ def test_learning_tells_clips_apart(tiny, clips):
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run train.py --recipe mel in this process."""
-
-    def main(*options: object) -> int:
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        monkeypatch.setattr(sys, "argv", ["train.py", "--recipe", "mel", *map(str, options)])
-        return runpy.run_path(str(SCRIPTS / "train.py"))["main"]()
-
-    return main
+train = partial(run_script, "train", "--recipe", "mel")
+evaluate = partial(run_script, "evaluate", "--engine", "mel")
 
 
-def test_two_steps_of_the_real_network_make_a_model(train, clips, tmp_path, capsys):
+def test_two_steps_of_the_real_network_make_a_model(clips, tmp_path, capsys):
     assert train("--smoke", "--clips", clips.folder, "--out", tmp_path) == 0
     lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2] and all(line["loss"] > 0 for line in lines)
@@ -189,19 +178,18 @@ def test_a_run_of_another_recipe_or_dataset_is_not_continued(tiny, clips, tmp_pa
             mel_training.train_conv_subnet(other, recipe, seed, tmp_path / "out")
 
 
-def refused(train, capsys, *options: object) -> str:
+def refused(capsys, *options: object) -> str:
     """Run what must end with one line of explanation; return it."""
     assert train("--smoke", *options) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "train.py: " in line]
     return line
 
 
-def test_what_cannot_be_trained_on_is_explained(train, clips, tmp_path, capsys):
-    assert "is not a dataset" in refused(train, capsys, "--clips", tmp_path, "--out", tmp_path / "out")
+def test_what_cannot_be_trained_on_is_explained(clips, tmp_path, capsys):
+    assert "is not a dataset" in refused(capsys, "--clips", tmp_path, "--out", tmp_path / "out")
     (tmp_path / "training.safetensors").write_bytes(b"\xff" * 64)
-    assert "training.safetensors is damaged" in refused(train, capsys, "--clips", clips.folder, "--out", tmp_path)
-    with pytest.raises(SystemExit, match="2"):
-        train("--out", tmp_path)
+    assert "training.safetensors is damaged" in refused(capsys, "--clips", clips.folder, "--out", tmp_path)
+    assert train("--out", tmp_path) == 2
     assert "--recipe mel needs --clips" in capsys.readouterr().err
 
 
@@ -221,19 +209,7 @@ def sounding(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
     return opened
 
 
-@pytest.fixture
-def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
-    """Run evaluate.py --engine mel in this process."""
-
-    def main(*options: object) -> int:
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", "--engine", "mel", *map(str, options)])
-        return runpy.run_path(str(SCRIPTS / "evaluate.py"))["main"]()
-
-    return main
-
-
-def test_the_engine_is_measured_like_ours(evaluate, sounding, tmp_path):
+def test_the_engine_is_measured_like_ours(sounding, tmp_path):
     files = ("--json", tmp_path / "report.json", "--misses", tmp_path / "misses.csv")
     queries = ("--queries", sounding.folder / "queries.csv", "--clips", sounding.folder)
     assert evaluate(*queries, *files) == 0
@@ -251,7 +227,7 @@ def test_the_engine_is_measured_like_ours(evaluate, sounding, tmp_path):
         assert json.loads((tmp_path / "report.json").read_text())["n"] == 3
 
 
-def test_what_cannot_be_measured_is_explained(evaluate, sounding, tmp_path, capsys):
+def test_what_cannot_be_measured_is_explained(sounding, tmp_path, capsys):
     queries = ("--queries", sounding.folder / "queries.csv")
     assert evaluate(*queries, "--clips", sounding.folder, "--network", tmp_path) == 2
     assert "is not a model" in capsys.readouterr().err
@@ -259,6 +235,5 @@ def test_what_cannot_be_measured_is_explained(evaluate, sounding, tmp_path, caps
         ((), "--engine mel needs the dataset of the songs"),
         (("--clips", sounding.folder, "--songs", "x.jsonl"), "--engine mel searches --clips"),
     ):
-        with pytest.raises(SystemExit, match="2"):
-            evaluate(*queries, *options)
+        assert evaluate(*queries, *options) == 2
         assert words in capsys.readouterr().err

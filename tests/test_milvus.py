@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoders import tiny_encoder
+from script_modules import run_script
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import CatalogError, IndexUnavailableError, QueryError
@@ -201,7 +202,7 @@ def options(catalog: Path, path: Path, *more: str) -> list[str]:
     return ["--catalog", str(catalog), "--uri", str(path), *more]
 
 
-def test_killed_between_batches_the_same_command_goes_on(script, tmp_path, path, monkeypatch, capsys):
+def test_killed_between_batches_the_same_command_goes_on(script, tmp_path, path, capsys):
     folder = tmp_path / "catalog"
     CATALOG.save(folder)
     ENCODER.save(folder)
@@ -210,8 +211,7 @@ def test_killed_between_batches_the_same_command_goes_on(script, tmp_path, path,
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.raises(IndexUnavailableError, match="not loaded completely; load it with: python scripts/load_milvus"):
         MilvusIndex.connect(str(path), CATALOG)
-    monkeypatch.setattr(sys, "argv", ["load_milvus.py", *options(folder, path, "--batch", "70")])
-    assert script["main"]() == 0
+    assert script["main"](options(folder, path, "--batch", "70")) == 0
     said = capsys.readouterr()
     assert f"{N_ROWS} rows in 'hmm2song_windows', {N_ROWS - 300} of them added in" in said.out
     assert "recall@200 of windows: 1.000" in said.out
@@ -307,14 +307,9 @@ def test_genres_that_milvus_cannot_hold_are_refused_beforehand(script, genre, wo
     ],
     ids=["catalog", "batch", "index"],
 )
-def test_bad_input_is_named(script, more, words, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_named(more, words, tmp_path, capsys):
     ENCODER.save(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["load_milvus.py", *options(tmp_path, tmp_path / "x.db", *more)])
-    try:
-        code = script["main"]()
-    except SystemExit as error:
-        code = error.code
-    assert code == 2
+    assert run_script("load_milvus", *options(tmp_path, tmp_path / "x.db", *more)) == 2
     assert words in capsys.readouterr().err.splitlines()[-1]
 
 

@@ -550,11 +550,7 @@ def test_the_size_category_is_one_of_the_hubs(script: ModuleType) -> None:
     "content",
     [
         *(json.dumps(REPORT | changes).encode() for changes in (
-            {"n": 0}, {"n": True}, {"n": "2749"}, {"n_songs": None}, {"peak_mb": -1}, {"peak_mb": float("inf")},
-            {"top1": 0.9}, {"top1": {"value": 0.9, "low": 0.8}}, {"seconds_per_query": {}},
-            {"top1": {"value": 0.9, "low": 0.95, "high": 0.99}},
-            {"mrr": {"value": 1.2, "low": 1.1, "high": 1.3}},
-            {"top10": {"value": float("nan"), "low": 0.1, "high": 0.2}},
+            {"n": "2749"}, {"n_songs": None}, {"top1": 0.9}, {"top1": {"value": 0.9}}, {"seconds_per_query": {}}
         )),
         *(b"", b"[]", b"{", b"\xff", b"[" * 100_000),
     ],

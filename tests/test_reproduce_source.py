@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -78,8 +77,7 @@ def reproduce(script, monkeypatch, clips):
     monkeypatch.setattr(script, "train_conv_subnet", train)
 
     def main(*options: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["reproduce_source.py", "--clips", str(clips.folder), *map(str, options)])
-        return script.main()
+        return script.main(["--clips", str(clips.folder), *map(str, options)])
 
     return main
 

@@ -660,16 +660,8 @@ def glide_s(pitch_midi: np.ndarray, before: np.ndarray, after: np.ndarray) -> li
 # Reporting ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Statistics of values, in the unit of their quantity."""
-
-    n: int
-    median: float
-    p5: float
-    p95: float
-    mean: float
-    sd: float
+Summary = dict[str, float]
+"""Statistics of values, in the unit of their quantity: n, median, p5, p95, mean, sd."""
 
 
 def summarise(values: Sequence[float], scale: float) -> Summary | None:
@@ -677,8 +669,9 @@ def summarise(values: Sequence[float], scale: float) -> Summary | None:
     if not len(values):
         return None
     scaled = np.asarray(values) * scale
-    low, median, high = np.percentile(scaled, (5, 50, 95))
-    return Summary(len(scaled), float(median), float(low), float(high), float(scaled.mean()), float(scaled.std()))
+    p5, median, p95 = map(float, np.percentile(scaled, (5, 50, 95)))
+    rest = {"mean": float(scaled.mean()), "sd": float(scaled.std())}
+    return {"n": len(scaled), "median": median, "p5": p5, "p95": p95, **rest}
 
 
 def written(summary: Summary | None, is_mean: bool) -> str:
@@ -686,8 +679,8 @@ def written(summary: Summary | None, is_mean: bool) -> str:
     if summary is None:
         return ""
     if is_mean:
-        return f"mean {summary.mean:.3g} ({summary.n})"
-    return f"{summary.median:.3g}, {summary.p5:.3g} to {summary.p95:.3g} ({summary.n})"
+        return f"mean {summary['mean']:.3g} ({summary['n']})"
+    return "{median:.3g}, {p5:.3g} to {p95:.3g} ({n})".format(**summary)
 
 
 def constant(name: str) -> object:
@@ -734,7 +727,7 @@ def rows_of(source: Source) -> Iterator[tuple[Quantity, Summary | None, Summary 
 
 def difference(quantity: Quantity, people: Summary, simulated: Summary) -> float:
     """Return how far the simulated median (or mean) is from people's, relative to theirs; 0 if near enough."""
-    theirs, ours = (summary.mean if quantity.is_mean else summary.median for summary in (people, simulated))
+    theirs, ours = (summary["mean" if quantity.is_mean else "median"] for summary in (people, simulated))
     share = ours / theirs - 1.0 if theirs else 0.0
     return share if abs(share) > DIFFERENT else 0.0
 
@@ -749,8 +742,8 @@ def to_json(sources: Sequence[Source]) -> dict:
                 {
                     "quantity": quantity.label,
                     "unit": quantity.unit,
-                    "people": vars(people) if people else None,
-                    "simulated": vars(simulated) if simulated else None,
+                    "people": people,
+                    "simulated": simulated,
                     "constants": {name: constant(name) for name in quantity.constants},
                 }
                 for quantity, people, simulated in rows_of(source)
