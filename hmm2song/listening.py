@@ -44,7 +44,7 @@ class Guess:
 class StopRule:
     """Sure is a song that is the best for the ``times``-th time in a row and has at least this ``probability``."""
 
-    probability: float = 0.5
+    probability: float = 0.6
     times: int = 2
 
     def is_sure(self, guesses: Sequence[Guess]) -> bool:

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from pathlib import Path
 from subprocess import PIPE
@@ -27,7 +28,7 @@ from hmm2song.audio import load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import AudioError, QueryError
 from hmm2song.melody.melody import Melody, melody_from_notes
-from hmm2song.page import browser
+from hmm2song.page import browser, live
 from hmm2song.page.live import MAX_CHUNK_BYTES, MAX_RUNS, Asked, Runs
 from hmm2song.page.search import Answer, Page, example_hums
 from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
@@ -172,13 +173,24 @@ def test_chunks_that_come_twice_or_too_late_count_once(catalog: MiniatureCatalog
         assert runs.hear("a", at, coded[at:end])[0] == n
     asked, heard = runs.close("a")
     assert heard.heard_s == 12000 / 16000 and asked == Asked() and runs.close("a") is None
-    with pytest.raises(QueryError, match="a chunk has"):
-        runs.hear("b", 0, bytes(MAX_CHUNK_BYTES + 1))
+    for at, chunk in ((0, bytes(MAX_CHUNK_BYTES + 1)), (-1, b"x"), ("0", b"x")):
+        with pytest.raises(QueryError, match="a chunk"):
+            runs.hear("b", at, chunk)
     for number in range(MAX_RUNS):
         runs.open(str(number))
     with pytest.raises(QueryError, match="going on already"):
         runs.open("one more")
     assert len(runs) == MAX_RUNS
+
+
+def test_a_silent_run_is_forgotten(catalog: MiniatureCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "KEPT_S", 0.3)
+    runs = Runs(Recognizer.from_pretrained(catalog.folder))
+    runs.open("a")
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while len(runs) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert len(runs) == 0
 
 
 def test_who_finds_no_free_search_is_heard_all_the_same(catalog: MiniatureCatalog) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from threading import Lock, Semaphore
+from threading import Lock, Semaphore, Timer
 from typing import NamedTuple
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -51,7 +51,7 @@ class Run:
 
     listening: Listening
     asked: Asked
-    touched_s: float
+    touched_s: float = 0.0
     lock: Lock = field(default_factory=Lock)
 
 
@@ -78,9 +78,6 @@ class Runs:
         if not isinstance(run_id, str) or not 0 < len(run_id) <= MAX_ID_LETTERS:
             raise QueryError(f"a run is named by 1 to {MAX_ID_LETTERS} letters, not by {run_id!r:.80}")
         with self._lock:
-            now_s = time.monotonic()
-            for old in [key for key, run in self._runs.items() if now_s - run.touched_s > KEPT_S]:
-                del self._runs[old]
             if run_id not in self._runs:
                 if len(self._runs) >= MAX_RUNS:
                     raise QueryError(f"{MAX_RUNS} hums are going on already; try again in a minute")
@@ -88,10 +85,26 @@ class Runs:
                 listening = self._recognizer.listening(
                     asked.genres, asked.gender, top_k, asked.only_known, asked.earlier
                 )
-                self._runs[run_id] = Run(listening, asked, now_s)
+                self._runs[run_id] = Run(listening, asked)
+                self._forget_later(run_id, KEPT_S)
             run = self._runs[run_id]
-            run.touched_s = now_s
+            run.touched_s = time.monotonic()
         return run
+
+    def _forget_later(self, run_id: str, after_s: float) -> None:
+        timer = Timer(after_s, self._forget, [run_id])
+        timer.daemon = True  # it does not keep the program from ending
+        timer.start()
+
+    def _forget(self, run_id: str) -> None:
+        """Drop a run that has been silent for long enough, or look again when it will have been."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            left_s = KEPT_S - (time.monotonic() - run.touched_s) if run else 0.0
+            if run and left_s <= 0:
+                del self._runs[run_id]
+        if left_s > 0:
+            self._forget_later(run_id, left_s)
 
     def hear(self, run_id: str, at: int, coded: bytes) -> tuple[int, Heard]:
         """Take a chunk that begins at sample ``at``; return where the next one begins, and what is known.
@@ -99,8 +112,10 @@ class Runs:
         Raises
         ------
         QueryError
-            As :meth:`open`, or the chunk is too large.
+            As :meth:`open`, or the chunk is too large or begins at no sample.
         """
+        if not isinstance(at, int) or at < 0:
+            raise QueryError(f"a chunk begins at a sample, 0 or later, not at {at!r:.40}")
         if len(coded) > MAX_CHUNK_BYTES:
             raise QueryError(f"a chunk has {len(coded)} bytes; at most {MAX_CHUNK_BYTES} are accepted")
         run = self.open(run_id)

@@ -100,7 +100,7 @@ async function send(mine) {
     if (mine.failures && state === "listening") show(state, props.words.listening);
     mine.failures = 0;
     mine.sent = Math.min(reply.n, mine.total);
-    if (run === mine && !mine.done) tell(reply.guesses);
+    if (run === mine && !mine.done) tell(reply.guesses, reply.level);
     if (reply.stopped) { mine.sent = mine.total; stop(mine); }
     if (mine.done && (isLast || reply.stopped) && mine.sent >= mine.total) {
       mine.ended = true;
@@ -127,10 +127,10 @@ function lose(mine, words) { // the sound is kept: the button sends it again
   };
 }
 
-function tell(list) {
+function tell(list, level) { // in words only when they change: a screen reader reads them out
   const best = list.length ? list[0].title : "";
-  if (best && best !== say.dataset.best) say.textContent = props.words.guess.replace("{title}", best);
-  say.dataset.best = best || say.dataset.best || "";
+  const words = best && (level === "found" ? props.words.guess_found : props.words.guess).replace("{title}", best);
+  if (words && words !== say.textContent) say.textContent = words;
   guesses.replaceChildren(...list.map((guess) => {
     const row = document.createElement("li"), name = document.createElement("span"), sure = document.createElement("b");
     name.textContent = guess.title;
@@ -212,7 +212,6 @@ watch("words", label);
 watch("can_join", () => show(state));
 watch("answer", () => { // every search, with its own number
   run = null;
-  say.dataset.best = "";
   guesses.replaceChildren();
   root.toggleAttribute("answered", props.answered);
   if (props.answered) root.toggleAttribute("upload", false);

@@ -36,7 +36,8 @@ NAMED_GENRES = 4
 """Genres named under the title, the most frequent."""
 LIVE_WORDS = (
     "hum", "new_hum", "stop", "cancel", "upload", "ready", "ready_plain", "asking", "listening", "searching",
-    "uploading", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess", "once_more", "live",
+    "uploading", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess", "guess_found",
+    "once_more", "live",
 )  # fmt: skip
 ANSWER_WORDS = ("copied", "saved", "said_yes", "said_no")
 HISTORY_WORDS = ("title", "none", "keep", "forget")
@@ -90,7 +91,8 @@ class Page:
         self.header = gr.HTML(elem_id="header")
 
         def hear(body: object) -> dict:  # a server function's name becomes an attribute of its component
-            return self.hear(body.files[0][1], **json.loads(body.data["meta"]))
+            meta = json.loads(body.data["meta"])
+            return self.hear(body.files[0][1], meta["run"], meta["at"], str(meta["language"]))
 
         self.live = gr.HTML(
             html_template=browser.RECORDER_HTML,
@@ -209,8 +211,9 @@ class Page:
         except Hmm2SongError as error:
             log.info("A chunk was not taken: %s", error)
             return {"error": text(language, "busy")}
-        known = cards.guesses(heard.result, language) if heard.result and heard.result.level != NONE else []
-        return {"n": n_samples, "guesses": known, "stopped": heard.stopped}
+        level = heard.result.level if heard.result else NONE
+        known = cards.guesses(heard.result, language) if level != NONE else []
+        return {"n": n_samples, "guesses": known, "level": level, "stopped": heard.stopped}
 
     def finish(
         self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None, event: gr.EventData

@@ -220,7 +220,8 @@ def picture(
     bottoms = page.evaluate(BOTTOMS_JS)
     sign_ms = page.evaluate("Math.round(window.firstSign || 0)")
     n_bytes = page.evaluate("window.sentBytes") + sum(chunk.sizes()["requestHeadersSize"] for chunk in chunks)
-    print(f"{name}: {bottoms}, first sign {sign_ms} ms, {len(chunks)} chunks, {n_bytes} bytes", *faults)
+    measured = f"first sign {sign_ms} ms, {len(chunks)} chunks, {n_bytes} bytes"
+    print(f"{name}: {bottoms}, {measured}", *faults, flush=True)
     if options.axe:
         check(page, options.axe)
     context.set_offline(False)
@@ -256,7 +257,7 @@ def check(page: Page, axe: Path) -> None:
     for each in found:
         if each["impact"] in ("serious", "critical"):
             where = "; ".join(str(node["target"][0]) for node in each["nodes"][:4])
-            print(f"  {each['impact']}: {each['id']} ({len(each['nodes'])}): {where}")
+            print(f"  {each['impact']}: {each['id']} ({len(each['nodes'])}): {where}", flush=True)
 
 
 main = main_of(__file__, parse_options, run)
