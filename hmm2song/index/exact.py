@@ -12,7 +12,7 @@ import torch
 from hmm2song.index.base import Neighbours, WindowRanges, first_windows
 from hmm2song.song import SongFilter
 
-BLOCK_WINDOWS = 8192
+BLOCK_WINDOWS = 1024
 """Windows compared at once: their similarities stay in the processor's cache while they are sifted."""
 
 

@@ -30,6 +30,7 @@ from hmm2song.match import kernels
 from hmm2song.match.kernels import INFINITE_COST
 from hmm2song.match.places import Alignment, Placements, Places
 from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.melody import HOP_S
 
 COST_CAP_ST = 2.5
 """Largest cost of a frame, in semitones."""
@@ -37,6 +38,12 @@ WARP_PENALTY_ST = 0.5
 """Cost of a step off the diagonal, in semitone frames."""
 TEMPO_PENALTY_ST = 0.2
 """Cost of a tempo hypothesis per doubling or halving, in semitones: most people hum near the tempo they know."""
+FASTEST = 2.0
+"""Largest tempo hypothesis."""
+FINEST_UNITS = 256
+"""Parts of a semitone that the kernels can tell apart; for a hum of eight seconds it is a quarter of that."""
+FOLDED_UNITS = np.float32(64.0)
+"""The same in the folded alignment, for hums of any length."""
 DRIFT_STEP_ST = 0.5
 DRIFT_REACH_ST = 3.0
 """How far the key of a singer may drift from where it was found."""
@@ -83,7 +90,8 @@ def _pack(pitches: list[np.ndarray], rate_hz: float) -> PackedContours:
 def sample_contour(contour: FilledContour, rate_hz: float, speed: float = 1.0) -> np.ndarray:
     """Return the contour stretched by ``speed`` in time at ``rate_hz``, shape (n,), float32; n >= 1 if not empty."""
     n_frames = max(1, int(contour.duration_s * speed * rate_hz)) if len(contour.pitch_midi) else 0
-    return contour.sample((np.arange(n_frames) + 0.5) / rate_hz / speed).astype(np.float32)
+    time_s = (np.arange(n_frames) + 0.5) / rate_hz / speed
+    return contour.sample(np.minimum(time_s, contour.duration_s - HOP_S / 2)).astype(np.float32)
 
 
 def place(
@@ -95,6 +103,7 @@ def place(
     speeds: tuple[float, ...],
     key_step_st: float,
     n_threads: int,
+    together: bool = False,
 ) -> Placements:
     """Find the best placement of the hum on every place, in one key.
 
@@ -112,6 +121,9 @@ def place(
         Distance of the keys tried, in semitones.
     n_threads : int
         Threads to share the places among (the kernel releases the interpreter lock).
+    together : bool, optional
+        Align with places that overlap at once, if that takes less: a placement then ends in its place, but may begin
+        before it.
 
     Returns
     -------
@@ -119,22 +131,55 @@ def place(
         One for each place; the cost is :data:`INFINITE_COST` where the place is too short for the hum.
     """
     tempi = np.asarray(speeds)
+    if len(places) == 0:
+        nothing = np.zeros(0)
+        return Placements(places.song, nothing, nothing, nothing, nothing)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
     start, stop = songs.frames(places)
-    lowest, highest = lowest_key_st.astype(np.float32), highest_key_st.astype(np.float32)
-    costs = _costs_st()
+    order = np.argsort(start, kind="stable")
+    lowest, highest = lowest_key_st[order].astype(np.float32), highest_key_st[order].astype(np.float32)
+    first = np.arange(len(places) + 1)
+    if together:
+        first = kernels.merge(start[order], stop[order], lowest, highest, np.float32(key_step_st))
+    starts, stops = start[order][first[:-1]], np.maximum.reduceat(stop[order], first[:-1])
+    lowest, highest = np.minimum.reduceat(lowest, first[:-1]), np.maximum.reduceat(highest, first[:-1])
+    centre_st, units = _units(hum, songs.rate_hz)
     cost, key = np.full(len(places), INFINITE_COST), np.zeros(len(places), np.float32)
-    end, version = start.copy(), np.zeros(len(places), np.int64)
+    end, version = start[order], np.zeros(len(places), np.int64)
 
-    def work(order: np.ndarray) -> None:
+    def work(share: np.ndarray) -> None:
         kernels.place_in_one_key(
-            hums.pitch_midi, hums.first_frame, tempo_st, songs.pitch_midi, start, stop, lowest, highest,
-            np.float32(key_step_st), costs, order, cost, end, key, version,
+            _in_units(hums.pitch_midi, centre_st, units), hums.first_frame, tempo_st, songs.pitch_midi, starts, stops,
+            lowest, highest, np.float32(key_step_st), centre_st, units, _costs(units), share, first, start[order],
+            stop[order], cost, end, key, version,
         )  # fmt: skip
 
-    _share(work, len(places), n_threads)
-    end_s = (end - songs.first_frame[places.song]) / songs.rate_hz
-    return Placements(places.song, end_s, key, tempi[version], cost)
+    _share(work, len(starts), n_threads)
+    back = np.argsort(order, kind="stable")
+    end_s = (end[back] - songs.first_frame[places.song]) / songs.rate_hz
+    return Placements(places.song, end_s, key[back], tempi[version[back]], cost[back])
+
+
+def _units(hum: FilledContour, rate_hz: float) -> tuple[np.float32, np.float32]:
+    """Return the pitch that is 0 to the kernels of written melodies, and in how many units they divide a semitone.
+
+    Both are the same for all tempo hypotheses up to :data:`FASTEST`, so that costs can be compared. The number is even:
+    keys half a semitone apart are told apart exactly.
+    """
+    n_longest = FASTEST * hum.duration_s * rate_hz + 1
+    finest = kernels.LARGEST_TOTAL / (n_longest * (COST_CAP_ST + WARP_PENALTY_ST / 2))
+    return np.median(hum.pitch_midi), np.float32(max(2, min(FINEST_UNITS, 2 * int(finest / 2))))
+
+
+def _in_units(pitch_midi: np.ndarray, centre_st: np.float32, units: np.float32) -> np.ndarray:
+    """Return pitches in units from the centre, shape (n,), int16."""
+    pitch = np.rint((pitch_midi - centre_st) * units)
+    return np.clip(pitch, -kernels.FARTHEST, kernels.FARTHEST).astype(np.int16)
+
+
+def _costs(units: np.float32, jump_st: float = 0.0) -> np.ndarray:
+    """Return the tuned costs in units; they are read at every call, so that a study may change them."""
+    return np.rint(np.array([COST_CAP_ST, WARP_PENALTY_ST, MOVE_PENALTY_ST, jump_st]) * units).astype(np.uint16)
 
 
 def _hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
@@ -145,12 +190,6 @@ def _hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedCon
 def _tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
     """Return what tempo hypotheses cost, shape (n_speeds,), float32."""
     return (TEMPO_PENALTY_ST * np.abs(np.log2(speeds))).astype(np.float32)
-
-
-def _costs_st(jump_st: float = INFINITE_COST, may_drift: bool = True) -> np.ndarray:
-    """Return the tuned costs as the kernels take them; they are read at every call, so that a study may change them."""
-    move_st = MOVE_PENALTY_ST if may_drift else INFINITE_COST
-    return np.array([COST_CAP_ST, WARP_PENALTY_ST, move_st, jump_st], np.float32)
 
 
 def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
@@ -193,14 +232,16 @@ def place_drifting(
         return found
     speeds, version = np.unique(found.speed, return_inverse=True)
     hums = _hum_at(hum, songs.rate_hz, speeds)
-    keys_st, costs = _keys_st(found.key_st, reach_st), _costs_st()
+    centre_st, units = _units(hum, songs.rate_hz)
+    keys_st = _keys_st(found.key_st, reach_st)
     start, stop = songs.frames(places)
     cost, end = np.full(len(places), INFINITE_COST), start.copy()
 
     def work(order: np.ndarray) -> None:
         kernels.place_in_moving_key(
-            hums.pitch_midi, hums.first_frame, version, songs.pitch_midi, start, stop, keys_st, costs, order, cost, end
-        )
+            _in_units(hums.pitch_midi, centre_st, units), hums.first_frame, version, songs.pitch_midi, start, stop,
+            keys_st, centre_st, units, _costs(units), order, cost, end,
+        )  # fmt: skip
 
     _share(work, len(places), n_threads)
     cost = np.where(cost < INFINITE_COST, cost + _tempo_cost_st(found.speed), INFINITE_COST)
@@ -236,13 +277,17 @@ def trace(
         Seconds from the first frame of the hum's contour and of the stretch.
     """
     version = sample_contour(hum, rate_hz, speed)
-    hum_frame, song_frame, _ = kernels.best_path(version, song, _keys_st(key_st, reach_st), _costs_st(), False)
+    centre_st, units = _units(hum, rate_hz)
+    hum_frame, song_frame = kernels.best_path(
+        _in_units(version, centre_st, units), song - centre_st, _keys_st(key_st, reach_st), units, _costs(units)
+    )
     return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
 
 
 def fold(songs: PackedContours) -> PackedContours:
-    """Return contours as pitch classes from 0 to 12 st, as :func:`place_folded` compares them."""
-    return replace(songs, pitch_midi=np.mod(songs.pitch_midi, kernels.OCTAVE_ST))
+    """Return contours as pitch classes as :func:`place_folded` compares them: int16, 0 to 12 st in units."""
+    pitch = np.rint(songs.pitch_midi * FOLDED_UNITS).astype(np.int16)
+    return replace(songs, pitch_midi=pitch % np.int16(kernels.OCTAVE_ST * FOLDED_UNITS))
 
 
 def place_folded(
@@ -261,7 +306,7 @@ def place_folded(
     hum : FilledContour
         Not empty.
     songs : PackedContours
-        Folded (:func:`fold`).
+        Folded (:func:`fold`), of whole songs.
     chosen : np.ndarray, shape (n,)
         The contours to align with.
     keys_st : np.ndarray, shape (n, n_keys)
@@ -279,15 +324,16 @@ def place_folded(
     """
     tempi = np.asarray(speeds)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
-    keys, costs = keys_st.astype(np.float32), _costs_st(JUMP_PENALTY_ST_S * songs.rate_hz, may_drift)
+    keys = keys_st[:, None, :] if may_drift else keys_st[:, :, None]
+    costs = _costs(FOLDED_UNITS, JUMP_PENALTY_ST_S * songs.rate_hz)
     start, stop = songs.first_frame[chosen], songs.first_frame[chosen + 1]
     cost, key = np.full(len(chosen), INFINITE_COST), np.zeros(len(chosen), np.float32)
     version = np.zeros(len(chosen), np.int64)
 
     def work(order: np.ndarray) -> None:
         kernels.place_folded(
-            hums.pitch_midi, hums.first_frame, tempo_st, songs.pitch_midi, start, stop, keys, costs, order,
-            cost, key, version,
+            _in_units(hums.pitch_midi, np.float32(0.0), FOLDED_UNITS), hums.first_frame, tempo_st, songs.pitch_midi,
+            start, stop, keys.astype(np.float32), FOLDED_UNITS, costs, order, cost, key, version,
         )  # fmt: skip
 
     _share(work, len(chosen), n_threads)
@@ -302,8 +348,8 @@ def trace_folded(
     Parameters
     ----------
     hum : FilledContour
-    song : np.ndarray, shape (n_song,), float32
-        The whole song in pitch classes, at ``rate_hz``.
+    song : np.ndarray, shape (n_song,), int16
+        The whole song in pitch classes (:func:`fold`), at ``rate_hz``.
     keys_st : np.ndarray, shape (n_keys,)
         As for :func:`place_folded`.
     speed : float
@@ -316,8 +362,10 @@ def trace_folded(
         Seconds from the first frame of the hum's contour and of the song.
     """
     version = sample_contour(hum, rate_hz, speed)
-    costs = _costs_st(JUMP_PENALTY_ST_S * rate_hz)
-    hum_frame, song_frame, jumped = kernels.best_path(version, song, keys_st.astype(np.float32), costs, True)
+    costs = _costs(FOLDED_UNITS, JUMP_PENALTY_ST_S * rate_hz)
+    hum_frame, song_frame, jumped = kernels.best_folded_path(
+        _in_units(version, np.float32(0.0), FOLDED_UNITS), song, keys_st.astype(np.float32), FOLDED_UNITS, costs
+    )
     bounds = np.concatenate(([0], np.flatnonzero(jumped), [len(jumped)]))
     longest = int(np.argmax(np.diff(bounds)))
     part = slice(bounds[longest], bounds[longest + 1])

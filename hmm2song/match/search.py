@@ -136,8 +136,8 @@ class MelodySearch:
         hum_median = float(np.median(hum.pitch_midi))
         lowest, highest = self._median_range_st(places)
         margin_st = KEY_MARGIN_ST + max(0.0, LOCAL_MEDIAN_S - hum.duration_s)
-        keys_st = hum_median - highest - margin_st, hum_median - lowest + margin_st
-        return place(hum, self._coarse, places, *keys_st, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads)
+        keys_st = hum_median - highest - np.ceil(margin_st), hum_median - lowest + margin_st
+        return place(hum, self._coarse, places, *keys_st, COARSE_SPEEDS, COARSE_KEY_STEP_ST, self.n_threads, True)
 
     def _place_finely(self, hum: FilledContour, coarse: Placements) -> Placements:
         """Place the hum anew around coarse placements, in a key that may drift; best first."""

@@ -101,8 +101,8 @@ def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, selection: S
     place = np.floor(start_s / PLACE_STEP_S).astype(np.int64)
     speed = np.searchsorted(VOTE_SPEEDS, hum.speed[query] - 1e-9)
     # a place and the one before it share the evidence that falls on their border
-    twice = np.tile(np.arange(len(song)), 2)
-    place = np.concatenate((place, place - 1))
+    twice = np.repeat(np.arange(len(song)), 2)
+    place = np.stack((place, place - 1), axis=1).ravel()
     chosen = _strongest_first(song[twice], place, speed[twice], query[twice], excess[twice], start_s[twice])
     song, start_s, speed = song[twice][chosen], start_s[twice][chosen], np.asarray(VOTE_SPEEDS)[speed[twice][chosen]]
     return Places(song, start_s, start_s + hum.duration_s * speed)
@@ -111,20 +111,25 @@ def propose(hum: HumWindows, index: WindowIndex, song_hop_s: float, selection: S
 def _strongest_first(
     song: np.ndarray, place: np.ndarray, speed: np.ndarray, query: np.ndarray, excess: np.ndarray, start_s: np.ndarray
 ) -> np.ndarray:
-    """Add up the evidence for each (song, place, tempo), each query once; return where it says best that it begins."""
+    """Add up the evidence for each (song, place, tempo), each query once; return where it says best that it begins.
+
+    All arrays are in order of the queries, and for each query in order of excess.
+    """
     if len(song) == 0:
         return np.zeros(0, np.int64)
-    order = np.lexsort((-excess, query, speed, place, song))
-    keys = np.stack((song, place, speed), axis=1)[order]
-    new_place = np.append(True, (np.diff(keys, axis=0) != 0).any(axis=1))
+    place = place - place.min()
+    key = (song * (place.max() + 1) + place) * len(VOTE_SPEEDS) + speed
+    order = np.argsort(key, kind="stable")  # leaves the queries of a place in order, and each query's best first
+    new_place = np.append(True, np.diff(key[order]) != 0)
     new_query = new_place | np.append(True, np.diff(query[order]) != 0)
-    group = np.cumsum(new_place) - 1
-    evidence = np.bincount(group, weights=np.where(new_query, excess[order], 0.0))
-    strongest_first = np.lexsort((-excess[order], group))
-    strongest = order[strongest_first[np.flatnonzero(new_place)]]  # it says best where the hum begins
+    group, excess = np.cumsum(new_place) - 1, excess[order]
+    evidence = np.bincount(group, weights=np.where(new_query, excess, 0.0))
+    is_best = np.flatnonzero(excess == np.maximum.reduceat(excess, np.flatnonzero(new_place))[group])
+    strongest = order[is_best[np.append(True, np.diff(group[is_best]) != 0)]]  # it says best where the hum begins
     chosen = strongest[np.argsort(-evidence, kind="stable")]
     # of two places that share their evidence the better one remains: as many others can be looked at
-    exact = np.stack((song[chosen], start_s[chosen], speed[chosen]))
+    start = np.rint((start_s - start_s.min())[chosen] * FRAME_RATE_HZ).astype(np.int64)
+    exact = (song[chosen] * (start.max() + 1) + start) * len(VOTE_SPEEDS) + speed[chosen]
     return chosen[first_of_each(exact)]
 
 
