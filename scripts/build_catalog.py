@@ -3,9 +3,10 @@
 
     python scripts/build_catalog.py --public-domain public_domain.jsonl
 
-Reads assets/songbook/*.abc (our own transcriptions), the rows of the JSON lines that are free everywhere, and
-assets/songbook/performers.csv (who sang the recording that made a song known). Writes assets/catalog. The result is the
-same bytes for the same input.
+Reads assets/songbook/*.abc (our own transcriptions), the rows of the JSON lines that are free everywhere,
+assets/songbook/performers.csv (who sang the recording that made a song known) and assets/songbook/hymn_tunes.csv (who
+wrote the hymn tunes whose credit is cut in the JSON lines). Writes assets/catalog. The result is the same bytes for the
+same input.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import csv
 import dataclasses
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,14 @@ EXCLUDED = {
 }
 """Beginnings of the ids of rows that are not the melody they are named for."""
 MAX_CREDIT_CHARS = 300
+CUT_NAME = re.compile(r"(?:^|\s)(?:[A-Z]|Mrs|St)$")
+"""The public-domain file cuts a credit at the first full stop: "Will L" is half a name."""
+NO_NAMES = {
+    "adapted", "ancient", "attr", "circa 1200s", "found", "melody", "old melody", "or", "pieced together", "resonet",
+    "unknown, sometimes",
+}  # fmt: skip
+"""What is left of credits that name a book or nobody."""
+NATIONS = "English|French|German"
 
 Entry = tuple[Song, Melody]
 
@@ -73,7 +82,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> None:
     """Build the catalog and say what it holds."""
-    entries = read_songbook(options.songbook) + read_public_domain(options.public_domain)
+    entries = read_songbook(options.songbook)
+    entries += read_public_domain(options.public_domain, options.songbook / "hymn_tunes.csv")
     entries = mark_versions(add_performers(entries, options.songbook / "performers.csv"))
     songs, melodies = zip(*entries, strict=True)
     with progress("embedding", "songs") as show:
@@ -96,27 +106,36 @@ def read_songbook(folder: Path) -> list[Entry]:
     return entries
 
 
-def read_public_domain(path: Path) -> list[Entry]:
+def read_public_domain(path: Path, hymn_tunes: Path) -> list[Entry]:
     """Read the rows that are free everywhere."""
+    with hymn_tunes.open(newline="", encoding="utf-8") as file:
+        authors = {row["tune"]: row["author"] for row in csv.DictReader(file)}
     return [
-        (song_of_row(row), melody_from_notes(row["notes"]))
+        (song_of_row(row, authors), melody_from_notes(row["notes"]))
         for _, row in read_rows(path, "id", "pd_scope", "notes")
         if row["pd_scope"].startswith(FREE_SCOPES) and not row["id"].startswith(tuple(EXCLUDED))
     ]
 
 
-def song_of_row(row: dict) -> Song:
-    """Turn a row of the public-domain file into a song."""
+def song_of_row(row: dict, authors: Mapping[str, str]) -> Song:
+    """Turn a row of the public-domain file into a song; ``authors`` are those of hymn tunes whose credit is cut."""
+    tune = row["id"].partition("-")[2].removesuffix("_1")  # openhymnal_Complete_..._Title-Tune_1
+    author, credit = tidy_author(row["artist"]), row["artist"][:MAX_CREDIT_CHARS]
+    if CUT_NAME.search(credit):
+        credit += "…"
+    if tune in authors:
+        author = authors[tune]
+        credit = f"{tune.replace('_', ' ')}: {author}"
     stated = f"{row['licence']}; {row['pd_basis']}; {row['pd_scope']}"
     return Song(
         id=short_id(row["id"]),
         title=tidy_title(row["title"]),
-        author=tidy_author(row["artist"]),
+        author=author,
         genre=GENRES.get(row["genre"], ""),
         year=row["year"][:4],
         source=SOURCES[row["source"]],
         licence=row["licence"],
-        credit=f"{row['artist'][:MAX_CREDIT_CHARS]} ({stated})",
+        credit=f"{credit} ({stated})",
     )
 
 
@@ -133,12 +152,20 @@ def tidy_title(title: str) -> str:
 def tidy_author(artist: str) -> str:
     """Keep the composer of a credit line that also names tune, words, setting and book; empty if it names none."""
     music = re.search(r"Music(?: and Setting)?:\s*(.+)", artist)
-    name = (music.group(1) if music else artist).strip()
+    name = (music.group(1) if music else artist).strip().removeprefix("Words: ")
     name = re.sub(r"^('[^']*'(?: \([^)]*\))?(?: or )?)+\s*", "", name)  # hymn tune names in quotes
-    name = re.sub(r"\s*\(.*", "", name)
-    name = re.split(r",? (?:from|in|found|attr)\b|(?<![A-Z])\. |,? (?:circa )?1\d{3}\b|, possibly|;", name)[0]
-    name = re.sub(r"^\[?[Tt]raditional\]?$", "Traditional", name.strip(" ,."))
-    return "" if name.startswith(("'", "from ")) else name[:80]
+    name = re.sub(r"\s*(\(|\[\d).*", "", name).replace(" ,", ",")
+    name = re.split(
+        r",? (?:from|in|found|attr)\b|(?<![A-Z])(?<!Rev)(?<!Mrs)\. |,? (?:circa |before )?1\d{3}\b"
+        r"|, (?:possibly|before)|;",
+        name,
+    )[0]
+    name = re.sub(r"(?<!Jr)(?<!\.[A-Z])\.$|, \d\dth cent$| c$", "", name.strip(" ,*"))
+    name = re.sub(r"^\[?[Tt]raditional\]?$", "Traditional", name)
+    name = re.sub(rf"^({NATIONS})$", r"Traditional \1", name)
+    if name.startswith(("'", "from ", "From ")) or name.lower() in NO_NAMES or CUT_NAME.search(name):
+        return ""
+    return name[:1].upper() + name[1:80]
 
 
 def add_performers(entries: list[Entry], table: Path) -> list[Entry]:
@@ -182,9 +209,8 @@ def credits_of(songs: tuple[Song, ...]) -> str:
     ]
     for song in songs:
         korean = f" ({song.title_ko})" if song.title_ko else ""
-        lines.append(
-            f"- `{song.id}` **{song.title}**{korean}: {song.author or 'author unknown'}. {song.source}. {song.credit}."
-        )
+        author = song.author.rstrip(".") or "author unknown"
+        lines.append(f"- `{song.id}` **{song.title}**{korean}: {author}. {song.source}. {song.credit}.")
     return "\n".join(lines) + "\n"
 
 

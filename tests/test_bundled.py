@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,12 @@ def test_the_bundled_catalog_was_made_with_the_bundled_model(model):
     assert len(catalog) > 800
     assert catalog.embeddings.shape == (catalog.n_windows.sum(), model.dim)
     np.testing.assert_allclose(np.linalg.norm(catalog.embeddings.astype(np.float32), axis=1), 1.0, atol=0.01)
+
+
+def test_the_bundled_catalog_names_whole_authors(model: MelodyEncoder) -> None:
+    authors = {song.author for song in Catalog.load(BUNDLED_CATALOG, model).songs}
+    assert not [name for name in authors if re.search(r"(?:^|\s)(?:[A-Z]|Mrs|St|attr|or|found)$|\[| ,", name)]
+    assert {"Will L. Thompson", "William Henry Monk", "Rev. Hubert Gruender, S.J."} <= authors
 
 
 def test_the_bundled_model_has_learned_to_tell_melodies_apart(model):
