@@ -295,6 +295,7 @@ class Recognizer:
             title=song.title,
             title_ko=song.title_ko,
             artist=song.artist,
+            author=song.author,
             genre=song.genre,
             gender=song.gender,
             year=song.year,

@@ -37,7 +37,7 @@ class Match:
 
     ``probability`` is that of the *tune*: entries with the same non-empty ``tune`` are versions of one melody and share
     it. ``score`` is the uncalibrated match score in semitones, higher is better. ``melody`` is the song's whole melody,
-    and ``is_tracked`` tells whether it was tracked in sound.
+    and ``is_tracked`` tells whether it was tracked in sound. ``artist`` is the singer if known, else the author.
     """
 
     rank: int
@@ -55,6 +55,7 @@ class Match:
     alignment: Alignment
     melody: Melody
     is_tracked: bool = False
+    author: str = ""
 
     def __repr__(self) -> str:
         return f"Match({self.rank}: {self.full_title!r}, {self.probability:.0%}, from {clock(self.alignment.start_s)})"
@@ -72,7 +73,7 @@ class Match:
 
     def to_dict(self) -> dict:
         """Return plain JSON types; ``genre`` is comma-separated as in the catalog, ``gender`` empty when unknown."""
-        stated = ("rank", "id", "title", "title_ko", "artist", "genre", "gender", "year", "lyric", "tune")
+        stated = ("rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune")
         return {name: getattr(self, name) for name in stated} | {
             "probability": round(self.probability, 4),
             "score": round(self.score, 4),

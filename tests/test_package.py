@@ -77,7 +77,7 @@ def test_the_wheel_works_from_any_folder(tmp_path):
     assert run(*module, folder=elsewhere, PYTHONPATH=str(installed)) == f"hmm2song {hmm2song.__version__}\n"
     assets = {path.relative_to(installed / "hmm2song/assets").parts[0] for path in installed.glob("hmm2song/assets/*")}
     assert assets == {"catalog", "examples", "model", "model_mix"}
-    assert (installed / "hmm2song/page/texts.toml").is_file()
+    assert (installed / "hmm2song/page/texts/ja.toml").is_file()
 
 
 def test_requirements_pin_what_the_package_asks_for():

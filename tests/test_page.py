@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from matches import HOSTILE, SONG, hum, make_match, make_result
 
+from hmm2song.errors import AudioError
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.page import drawing, search, texts
 from hmm2song.page import results as cards
@@ -47,17 +48,40 @@ def placeholders(template: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
-def test_both_languages_have_the_same_keys_and_placeholders() -> None:
-    assert set(texts.load_texts()) == set(texts.LANGUAGES) == {"en", "ko"}
-    english, korean = texts.load_texts()["en"], texts.load_texts()["ko"]
-    assert set(english) == set(korean)
-    differing = {key for key in english if placeholders(english[key]) != placeholders(korean[key])}
-    assert not differing
+@LANGUAGES
+def test_every_language_is_a_whole_file(language: str) -> None:
+    english, own = texts.load_texts()["en"], texts.load_texts()[language]
+    assert set(own) == set(english) and set(own["genres"]) == set(english["genres"])
+    assert not {key for key in english if placeholders(str(english[key])) != placeholders(str(own[key]))}
+    same = {key for key in english if own[key] == english[key]}
+    assert language == "en" or same <= {"sure"}  # nothing was left in English
 
 
-def test_korean_texts_are_korean() -> None:
-    untranslated = {key for key, words in texts.load_texts()["ko"].items() if not re.search("[가-힣]", words)}
-    assert untranslated == {"sure", "and"}
+def test_english_korean_japanese_and_spanish_are_spoken() -> None:
+    assert list(texts.LANGUAGES.items()) == [("en", "English"), ("es", "Español"), ("ja", "日本語"), ("ko", "한국어")]
+    script = {"ko": "[가-힣]", "ja": "[ぁ-んァ-ヶ一-龠]"}
+    for language, letters in script.items():
+        words = texts.load_texts()[language]
+        assert {key for key, text in words.items() if not re.search(letters, str(text))} <= {"sure", "and"}
+
+
+def test_genres_and_errors_are_translated() -> None:
+    assert texts.genre_words("Hymn, Polka", "ja") == "賛美歌, Polka"  # a genre of one's own catalog keeps its name
+    error = AudioError("'x.wav' is empty")
+    assert texts.error_words(error, "en") == str(error)
+    assert texts.error_words(error, "es").startswith("Esta grabación") and str(error) in texts.error_words(error, "es")
+
+
+@pytest.mark.parametrize(
+    ("artist", "author", "words"),
+    [
+        ("Elvis Presley", "Ray Evans", ("made known by Elvis Presley", "by Ray Evans", "written 1878")),
+        ("Ray Evans", "Ray Evans", ("Ray Evans", "1878")),
+        ("Elvis Presley", "", ("Elvis Presley", "1878")),  # a recording: the year is its own
+    ],
+)
+def test_who_wrote_and_who_made_known(artist: str, author: str, words: tuple[str, ...]) -> None:
+    assert texts.credit_words(artist, author, "1878", "en") == words
 
 
 @LANGUAGES

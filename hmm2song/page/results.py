@@ -19,7 +19,9 @@ from urllib.parse import quote
 from hmm2song.page.drawing import match_plot, song_plot
 from hmm2song.page.texts import (
     advice_words,
+    credit_words,
     full_title,
+    genre_words,
     key_words,
     overlay_words,
     position_words,
@@ -96,7 +98,7 @@ def examples_html(language: str) -> str:
 
 
 def error_html(message: str, language: str) -> str:
-    """Return an error as a block of the page; ``message`` is the exception's own, in English."""
+    """Return an error as a block of the page; ``message`` says what is wrong."""
     return f'<div class="note" role="alert"><b>{_text(language, "error")}</b><br>{escape(message)}</div>'
 
 
@@ -115,7 +117,9 @@ def winner_html(result: SearchResult, index: int, sound: Preview, language: str)
     card = Card(
         match,
         state=_listed([text(language, f"level_{level}"), _joined(result, language)]),
-        about=_listed([match.artist, match.year, position_words(match, language)]),
+        about=_listed(
+            [*credit_words(match.artist, match.author, match.year, language), position_words(match, language)]
+        ),
         ring=ring,
         plot=match_plot(match, result.hum, words),
         details=f'<p class="quiet">{escape(words)}</p>{_facts(result, index, language)}',
@@ -127,16 +131,13 @@ def winner_html(result: SearchResult, index: int, sound: Preview, language: str)
 def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
     """Return the card of a song that a link names: without a hum, with its beginning."""
     words = text(language, "song_words", title=titles(song.title, song.title_ko, language)[0])
-    both = bool(song.singer and song.author)
-    known = [text(language, "known_by", singer=song.singer), text(language, "by", author=song.author)]
-    written = text(language, "written", year=song.year) if song.year else ""
     card = Card(
         song,
         state=text(language, "song_shared"),
-        about=_listed([*(known if both else [song.artist]), written]),
+        about=_listed(credit_words(song.artist, song.author, song.year, language)),
         ring="",
         plot=song_plot(melody, SONG_SHOWN_S, words),
-        details=f"<p>{escape(song.genre)}</p>",
+        details=f"<p>{escape(genre_words(song.genre, language))}</p>",
         data="",
     )
     return _winner(card, sound, ("share", "link"), language)
@@ -275,7 +276,7 @@ def _facts(result: SearchResult, index: int, language: str) -> str:
     words = [
         key_words(match.alignment.key_shift_st, language),
         tempo_words(match.alignment.tempo_ratio, language),
-        match.genre or text(language, "genre_unknown"),
+        genre_words(match.genre, language) or text(language, "genre_unknown"),
         text(language, f"singer_{match.gender}") if match.gender else "",
         text(language, "same_tune", rank=first.rank) if first.rank < match.rank else "",
     ]
@@ -302,7 +303,8 @@ def _lyrics(song: Song | Match, language: str) -> str:
 def _song_row(song: Song, language: str) -> str:
     first, *others = titles(song.title, song.title_ko, language) or (song.id,)
     other = f" ({escape(others[0])})" if others else ""
-    rest = _listed([song.artist, song.year, song.genre])
+    credit = credit_words(song.artist, song.author, song.year, language)
+    rest = _listed([*credit, genre_words(song.genre, language)])
     link = f'<a href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
     return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span></li>'
 

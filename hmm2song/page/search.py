@@ -25,7 +25,15 @@ from hmm2song.page import SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
 from hmm2song.page.live import Asked, Runs
 from hmm2song.page.preview import Preview, Previews
-from hmm2song.page.texts import DEFAULT_LANGUAGE, LANGUAGES, load_texts, preferred_language, text
+from hmm2song.page.texts import (
+    DEFAULT_LANGUAGE,
+    LANGUAGES,
+    error_words,
+    genre_words,
+    load_texts,
+    preferred_language,
+    text,
+)
 from hmm2song.recognizer import DEFAULT_TOP_K, MAX_EARLIER, MIN_VOICED_S, Recognizer
 from hmm2song.results import FOUND, NONE, SearchResult
 from hmm2song.song import ANY_GENDER
@@ -70,6 +78,7 @@ class Page:
         self.catalog = recognizer.catalog
         self.runs = Runs(recognizer)
         self.example_paths = example_hums(self.catalog)
+        self.genre_counts = self.catalog.genre_counts()
         self.genders = {gender: count for gender, count in self.catalog.gender_counts().items() if gender and count}
         self._number = count(1)  # of answers, so that the recorder learns of every one
         with gr.Column(elem_id="page"):  # its attributes say in which state the page is: Gradio's CSS reaches no higher
@@ -113,7 +122,7 @@ class Page:
             )
         with gr.Row(visible=bool(self.example_paths), elem_id="examples"):
             self.examples_words = gr.HTML()
-            names = [path.stem.replace("-", " ").capitalize() for path in self.example_paths]
+            names = self._example_names(DEFAULT_LANGUAGE)
             self.examples = [gr.Button(name, size="sm", scale=0, min_width=120) for name in names]
 
     def _lay_out_answer(self) -> None:
@@ -123,7 +132,7 @@ class Page:
         self.verdict = gr.HTML(js_on_load=browser.LEADS_JS, elem_id="verdict")
         self.drop_filter = gr.Button(variant="primary", visible=False)
         self.cards = gr.HTML(js_on_load=browser.CHOOSE_JS, elem_id="cards")
-        genres = [(f"{genre} ({count})", genre) for genre, count in self.catalog.genre_counts().items()]
+        genres = self._genre_choices(DEFAULT_LANGUAGE)
         with gr.Accordion(open=False, visible=bool(genres or self.genders)) as self.filters, gr.Row():
             self.genres = gr.Dropdown(genres, value=[], multiselect=True, min_width=280, visible=bool(genres))
             genders = self._gender_choices(DEFAULT_LANGUAGE)
@@ -141,7 +150,17 @@ class Page:
         self.answered = [self.status, self.live, self.winner, self.verdict, self.drop_filter, self.cards]
         top = [self.header, self.recorder, self.examples_words, self.filters, *self.narrowing]
         panels = [self.history, self.catalog_panel, self.query, self.songs, self.privacy]
-        self.worded = [*self.answered, *top, *panels]
+        self.worded = [*self.answered, *top, *panels, *self.examples]
+
+    def _example_names(self, language: str) -> list[str]:
+        korean = [
+            self.catalog.song(song_id).title_ko if language == "ko" else "" for song_id in self.example_paths.values()
+        ]
+        names = [path.stem.replace("-", " ").capitalize() for path in self.example_paths]
+        return [own or name for own, name in zip(korean, names, strict=True)]
+
+    def _genre_choices(self, language: str) -> list[tuple[str, str]]:
+        return [(f"{genre_words(genre, language)} ({count})", genre) for genre, count in self.genre_counts.items()]
 
     def _gender_choices(self, language: str) -> list[tuple[str, str]]:
         known = [(f"{text(language, gender)} ({count})", gender) for gender, count in self.genders.items()]
@@ -290,7 +309,7 @@ class Page:
             answer = search()
             return {self.answer: answer, self.again: False, **self._show(answer, language)}
         except Hmm2SongError as error:
-            words = str(error)
+            words = error_words(error, language)
         except Exception:
             log.exception("A search failed.")
             words = text(language, "fault")
@@ -331,7 +350,6 @@ class Page:
         labels = {
             self.recorder: text(language, "recorder"),
             self.filters: text(language, "filters"),
-            self.genres: text(language, "genre"),
             self.only_known: text(language, "only_known"),
             self.catalog_panel: text(language, "catalog"),
             self.query: text(language, "catalog_search", n=len(self.catalog)),
@@ -342,9 +360,11 @@ class Page:
             self.live: gr.HTML(**live),
             self.winner: gr.HTML(words=_words(ANSWER_WORDS, language)),
             **(self._show(answer, language, live) if answer else {self.status: ""}),
+            self.genres: gr.update(label=text(language, "genre"), choices=self._genre_choices(language)),
             self.gender: gr.update(label=text(language, "gender"), choices=self._gender_choices(language)),
             self.header: cards.header_html(self._about(language), language),
             self.examples_words: cards.examples_html(language),
+            **dict(zip(self.examples, self._example_names(language), strict=True)),
             self.history: gr.HTML(words={name: text(language, f"history_{name}") for name in HISTORY_WORDS}),
             self.songs: self.list_songs(query, language),
             self.privacy: cards.privacy_html(language),
@@ -358,7 +378,7 @@ class Page:
         return gr.HTML(answer=next(self._number), answered=answered, **properties)
 
     def _about(self, language: str) -> str:
-        genres = ", ".join(islice(filter(None, self.catalog.genre_counts()), NAMED_GENRES))
+        genres = genre_words(", ".join(islice(filter(None, self.genre_counts), NAMED_GENRES)), language)
         return text(language, "about" if genres else "about_plain", n=len(self.catalog), genres=genres)
 
     def _song(self, song_id: str, language: str, live: dict) -> dict:
@@ -395,12 +415,12 @@ class Page:
         return preview or self.previews.tone(song_id, self.catalog.melody(song_id), start_s, end_s)
 
 
-def example_hums(catalog: Catalog) -> list[Path]:
-    """Return the bundled hums whose song is in the catalog, sorted by name."""
+def example_hums(catalog: Catalog) -> dict[Path, str]:
+    """Return the bundled hums whose song is in the catalog, sorted by name, and the ids of their songs."""
     listing = EXAMPLES_FOLDER / "examples.json"
     rows = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
     ids = {song.id for song in catalog.songs}
-    return sorted(EXAMPLES_FOLDER / row["file"] for row in rows if row["song_id"] in ids)
+    return dict(sorted((EXAMPLES_FOLDER / row["file"], row["song_id"]) for row in rows if row["song_id"] in ids))
 
 
 def _words(names: tuple[str, ...], language: str) -> dict[str, str]:

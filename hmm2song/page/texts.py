@@ -1,9 +1,9 @@
-"""The page's words in English and Korean.
+"""The page's words in every language it speaks.
 
 Conventions
 -----------
-* ``texts.toml`` holds the words: plain text, never HTML, so what puts them on the page escapes them. :func:`text` fills
-  in the ``{placeholders}``; numbers are formatted here or in the text itself, so a caller passes plain values.
+* Each file of ``texts/`` is one language: plain text, never HTML, so what puts it on the page escapes it. :func:`text`
+  fills in the ``{placeholders}``; numbers are formatted here or in the text itself, so a caller passes plain values.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.match.overlay import clock, distance_st
 from hmm2song.melody.melody import Melody
 from hmm2song.results import Advice, Match, SearchResult
 
-LANGUAGES = {"en": "English", "ko": "한국어"}
 DEFAULT_LANGUAGE = "en"
 SAME_KEY_ST = 0.5
 """Closer than half a semitone people call it the same key."""
@@ -27,9 +27,15 @@ SEMITONES_PER_OCTAVE = 12
 
 
 @cache
-def load_texts() -> dict[str, dict[str, str]]:
-    """Return the words of the page by language and key."""
-    return tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
+def load_texts() -> dict[str, dict]:
+    """Return the words of the page by language and key; those of ``genres`` by genre."""
+    files = sorted(
+        Path(__file__).with_name("texts").glob("*.toml"), key=lambda file: (file.stem != DEFAULT_LANGUAGE, file)
+    )
+    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+LANGUAGES = {code: words["name"] for code, words in load_texts().items()}
 
 
 def text(language: str, key: str, /, **values: object) -> str:
@@ -86,6 +92,25 @@ def tempo_words(tempo_ratio: float, language: str) -> str:
 
 def _counted(language: str, key: str, n: int) -> str:
     return text(language, f"{key}_1" if n == 1 else f"{key}_n", n=n)
+
+
+def genre_words(genres: str, language: str) -> str:
+    """Translate a comma-separated list of genres; one that is not known keeps the catalog's name."""
+    known = load_texts()[language]["genres"]
+    return ", ".join(known.get(genre, genre) for genre in map(str.strip, genres.split(",")))
+
+
+def credit_words(artist: str, author: str, year: str, language: str) -> tuple[str, ...]:
+    """Say whose song it is and from when: a singer made known what an author wrote, perhaps long before."""
+    if not author or artist == author:
+        return (artist, year)
+    known = text(language, "known_by", singer=artist), text(language, "by", author=author)
+    return (*known, text(language, "written", year=year) if year else "")
+
+
+def error_words(error: Hmm2SongError, language: str) -> str:
+    """Say in the reader's language that a recording cannot be used; the library's own sentences are English."""
+    return text(language, "error_audio", detail=error) if isinstance(error, AudioError) else str(error)
 
 
 def advice_words(advice: Advice, language: str) -> str:
