@@ -1,116 +1,161 @@
-"""Text of files in any encoding: Unicode, the one declared, or what its bytes look like.
+"""Text in any encoding, for titles and names: Unicode, an encoding that is declared, or what the bytes look like.
 
-Tables, tags, tune books and names of MIDI tracks often do not say how they are encoded. What follows UTF-8 is told by
-what people write: Korean text is all Hangul, Japanese has kana, a Russian word has no other letters, Chinese text is of
-frequent characters. A short text may look like several; then the first of these wins, and Western comes last.
+Titles are too short for detectors made for pages: charset-normalizer 3.5.3 reads "Café crème" as Arabic. Here each
+encoding is tried, and judged by what a title in it looks like: Latin accents that one language has, Cyrillic words that
+are capitalised as words are, Hangul, kana and common ideographs.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from itertools import islice
+from collections.abc import Iterable
 
 HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 """Any letter of the Korean alphabet."""
-KANA = re.compile(r"[\u3041-\u30fa]")
 CHARSET = re.compile(
-    r"cp-?\d{3,4}|windows-\d{3,4}|iso-?8859-?\d{1,2}|latin-?\d{1,2}|koi8-[rut]|mac\w*|euc-?\w{2}|big5|gbk|gb2312|gb18030"
-    r"|s(hift)?[-_]?jis|utf-?(8|16|32)"
+    r"utf-?8|us-ascii|cp-?\d{3,4}|windows-\d{3,4}|iso-?8859-?\d{1,2}|latin-?\d{1,2}|koi8-[rut]|mac\w*|"
+    r"euc-\w{2}|iso-2022-\w{2}|big5|gb\w+|s(?:hift)?_?jis|ks_c_5601-1987|tis-620",
+    re.IGNORECASE,
 )
-"""Names of encodings that may be declared, in small letters; Python knows others that are no encodings of text."""
-RUSSIAN_WORD = re.compile(r"(?<![a-zA-Z])[\xa8\xb8\xc0-\xff]{3,}(?![a-zA-Z])")
-"""Three letters or more that are all beyond ASCII, as bytes."""
-FREQUENT_RUSSIAN = frozenset("оеаинтсрвл")
-POLISH_LETTER = re.compile(
-    r"(?<=[a-zA-Z])[\xb3\xb9\xbf](?=[a-z])|(?<=[a-z])[\xb3\xb9](?![\w])|(?<!\w)[\xa3\xaf](?=[a-z])|\x9c(?=[\xf1\xe6])"
-)
-"""Signs of CP1252 that stand inside a word, where CP1250 has letters."""
-FIRST_FREQUENT, LAST_FREQUENT = {"gb2312": 0xB0, "big5": 0xA4}, {"gb2312": 0xD7, "big5": 0xC6}
-"""First bytes of the frequent characters, which Chinese encodings hold before the rare ones."""
-FREQUENT_SHARE = 0.8
-MAX_LINES = 200
-"""Lines beyond ASCII that are looked at."""
+"""Names of encodings that may be declared; Python knows others that are no encodings of text."""
+ALPHABETS = {
+    "cp1252": ("àâæçèéêëîïôœùûüÿ", "äöüßéàáè", "áéíñóúüªº", "áâãàçéêíóôõúü", "àèéìòù", "åäöéüàæøô", "áéíóúýðþæö",
+               "áéíóú", "àèìòùáéó", "äöõüšž", "âêîôûáéïëöäü"),
+    "cp1250": ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž"),
+    "iso8859_2": ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž"),
+    "cp1254": ("çğıöşüİâîû",),
+    "cp1257": ("āčēģīķļņšūž", "ąčęėįšųūž"),
+    "cp850": ("äöüßéàáè", "àâçèéêëîïôùûü", "áéíñóúü"),
+    "mac_roman": ("àâæçèéêëîïôœùûüÿ", "äöüßéàáè", "áéíñóúü"),
+}  # fmt: skip
+"""Small letters beyond ASCII of languages, by the encodings of these; the commonest first, which wins a draw."""
+SCRIPTS = {
+    "cp1251": ("Ѐ", "ӿ", "оеаинтсрвлкмдпуяыі"), "koi8_r": ("Ѐ", "ӿ", "оеаинтсрвлкмдпуяы"),
+    "cp866": ("Ѐ", "ӿ", "оеаинтсрвлкмдпуяы"), "iso8859_5": ("Ѐ", "ӿ", "оеаинтсрвлкмдпуяы"),
+    "cp1253": ("Ά", "Ͽ", "αάοόιίεέτσνηήυύρπκμλςθ"),
+}  # fmt: skip
+"""First and last letter of the script, and the letters that make up most of its texts."""
+COMMON_LEADS = {
+    "cp949": ((0xB0, 0xC8),), "cp932": ((0x82, 0x83), (0x88, 0x97)), "euc_jp": ((0xA4, 0xA5), (0xB0, 0xCF)),
+    "gb18030": ((0xB0, 0xD7),), "big5": ((0xA4, 0xC6),),
+}  # fmt: skip
+"""First bytes of Hangul, of kana and of the common ideographs; the others are rare in titles."""
+PUNCTUATION = frozenset("“”„‘’‚«»‹›–—…·•¿¡°§©®™´`¨\u00a0、。・「」『』（）！？，：～")
+MAX_JUDGED_BYTES = 8192
+MIN_SCRIPT_LETTERS = 4
+"""Fewer letters may as well be a Western word in capitals."""
+ENOUGH = 0.5
+"""A judgement below this is none."""
 
 
 def decode(content: bytes, declared: str = "") -> str:
-    """Return the text: UTF-16 if it starts so, UTF-8 if it can be, else as ``declared``, else as its bytes look."""
+    """Return the text: UTF-16 if it looks so, else UTF-8 where a line can be; the other lines as declared or guessed.
+
+    A file whose parts come from several sources may hold lines of both kinds. An encoding that is no encoding of text,
+    or that does not fit, is not believed. Bytes that fit nothing are read as CP1252, then as Latin-1.
+    """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
-    known = [declared] if CHARSET.fullmatch(declared.lower()) else []
-    for encoding in ("utf-8-sig", *known):
-        text = _decoded(content, encoding)
-        if text is not None:
-            return text
-    telling = b"\n".join(islice((line for line in content.splitlines() if not line.isascii()), MAX_LINES))
-    encoding = _likely_encoding(telling)
-    text = _decoded(content, encoding)
-    return content.decode("latin-1" if encoding == "cp1252" else encoding, "replace") if text is None else text
+    if content[:2].count(0) == 1 and content[:200].count(0) * 3 >= len(content[:200]):  # a small letter and its zero
+        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", "replace")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = content.decode()
+        return content.decode("iso2022_jp", "replace") if "\x1b$" in text else text
+    except UnicodeDecodeError:
+        lines = content.split(b"\n")
+    legacy = [line for line in lines if not _is_utf8(line)]
+    encoding = declared if CHARSET.fullmatch(declared) and _fits(b"\n".join(legacy), declared) else guess(legacy)
+    return "\n".join(line.decode() if _is_utf8(line) else line.decode(encoding, "replace") for line in lines)
 
 
 def repaired(text: str) -> str:
-    """Return text whose bytes a program read as Latin-1 as what it was; any other text, and Western text, unchanged."""
-    try:
-        content = text.encode("latin-1")
-    except UnicodeEncodeError:
+    """Return a text whose bytes a program read as Latin-1 or CP1252 as it was meant; any other unchanged."""
+    if text.isascii():
         return text
-    found = decode(content)
-    return found if any(letter > "\xff" and letter.isalpha() for letter in found) else text
+    for encoding in ("latin-1", "cp1252"):
+        try:
+            content = text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        if _is_utf8(content) or guess([content]) not in ("cp1252", "latin-1"):
+            return decode(content)
+    return text
 
 
-def _decoded(content: bytes, encoding: str) -> str | None:
+def guess(lines: list[bytes]) -> str:
+    """Return the encoding in which the lines, none of them in UTF-8, look most like titles."""
+    sample = b"\n".join(dict.fromkeys(lines))
+    if len(sample) > MAX_JUDGED_BYTES:
+        sample = sample[:MAX_JUDGED_BYTES].rpartition(b"\n")[0]
+    judged = {
+        encoding: _judged(sample.decode(encoding), encoding)
+        for encoding in (*COMMON_LEADS, *ALPHABETS, *SCRIPTS)
+        if _fits(sample, encoding)
+    }
+    best = max(judged, key=judged.__getitem__, default="latin-1")
+    if judged.get(best, 0.0) >= ENOUGH:
+        return best
+    return "cp1252" if _fits(b"\n".join(lines), "cp1252") else "latin-1"
+
+
+def _is_utf8(content: bytes) -> bool:
+    return _fits(content, "utf-8")
+
+
+def _fits(content: bytes, encoding: str) -> bool:
     try:
-        return content.decode(encoding)
+        content.decode(encoding)
     except (UnicodeDecodeError, LookupError):
-        return None
+        return False
+    return True
 
 
-def _likely_encoding(content: bytes) -> str:
-    letters = {encoding: _foreign_letters(content, encoding) for encoding in ("cp949", "shift_jis", "euc_jp")}
-    for encoding in ("shift_jis", "euc_jp"):
-        found = letters[encoding]
-        is_half_width = any("\uff61" <= letter <= "\uff9f" for letter in found)
-        if found and not is_half_width and 4 * len(KANA.findall(found)) >= len(found):
-            return encoding
-    if _is_korean(letters["cp949"]):
-        return "cp949"
-    as_bytes = content.decode("latin-1")
-    n_high = len(re.findall(r"[\x80-\xff]", as_bytes))
-    if n_high and 5 * sum(map(len, RUSSIAN_WORD.findall(as_bytes))) >= 4 * n_high:
-        counts = {encoding: _n_frequent_russian(content, encoding) for encoding in ("cp1251", "koi8-r")}
-        if 4 * max(counts.values()) >= n_high:
-            return max(counts, key=lambda encoding: counts[encoding])
-    shares = {encoding: _frequent_share(content, encoding) for encoding in FIRST_FREQUENT}
-    likeliest = max(shares, key=lambda encoding: shares[encoding])
-    if shares[likeliest] >= FREQUENT_SHARE:
-        return likeliest
-    return "cp1250" if POLISH_LETTER.search(as_bytes) else "cp1252"
+def _judged(text: str, encoding: str) -> float:
+    """Return from 0 to 1 how much the words with letters beyond ASCII look like words in this encoding."""
+    words = [word for word in re.findall(r"[^\x00-\x40\x5b-\x60\x7b-\x7f]+", text) if not word.isascii()]
+    words = [stripped for word in words if (stripped := word.strip("".join(PUNCTUATION))) and not stripped.isascii()]
+    if not words:
+        return ENOUGH  # only quotation marks, dashes and the like
+    if encoding in ALPHABETS:
+        lines = [set("".join(re.findall(r"[^\W\d_]+", line))) for line in text.split("\n")]
+        of_one = sum(_are_of_a_language(letters, encoding) for letters in lines) / len(lines)
+        return (sum(_is_latin(word, encoding) for word in words) / len(words) + of_one) / 2
+    if encoding in SCRIPTS:
+        return (
+            (sum(map(len, words)) >= MIN_SCRIPT_LETTERS)
+            * sum(_of_script(word, *SCRIPTS[encoding]) for word in words)
+            / len(words)
+        )
+    letters = [letter for word in words for letter in word if not letter.isascii() and letter not in PUNCTUATION]
+    mixed = sum(any(map(str.isascii, word)) for word in words)
+    return sum(_is_common(letter, encoding) for letter in letters) / max(1, len(letters)) - 0.5 * mixed / len(words)
 
 
-def _is_korean(letters: str) -> bool:
-    """Return whether all letters are Hangul, and most of them usual: rare syllables look like Western letters."""
-    n_usual = sum(len(letter.encode("euc_kr", "ignore")) == 2 for letter in letters)
-    return bool(letters) and len(HANGUL.findall(letters)) == len(letters) <= 2 * n_usual
+def _are_of_a_language(letters: Iterable[str], encoding: str) -> bool:
+    beyond = {letter.lower() for letter in letters if not letter.isascii()}
+    return any(beyond <= set(alphabet) for alphabet in ALPHABETS[encoding])
 
 
-def _foreign_letters(content: bytes, encoding: str) -> str:
-    """Return the letters beyond ASCII; none if the text cannot be in this encoding."""
-    text = _decoded(content, encoding) or ""
-    return "".join(letter for letter in text if letter > "\x7f" and letter.isalpha())
+def _is_latin(word: str, encoding: str) -> bool:
+    cased = word.isupper() or word[1:].islower() or not word[1:]
+    return (
+        _are_of_a_language(word, encoding)
+        and cased
+        and 2 * sum(not letter.isascii() for letter in word) <= len(word) + 1
+    )
 
 
-def _n_frequent_russian(content: bytes, encoding: str) -> int:
-    """Count frequent letters; one inside a word counts only if it is small, as the other encoding turns case round."""
-    text = content.decode(encoding, "replace")
-    n_inner_capitals = len(re.findall(r"(?<=[а-я])[А-Я]", text))
-    return sum(letter in FREQUENT_RUSSIAN for letter in text.lower()) - 3 * n_inner_capitals
-
-
-def _frequent_share(content: bytes, encoding: str) -> float:
-    """Return which share of at least two characters beyond ASCII is frequent; 0 if it is not of this encoding."""
-    text = _decoded(content, encoding)
-    letters = [letter.encode(encoding)[0] for letter in text or "" if letter > "\x7f" and letter.isalpha()]
-    if len(letters) < 2:
+def _of_script(word: str, first: str, last: str, common: str) -> float:
+    if not all(first <= letter <= last for letter in word) or not (
+        word.isupper() or word[1:].islower() or not word[1:]
+    ):
         return 0.0
-    n_frequent = sum(FIRST_FREQUENT[encoding] <= first <= LAST_FREQUENT[encoding] for first in letters)
-    return n_frequent / len(letters)
+    return 0.5 + 0.5 * sum(letter in common for letter in word.lower()) / len(word)
+
+
+def _is_common(letter: str, encoding: str) -> bool:
+    lead, *trail = letter.encode(encoding)
+    in_blocks = any(low <= lead <= high for low, high in COMMON_LEADS[encoding])
+    return in_blocks and bool(trail) and (encoding in ("cp932", "big5") or trail[0] >= 0xA1)

@@ -21,15 +21,29 @@ TITLES = {
     "音轨1": ("gb2312", "gbk"),
     "月亮代表我的心": ("gb2312", "big5"),
     "望春風 - 主旋律": ("big5",),
+    "Zażółć, źle śpiąc": ("cp1250", "iso8859-2"),
+    "Měsíčku na nebi hlubokém": ("cp1250",),
+    "Szép ősz, hűvös tűz": ("cp1250",),
+    "Очи чёрные": ("cp1251", "koi8-r", "cp866"),
+    "Μισιρλού": ("cp1253",),
+    "Şarkı: Kâtibim": ("cp1254",),
+    "荒城の月": ("shift_jis", "euc_jp", "iso2022_jp"),
+    "在那遥远的地方": ("gb18030",),
+    "¡Ay, L’été!": ("cp1252", "utf-16-le", "utf-16-be"),
 }
 
 
 @pytest.mark.parametrize(("title", "encoding"), [(title, name) for title, names in TITLES.items() for name in names])
 def test_titles(title, encoding):
     assert decode(title.encode(encoding)) == title
-    if not encoding.startswith(("utf", "latin", "cp1252")):
+    if not encoding.startswith(("utf", "latin", "cp1252", "iso2022")):
         assert repaired(title.encode(encoding).decode("latin-1")) == title
     assert repaired(title) == title
+
+
+def test_text_of_two_encodings():
+    assert decode("Été\nФа 아\n".encode() + "crème".encode("cp1252")) == "Été\nФа 아\ncrème"
+    assert repaired("Café".encode().decode("latin-1")) == "Café"
 
 
 @pytest.mark.parametrize("name", ["Piano", "", "Café", "Ÿ", "\x80\x81", "ÄÖÜ", "naïveté"])

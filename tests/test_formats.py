@@ -26,7 +26,8 @@ def in_units(notes, unit_s=0.5):
     [
         (r"Caf\'e cr\`eme \"uber &eacute;t&eacute;", "Café crème über été"),
         (r"\AAr\oe\ss \cC\vc\~n\/o \'{e}", "Årœß Çčñø é"),
-        (r"S\u0142owik", "Słowik"),
+        (r"S\u0142owik {\"u}ber \'\i \c c", "Słowik über í ç"),
+        (r"\351t\'{e} 100\% R\&B \v{z}", "été 100% R&B ž"),
         (r"up \ down 100%", r"up \ down 100%"),
     ],
 )

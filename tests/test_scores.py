@@ -231,14 +231,14 @@ def test_abc_metadata(tmp_path):
     file = tmp_path / "tunes.abc"
     file.write_text(
         "%abc-2.1\nZ:public domain\n\nX:1\nT:First\nT:첫째 곡\nC:A. Nonymous\nO:Korea\n"
-        "G:Folk, Children,Folk\nD:1902\nZ:Someone\nK:C\nCDEF GABc|\n\nX:2\nT:Second\nK:C\ncBAG FEDC|\n",
+        "G:Folk, Children,Folk\nD:1902\nZ:Someone\nK:C\nCDEF GABc|\n\nX:2\nT:Second Jig, The\nK:C\ncBAG FEDC|\n",
         encoding="utf-8",
     )
     first, second = read_scores(file).melodies
     assert (first.song.title, first.song.title_ko, first.song.author) == ("First", "첫째 곡", "A. Nonymous")
     assert (first.song.genre, first.song.year, first.song.source) == ("Folk, Children", "1902", "Korea")
     assert (first.song.licence, first.song.credit) == ("public domain", "public domain; Someone")
-    assert (second.song.title, second.song.id) == ("Second", "tunes-2")
+    assert (second.song.title, second.song.id) == ("The Second Jig", "tunes-2")
     frames = first.melody.pitch_midi[:: int(0.25 * FRAME_RATE_HZ) + 1]
     assert list(np.unique(frames)) == [60, 62, 64, 65, 67, 69, 71, 72]
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hmm2song.audio import AUDIO_SUFFIXES
+from hmm2song.encoding import decode
 from hmm2song.errors import CatalogError
 from hmm2song.melody.scores import SCORE_SUFFIXES, is_score
 from hmm2song.song import safe_relative_path, table_text
@@ -281,7 +282,7 @@ def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
 
 def readable_name(name: str) -> str:
     """Return a file name that can be written as UTF-8, whatever bytes it has."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return decode(os.fsencode(name))
 
 
 def _normal(name: str) -> str:

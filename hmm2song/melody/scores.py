@@ -58,6 +58,8 @@ MAX_WARNINGS = 10
 F0_HEADER = ("time_s", "f0_hz")
 _YEAR = re.compile(r"\D{0,12}[12]\d{3}(\D{1,3}\d{2,4})?\D{0,4}")
 """The year of a song; ``D:`` is the discography as well."""
+_INVERTED = re.compile(r"^(.+), (The|An|La|Le|Les|Der|Die|Das|El|Los|Las|Il)$")
+"""A title as tune books sort it: "Kesh Jig, The"."""
 _ABC_CHARSET = re.compile(rb"^(?:%%|I:)\s*abc-charset\s+([\w-]{1,40})", re.MULTILINE)
 _LICENCE = re.compile(r"licen[cs]e|public domain|creative commons|\bCC[ -]?(BY|0|zero)", re.IGNORECASE)
 
@@ -108,7 +110,7 @@ def is_score(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith(".csv") and not name.endswith(".f0.csv"):
         with path.open("rb") as file:
-            return _is_f0_header(file.read(256).decode("utf-8-sig", "replace").partition("\n")[0])
+            return _is_f0_header(decode(file.read(256)).partition("\n")[0])
     if name.endswith(".txt"):
         with path.open("rb") as file:
             return ultrastar.is_ultrastar(file.read(ultrastar.SNIFFED_BYTES))
@@ -257,7 +259,7 @@ def _read_abc(file: BinaryIO, found: _Found) -> None:
 def _abc_fields(tune: abc.Tune) -> dict[str, str]:
     titles, transcriptions = tune.texts("T"), tune.texts("Z")
     return {
-        "title": next(iter(titles), ""),
+        "title": _INVERTED.sub(r"\2 \1", next(iter(titles), "")),
         "title_ko": next((title for title in titles[1:] if HANGUL.search(title)), ""),
         "author": ", ".join(tune.texts("C")),
         "genre": listed_genres(",".join(tune.texts("G"))),
@@ -269,11 +271,7 @@ def _abc_fields(tune: abc.Tune) -> dict[str, str]:
 
 
 def _read_f0(file: BinaryIO, found: _Found) -> None:
-    try:
-        text = _content(file).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ScoreError("it is not text in UTF-8") from error
-    lines = csv.reader(io.StringIO(text, newline=""))
+    lines = csv.reader(io.StringIO(decode(_content(file)), newline=""))
     times_s, f0_hz = [], []
     try:
         if not _is_f0_header(",".join(next(lines, ()))):
@@ -364,7 +362,7 @@ def _rows(file: BinaryIO) -> Iterator[tuple[int, Any]]:
             return
         if line.strip():
             try:
-                yield number, json.loads(line)
+                yield number, json.loads(decode(line))
             except (ValueError, RecursionError):
                 yield number, None
 

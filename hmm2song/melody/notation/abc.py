@@ -51,7 +51,7 @@ DYNAMICS = frozenset({"f", "ff", "fff", "ffff"})
 """Decorations that read like notes."""
 
 INLINE_FIELD = re.compile(r"\[\s{0,4}([A-Za-z]):([^\]\n]{0,200})\]")
-BAR_LINE = re.compile(r"\.?(\[\|[|:\]]*|:*\|[|:\]]*(?:\[\|[|:\]]*)?|::+)\s*(\d[\d,.\-]*)?")
+BAR_LINE = re.compile(r"\.?(\[\|\]|\[\|[|:\]]*|:*\|[|:\]]*(?:\[\|[|:\]]*)?|::+)\s*(\d[\d,.\-]*)?")
 ENDING = re.compile(r"\[\s*(?:(\d[\d,.\-]*)|\"([^\"\n]{0,40})\")")
 LENGTH = r"(\d{0,4})(/{0,8})(\d{0,3})"
 """Numbers are kept short: the exact sums of lengths must not grow without bound."""

@@ -15,15 +15,21 @@ LETTER_OF_NAME = {
     "ss": "ß", "DH": "Ð", "dh": "ð", "TH": "Þ", "th": "þ", "-D": "Đ", "-d": "đ",
 }  # fmt: skip
 ESCAPE = re.compile(
-    rf"\\(?:u([0-9a-fA-F]{{4}})|({'|'.join(LETTER_OF_NAME)})|([{re.escape(''.join(COMBINING_OF_MARK))}])\{{?([A-Za-z])\}}?)"
+    r"\\(?:u([0-9a-fA-F]{4})|([23][0-7]{2})|"
+    rf"({'|'.join(LETTER_OF_NAME)})|"
+    rf"([{re.escape(''.join(COMBINING_OF_MARK))}]) ?(?:\{{\\?([A-Za-z])\}}|\\?([A-Za-z]))|([%&]))"
 )
+"""A code of Unicode, one of Latin-1 in octal digits, a named letter, a mark and its letter, a sign."""
 
 
 def without_escapes(words: str) -> str:
     r"""Return a text of ABC with the letters that it writes as in TeX (``\'e``), HTML (``&eacute;``) or ``\u00e9``."""
 
     def letter(match: re.Match[str]) -> str:
-        code, name, mark, base = match.groups()
-        return chr(int(code, 16)) if code else LETTER_OF_NAME[name] if name else base + COMBINING_OF_MARK[mark]
+        code, octal, name, mark, braced, bare, sign = match.groups()
+        if code or octal:
+            return chr(int(code, 16) if code else int(octal, 8))
+        return sign or (LETTER_OF_NAME[name] if name else (braced or bare) + COMBINING_OF_MARK[mark])
 
-    return unicodedata.normalize("NFC", ESCAPE.sub(letter, unescape(words)))
+    plain = unicodedata.normalize("NFC", ESCAPE.sub(letter, unescape(words)))
+    return re.sub(r"\{([^\x00-\x7f])\}", r"\1", plain)
