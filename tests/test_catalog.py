@@ -378,7 +378,8 @@ def test_no_path_leads_out_of_the_catalog(folder, path):
     (folder / "link.flac").symlink_to(outside)
     (folder / "circle").symlink_to(folder / "circle")
     change_rows(folder, path=path.format(outside=outside))
-    assert Catalog.load(folder, ENCODER).recording("one") is None
+    catalog = Catalog.load(folder, ENCODER)
+    assert catalog.recording("one") is None and catalog.recording("one", folder) is None
 
 
 def test_the_report_of_indexing_tells_where_recordings_are_in_a_folder_that_is_named(folder, tmp_path):

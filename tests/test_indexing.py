@@ -261,25 +261,16 @@ def test_unusable_sources(tmp_path, source, reason):
 # What is already there --------------------------------------------------------------------------------------
 
 
-def test_other_folders_are_never_overwritten(music, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "thesis.doc").write_text("important")
-    with pytest.raises(CatalogError, match="not a catalog"):
-        index(music, out, default_encoder())
-    assert files_of(out) == {"thesis.doc": b"important"}
-    with pytest.raises(CatalogError, match="not a folder"):
-        index(music, out / "thesis.doc", default_encoder())
-
-
-def test_catalog_with_other_files_is_not_replaced(music, tmp_path):
-    out = tmp_path / "out"
-    index(music, out, default_encoder())
-    (out / "recording.wav").write_bytes(b"mine")
-    before = files_of(out)
-    with pytest.raises(CatalogError, match=r"recording\.wav"):
-        index(music, out, default_encoder())
-    assert files_of(out) == before
+def test_other_folders_and_catalogs_with_other_files_are_never_overwritten(music, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.doc").write_text("important")
+    index(music, tmp_path / "out", default_encoder())
+    (tmp_path / "out" / "recording.wav").write_bytes(b"mine")
+    for name, reason in (("other", "not a catalog"), ("other/thesis.doc", "not a folder"), ("out", r"recording\.wav")):
+        before = files_of(tmp_path / name.partition("/")[0])
+        with pytest.raises(CatalogError, match=reason):
+            index(music, tmp_path / name, default_encoder())
+        assert files_of(tmp_path / name.partition("/")[0]) == before
 
 
 def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch):

@@ -17,7 +17,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +24,7 @@ import numpy as np
 import pytest
 from script_modules import loaded_script
 from test_separation import band_tone, read, rms, voice_tone, write_song
+from web_site import Site, answer
 
 from hmm2song.errors import SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation import spleeter_backend
@@ -302,46 +302,20 @@ def archive(tmp_path: Path, setup: ModuleType, monkeypatch: pytest.MonkeyPatch) 
     return file
 
 
-@pytest.fixture
-def server(archive: Path) -> Iterator[Callable[[bytes], str]]:
-    """Return a function that serves some bytes and returns their address."""
-    content = b""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if content else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-
-    def serve(served: bytes) -> str:
-        nonlocal content
-        content = served
-        return f"http://127.0.0.1:{running.server_port}/2stems.tar.gz"
-
-    yield serve
-    running.shutdown()
-    running.server_close()
-
-
-def test_downloaded_weights_are_checked_and_placed(
-    tmp_path: Path, setup: ModuleType, archive: Path, server: Callable[[bytes], str]
-) -> None:
-    model = tmp_path / "home" / "models" / "2stems"
-    for content, reason in [(b"", "404"), (archive.read_bytes()[:-9], "SHA-256")]:
+def test_downloaded_weights_are_checked_and_placed(tmp_path: Path, setup: ModuleType, archive: Path) -> None:
+    model, site = tmp_path / "home" / "models" / "2stems", Site()
+    address = f"{site.url}/2stems.tar.gz"
+    for served, reason in [((b"", 404), "404"), ((archive.read_bytes()[:-9], 200), "SHA-256")]:
+        site.put("/2stems.tar.gz", answer(*served))
         with pytest.raises(SeparatorUnavailableError, match=reason):
-            setup.place_weights(model, None, server(content))
+            setup.place_weights(model, None, address)
         assert not setup.is_complete(model)
-    setup.place_weights(model, None, server(archive.read_bytes()))
+    site.put("/2stems.tar.gz", answer(archive.read_bytes()))
+    setup.place_weights(model, None, address)
     assert {path.name for path in model.iterdir()} == {*setup.WEIGHTS_FILES, ".probe"}
     assert not list(tmp_path.rglob("evil")) and not (model.parent / "model.meta").exists()
-    setup.place_weights(model, None, server(b""))  # there already: nothing is asked for
+    site.close()
+    setup.place_weights(model, None, address)  # there already: nothing is asked for
 
 
 def test_given_weights_are_checked_and_placed(tmp_path: Path, setup: ModuleType, archive: Path) -> None:
