@@ -90,7 +90,7 @@ def run(
 
 @pytest.fixture
 def usual(script: ModuleType):
-    return script.Usual(0.8, gain_st=0.3, cost_lead_st=0.05, score_lead_st=0.05, likeness_st=0.55,
+    return script.UsualBounds(0.8, gain_st=0.3, cost_lead_st=0.05, score_lead_st=0.05, likeness_st=0.55,
                         pitch_agreement=0.85, voicing_agreement=0.75)  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def test_what_is_usual_holds_for_all_but_a_twentieth(script, miss):
         )
         for number in range(101)
     ]
-    expected = script.Usual(0.95, gain_st=0.7125, cost_lead_st=-0.05, likeness_st=1.0,
+    expected = script.UsualBounds(0.95, gain_st=0.7125, cost_lead_st=-0.05, likeness_st=1.0,
                             score_lead_st=-0.05 - 0.1 * script.VOTE_WEIGHT_ST,
                             pitch_agreement=0.05, voicing_agreement=0.025)  # fmt: skip
     assert asdict(script.usual_of(hits)) == pytest.approx(asdict(expected))

@@ -46,7 +46,7 @@ class Kind:
     """What is resolved in one of the two ways."""
 
     word: str
-    resolve: Callable[..., hub.Resolved]
+    resolve: Callable[..., hub.ResolvedFolder]
     variable: str
     files: dict[str, bytes]
     error: type[Hmm2SongError]
@@ -219,12 +219,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def only_notice(resolved: hub.Resolved) -> str:
+def only_notice(resolved: hub.ResolvedFolder) -> str:
     (notice,) = resolved.notices
     return notice
 
 
-def assert_bundled_with_reason(resolved: hub.Resolved, folder: Path, reason: str) -> None:
+def assert_bundled_with_reason(resolved: hub.ResolvedFolder, folder: Path, reason: str) -> None:
     assert (resolved.folder, resolved.origin) == (folder, "bundled")
     assert reason in only_notice(resolved) and REPOSITORY in only_notice(resolved)
 
@@ -234,7 +234,7 @@ def assert_bundled_with_reason(resolved: hub.Resolved, folder: Path, reason: str
 
 @pytest.mark.parametrize("source", [None, ""])
 def test_no_source_is_the_bundled_one(source: str | None, kind: Kind, bundled: dict[str, Path]) -> None:
-    assert kind.resolve(source) == hub.Resolved(bundled[kind.word], "bundled", ())
+    assert kind.resolve(source) == hub.ResolvedFolder(bundled[kind.word], "bundled", ())
 
 
 def test_what_is_bundled_lies_beside_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +262,7 @@ def test_the_environment_names_the_source_unless_the_caller_does(
     other.mkdir()
     monkeypatch.setenv(kind.variable, str(mine))
     assert kind.resolve().folder == mine
-    assert kind.resolve(other) == hub.Resolved(other, str(other), ())
+    assert kind.resolve(other) == hub.ResolvedFolder(other, str(other), ())
     assert [each.resolve().origin for each in KINDS if each is not kind] == ["bundled"]  # it has its own variable
 
 

@@ -1,13 +1,13 @@
 """The melody of a recording: voices and instruments that were synthesised, so that every note is known."""
 
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from script_modules import run_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
@@ -17,7 +17,6 @@ from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.vocal_melody import GAP_EDGE_S, LONG_GAP_S, STEADY_FRAMES, filled_gaps, steadied, vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, midi_to_hz
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "studies" / "measure_vocals.py"
 SUNG = [(0.5, 0.9, 57.0), (1.5, 0.9, 59.0), (2.5, 1.4, 60.0)]
 """Onset in seconds, duration in seconds, MIDI."""
 PLAYED = [(0.0, 4.0, 43.0), (4.0, 4.0, 45.0), (8.0, 4.0, 47.0)]
@@ -199,12 +198,7 @@ def test_only_long_gaps_are_filled():
 # The script -------------------------------------------------------------------------------------------------
 
 
-def measured(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    with pytest.raises(SystemExit) as done:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    return done.value.code
+measured = partial(run_script, "measure_vocals")
 
 
 def write_songs(folder: Path, notes: list) -> Path:
@@ -214,7 +208,7 @@ def write_songs(folder: Path, notes: list) -> Path:
 
 
 @pytest.mark.parametrize(("later_s", "higher_st"), [(0.0, 0), (0.2, 12), (-0.2, -24)])
-def test_the_table_finds_delay_and_octave_of_the_notes(tmp_path, monkeypatch, capsys, later_s, higher_st):
+def test_the_table_finds_delay_and_octave_of_the_notes(tmp_path, capsys, later_s, higher_st):
     pytest.importorskip("mir_eval")
     (tmp_path / "stems").mkdir()
     voice = tone(SUNG, length_s=4.0)
@@ -223,7 +217,7 @@ def test_the_table_finds_delay_and_octave_of_the_notes(tmp_path, monkeypatch, ca
     notes = [[onset_s + later_s, duration_s, midi + higher_st] for onset_s, duration_s, midi in SUNG]
     songs, out = write_songs(tmp_path, notes), tmp_path / "table.json"
     options = ("--songs", songs, "--recordings", tmp_path, "--stems", tmp_path / "stems", "--json", out)
-    assert measured(monkeypatch, *options) == 0
+    assert measured(*options) == 0
     assert "| s1 |" in capsys.readouterr().out
     (row,) = json.loads(out.read_text(encoding="utf-8"))
     assert row["offset"]["octaves"] == -higher_st // 12
@@ -234,11 +228,11 @@ def test_the_table_finds_delay_and_octave_of_the_notes(tmp_path, monkeypatch, ca
     assert row["mix"]["rca"] < row["separated"]["rca"]
 
 
-def test_the_script_tells_what_is_wrong(tmp_path, monkeypatch, capsys):
+def test_the_script_tells_what_is_wrong(tmp_path, capsys):
     pytest.importorskip("mir_eval")
     songs = write_songs(tmp_path, [])
-    assert measured(monkeypatch, "--songs", songs, "--recordings", tmp_path, "--stems", tmp_path) == 2
+    assert measured("--songs", songs, "--recordings", tmp_path, "--stems", tmp_path) == 2
     assert "line 1: notes must be a list" in capsys.readouterr().err
     songs = write_songs(tmp_path, [[0.0, 1.0, 60]])
-    assert measured(monkeypatch, "--songs", songs, "--recordings", tmp_path, "--stems", tmp_path) == 2
+    assert measured("--songs", songs, "--recordings", tmp_path, "--stems", tmp_path) == 2
     assert "song.flac" in capsys.readouterr().err

@@ -76,7 +76,7 @@ _BUSY_STATUS = {408, 429}  # the client-side status codes that mean "try later",
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedFolder:
     """A catalog's or a model's folder on this machine, whose files are not verified yet.
 
     ``origin`` is ``"bundled"``, the folder, or ``owner/name@commit``; ``notices`` tell the user the commit a branch
@@ -89,7 +89,7 @@ class Resolved:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _Kind:
     """What is looked for: what people call it, its files, what to raise, and where it is if nobody says.
 
     The first of ``files``, a name or a pattern, is the one that tells it from other things: there must be exactly one.
@@ -104,7 +104,7 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class _Repository:
-    wanted: _Wanted
+    wanted: _Kind
     id: str
     type: str
     revision: str | None
@@ -126,7 +126,7 @@ def resolve_catalog(
     token: Token = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
-) -> Resolved:
+) -> ResolvedFolder:
     """Find a catalog, downloading it if need be.
 
     Parameters
@@ -150,23 +150,23 @@ def resolve_catalog(
     HubError
         The repository or revision does not exist, access is refused, it is no catalog, or cannot be stored.
     """
-    wanted = _Wanted("catalog", CATALOG_FILES, CatalogError, CATALOG_VARIABLE, BUNDLED_CATALOG)
+    wanted = _Kind("catalog", CATALOG_FILES, CatalogError, CATALOG_VARIABLE, BUNDLED_CATALOG)
     return _resolve(wanted, source, revision, token, cache_dir, local_files_only)
 
 
-def resolve_model(source: Source = None, revision: str | None = None, **options: Any) -> Resolved:
+def resolve_model(source: Source = None, revision: str | None = None, **options: Any) -> ResolvedFolder:
     """Find a model, downloading it if need be.
 
     Options and errors are those of :func:`resolve_catalog`, with ModelError for CatalogError; the environment variable
     is ``HMM2SONG_MODEL``.
     """
-    wanted = _Wanted("model", MODEL_FILES, ModelError, MODEL_VARIABLE, BUNDLED_MODEL)
+    wanted = _Kind("model", MODEL_FILES, ModelError, MODEL_VARIABLE, BUNDLED_MODEL)
     return _resolve(wanted, source, revision, **options)
 
 
 def resolve_onnx_file(source: str) -> Path:
     """Return the one ``.onnx`` file of a repository (``owner/name`` or ``owner/name@revision``) or a folder."""
-    folder = _resolve(_Wanted("model", ONNX_FILES, HubError), source).folder
+    folder = _resolve(_Kind("model", ONNX_FILES, HubError), source).folder
     files = [file for pattern in ONNX_FILES for file in folder.rglob(pattern)]
     if len(files) != 1:
         raise HubError(f"{source} holds {len(files)} files {ONNX_FILES[0]} instead of one: give the path of one")
@@ -174,20 +174,20 @@ def resolve_onnx_file(source: str) -> Path:
 
 
 def _resolve(
-    wanted: _Wanted,
+    wanted: _Kind,
     source: Source,
     revision: str | None = None,
     token: Token = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
-) -> Resolved:
+) -> ResolvedFolder:
     source = source or os.environ.get(wanted.variable)
     if not source:
         return _bundled(wanted)
     folder = os.path.expanduser(source)
     recover(Path(folder))
     if os.path.isdir(folder):
-        return Resolved(Path(folder), str(folder))
+        return ResolvedFolder(Path(folder), str(folder))
     match = _REPOSITORY.fullmatch(source) if isinstance(source, str) else None
     if match is None or PurePosixPath(match[2]).suffix in _FILE_SUFFIXES:
         accepted = f"give a {wanted.word} folder, or a Hub repository as 'owner/name' or 'datasets/owner/name'"
@@ -203,15 +203,15 @@ def _resolve(
     return _from_hub(_Repository(wanted, match[2], kind, revision or match[3], token, cache), local_files_only)
 
 
-def _bundled(wanted: _Wanted, *notices: str) -> Resolved:
+def _bundled(wanted: _Kind, *notices: str) -> ResolvedFolder:
     if wanted.bundled is None or not wanted.bundled.is_dir():
         word = wanted.word
         missing = f"There is no bundled {word} here: name a {word} folder or repository."
         raise wanted.error(" ".join([*notices, missing]))
-    return Resolved(wanted.bundled, "bundled", notices)
+    return ResolvedFolder(wanted.bundled, "bundled", notices)
 
 
-def _from_hub(repository: _Repository, local_files_only: bool) -> Resolved:
+def _from_hub(repository: _Repository, local_files_only: bool) -> ResolvedFolder:
     name = repository.name
     pinned = _COMMIT.fullmatch(repository.revision or "") is not None
     reason = "local_files_only is set" if local_files_only else ""
@@ -229,7 +229,7 @@ def _from_hub(repository: _Repository, local_files_only: bool) -> Resolved:
     notice = f"Using {name} at commit {commit}; pin it with revision={commit!r}."
     if reason:
         notice = f"The Hub was not reached ({reason}): using {name} as downloaded before, commit {commit}."
-    return Resolved(folder, f"{name}@{commit}", () if pinned else (notice,))
+    return ResolvedFolder(folder, f"{name}@{commit}", () if pinned else (notice,))
 
 
 def _snapshot(repository: _Repository, local_files_only: bool) -> Path:
@@ -316,11 +316,11 @@ def default_encoder() -> MelodyEncoder:
     return _loaded(resolve_model().folder)
 
 
-def resolve_model_of(catalog_folder: Path, **options: Any) -> Resolved:
+def resolve_model_of(catalog_folder: Path, **options: Any) -> ResolvedFolder:
     """Find the model of a catalog: the one it brings with it, else what :func:`resolve_model` finds."""
     recover(catalog_folder)
     if (catalog_folder / WEIGHTS_FILE).is_file():
-        return Resolved(catalog_folder, str(catalog_folder))
+        return ResolvedFolder(catalog_folder, str(catalog_folder))
     return resolve_model(**options)
 
 

@@ -128,7 +128,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Placed:
+class ForcedPlacement:
     """The best placement of a hum on one song: its cost, and the song's passage there."""
 
     cost_st: float
@@ -136,7 +136,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Usual:
+class UsualBounds:
     """What is usual of hits: bounds within which 95 % of them lie, costs at most, agreements at least.
 
     ``gain_st`` bounds what the halves of a hum cost less than the whole, the leads (at least) by how much the song is
@@ -290,7 +290,7 @@ def side(ranker: Ranker, found: Answer, contour: FilledContour, song_id: str) ->
     )
 
 
-def force(ranker: Ranker, hum: FilledContour, song_id: str) -> Placed:
+def force(ranker: Ranker, hum: FilledContour, song_id: str) -> ForcedPlacement:
     """Place a hum on one song wherever it costs least: every position, every key, finer than the search does.
 
     From there, as in the search, the key may drift.
@@ -299,7 +299,7 @@ def force(ranker: Ranker, hum: FilledContour, song_id: str) -> Placed:
     packed = pack_contours([song], FINE_RATE_HZ)
     best = place_in_one_key(hum, packed)
     if best.cost_st[0] >= INFINITE_COST:  # a song shorter than half the hum
-        return Placed(float(INFINITE_COST), song)
+        return ForcedPlacement(float(INFINITE_COST), song)
     speed = float(best.speed[0])
     end = round(float(best.end_s[0]) * FINE_RATE_HZ)
     start = max(0, end - 2 * int(hum.duration_s * speed * FINE_RATE_HZ) - 2)
@@ -308,7 +308,7 @@ def force(ranker: Ranker, hum: FilledContour, song_id: str) -> Placed:
     end = round(float(drifting.end_s[0]) * FINE_RATE_HZ)
     _, song_time_s = trace(hum, packed.pitch_midi[start:end], float(best.key_st[0]), speed, FINE_RATE_HZ)
     first, last = (start / FINE_RATE_HZ + song_time_s[[0, -1]]) * FRAME_RATE_HZ
-    return Placed(float(drifting.cost_st[0]), song.part(int(first), int(last) + 1))
+    return ForcedPlacement(float(drifting.cost_st[0]), song.part(int(first), int(last) + 1))
 
 
 def likeness_of(ranker: Ranker, passage: FilledContour, song_id: str) -> float:
@@ -360,7 +360,7 @@ def agreement(one: Melody, other: Melody) -> tuple[float, float]:
 # Judging ------------------------------------------------------------------------------------------------
 
 
-def usual_of(hits: Sequence[Measurement]) -> Usual:
+def usual_of(hits: Sequence[Measurement]) -> UsualBounds:
     """Read off the hits what is usual."""
 
     def at_most(values: Sequence[float]) -> float:
@@ -369,7 +369,7 @@ def usual_of(hits: Sequence[Measurement]) -> Usual:
     def at_least(values: Sequence[float]) -> float:
         return float(np.percentile(values, 100 - USUAL_PERCENTILE))
 
-    return Usual(
+    return UsualBounds(
         cost_st=at_most([hit.truth.forced_st for hit in hits]),
         gain_st=at_most([gain_of_halves_st(hit) for hit in hits]),
         cost_lead_st=at_least([lead_by_cost_st(hit) for hit in hits]),
@@ -380,7 +380,7 @@ def usual_of(hits: Sequence[Measurement]) -> Usual:
     )
 
 
-def cause_of(miss: Measurement, usual: Usual) -> str:
+def cause_of(miss: Measurement, usual: UsualBounds) -> str:
     """Return the first cause that applies."""
     rules = {
         "version": miss.likeness_st <= SAME_TUNE_COST_ST,
@@ -399,7 +399,7 @@ def gain_of_halves_st(measured: Measurement) -> float:
     return measured.truth.forced_st - measured.truth.halves_st
 
 
-def is_our_matching(miss: Measurement, usual: Usual) -> bool:
+def is_our_matching(miss: Measurement, usual: UsualBounds) -> bool:
     """Tell whether the song is ahead by more than a toss-up when both are placed as well as they can be."""
     return lead_by_cost_st(miss) >= usual.cost_lead_st or lead_by_score_st(miss) >= usual.score_lead_st
 
@@ -416,7 +416,7 @@ def lead_by_score_st(measured: Measurement) -> float:
     return lead_by_cost_st(measured) + VOTE_WEIGHT_ST * (measured.truth.vote - measured.rival.vote)
 
 
-def is_the_tracker(miss: Measurement, usual: Usual) -> bool:
+def is_the_tracker(miss: Measurement, usual: UsualBounds) -> bool:
     """Tell whether the trackers disagree and the second one would have helped."""
     second = miss.second
     disagree = second.pitch_agreement < usual.pitch_agreement or second.voicing_agreement < usual.voicing_agreement
@@ -427,7 +427,7 @@ def is_the_tracker(miss: Measurement, usual: Usual) -> bool:
 
 
 def print_report(
-    misses: list[Measurement], causes: list[str], usual: Usual, n_hits: int, titles: dict[str, str]
+    misses: list[Measurement], causes: list[str], usual: UsualBounds, n_hits: int, titles: dict[str, str]
 ) -> None:
     """Print how many misses each cause has, with examples."""
     print(f"{len(misses)} misses, measured against {n_hits} hits, of which these are usual:")

@@ -18,7 +18,7 @@ from hmm2song.song import Song, song_of, with_row
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedSong:
     """A song and its recording; ``song.path`` is the recording relative to the source."""
 
     song: Song
@@ -29,7 +29,7 @@ class Recorded:
 class Collection:
     """Recordings in a stable order, each song with an id of its own, and what was left out."""
 
-    recorded: tuple[Recorded, ...]
+    recorded: tuple[RecordedSong, ...]
     skipped: tuple[SkippedFile, ...]
 
 
@@ -46,7 +46,7 @@ def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
                 skipped.append(SkippedFile(item.name, "a score has no sound; name a recording"))
             continue
         try:
-            recorded.append(Recorded(_song(item), item.file))
+            recorded.append(RecordedSong(_song(item), item.file))
         except (ScoreError, CatalogError) as error:
             skipped.append(SkippedFile(item.name, str(error)))
     if not recorded:
@@ -54,7 +54,7 @@ def collect(source: Path, leave_out: Sequence[Path] = ()) -> Collection:
         raise CatalogError(f"no recording found in {source.name or source} ({reasons or 'none is named like one'})")
     songs = with_unique_ids([one.song for one in recorded])
     return Collection(
-        tuple(Recorded(song, one.file) for song, one in zip(songs, recorded, strict=True)), tuple(skipped)
+        tuple(RecordedSong(song, one.file) for song, one in zip(songs, recorded, strict=True)), tuple(skipped)
     )
 
 
