@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import runpy
-import struct
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from test_tags import record, record_mp3
 
 from hmm2song.collect.info_csv import COLUMNS, read_info, write_info
 from hmm2song.collect.match_files import SURE, Matching, Reading, Track, letters, match, read_track, readings_of_name
@@ -20,33 +18,10 @@ from hmm2song.song import safe_relative_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "match_audio.py"
-SAMPLE_RATE_HZ = 16000
 
 
 def row(number: int, title: str, singer: str, **cells: str) -> dict[str, str]:
     return dict.fromkeys(COLUMNS, "") | {"id": str(number), "Title": title, "Singer": singer} | cells
-
-
-def record(file: Path, title: str = "", artist: str = "") -> Path:
-    """Write a tenth of a second of silence, with tags."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with soundfile.SoundFile(file, "w", SAMPLE_RATE_HZ, 1) as sound:
-        if title:
-            sound.title = title
-        if artist:
-            sound.artist = artist
-        sound.write(np.zeros(SAMPLE_RATE_HZ // 10))
-    return file
-
-
-def record_mp3(file: Path, title: bytes, artist: bytes) -> Path:
-    """Write an MP3 file that is all tag: ID3 2.3, text declared as Latin-1."""
-    frames = b"".join(
-        name + struct.pack(">IH", len(text) + 1, 0) + b"\0" + text
-        for name, text in ((b"TIT2", title), (b"TPE1", artist))
-    )
-    file.write_bytes(b"ID3\x03\0\0" + bytes([0, 0, len(frames) >> 7, len(frames) & 127]) + frames + b"\xff\xfb\x90\0")
-    return file
 
 
 def tagged(path: str, title: str, artist: str) -> Track:
@@ -90,11 +65,11 @@ def test_names_of_files_are_understood(path, title, artist):
 
 
 def test_tags_are_read(tmp_path):
-    other_artist = read_track(record(tmp_path / "느린 노래.flac", "느린 노래", "라마바"), tmp_path)
+    other_artist = read_track(record(tmp_path / "느린 노래.flac", title="느린 노래", artist="라마바"), tmp_path)
     assert match([row(1, "느린 노래", "가나다")], [other_artist]).pairs == ()  # tags count more than the name
-    track = read_track(record(tmp_path / "a" / "x.flac", "느린 노래", "가나다"), tmp_path)
+    track = read_track(record(tmp_path / "a" / "x.flac", title="느린 노래", artist="가나다"), tmp_path)
     assert track == Track("a/x.flac", (Reading("느린 노래", "가나다", "tags"), Reading("x", "a", "folder names")))
-    file = record_mp3(tmp_path / "track.mp3", "느린 노래".encode("cp949"), "가나다".encode("cp949"))
+    file = record_mp3(tmp_path / "track.mp3", {"TIT2": "느린 노래".encode("cp949"), "TPE1": "가나다".encode("cp949")})
     assert Reading("느린 노래", "가나다", "tags") in read_track(file, tmp_path).readings
 
 
@@ -209,11 +184,11 @@ def read_report(folder: Path) -> list[tuple[str, str, str]]:
 
 def test_paths_are_filled_and_the_rest_is_reported(tmp_path, fill, capsys):
     apart = unicodedata.normalize("NFD", "라마바 - 두 번째.flac")
-    record(tmp_path / "music" / "sub" / "x, 1.flac", "첫 번째", "가나다")
+    record(tmp_path / "music" / "sub" / "x, 1.flac", title="첫 번째", artist="가나다")
     record(tmp_path / "music" / apart)
     record(tmp_path / "music" / "세 번째.wav")
-    record(tmp_path / "music" / "다른 것.flac", "넷째 (Live)", "가나다")
-    record(tmp_path / "music" / "a:b.flac", "다섯째", "가나다")
+    record(tmp_path / "music" / "다른 것.flac", title="넷째 (Live)", artist="가나다")
+    record(tmp_path / "music" / "a:b.flac", title="다섯째", artist="가나다")
     (tmp_path / "music" / "._hidden.flac").write_bytes(b"")
     (tmp_path / "music" / "cover.jpg").write_bytes(b"")
     rows = [
@@ -242,8 +217,8 @@ def test_paths_are_filled_and_the_rest_is_reported(tmp_path, fill, capsys):
 
 
 def test_paths_already_there_stay(tmp_path, fill):
-    record(tmp_path / "music" / "mine.flac", "느린 노래", "가나다")
-    record(tmp_path / "music" / "better.flac", "빠른 노래", "가나다")
+    record(tmp_path / "music" / "mine.flac", title="느린 노래", artist="가나다")
+    record(tmp_path / "music" / "better.flac", title="빠른 노래", artist="가나다")
     table = tmp_path / "music" / "info.csv"
     write_info(
         table,
@@ -265,7 +240,7 @@ def test_files_that_a_table_cannot_name_are_reported(tmp_path, fill):
     unusable = {"loop.flac"}
     try:
         Path(os.fsdecode(os.fsencode(tmp_path / "music") + b"/\xb4\xc0.flac")).write_bytes(b"")
-        unusable.add("\ufffd\ufffd.flac")
+        unusable.add("느.flac")  # what its bytes say in CP949
     except OSError:
         pass  # this file system takes UTF-8 names only
     write_info(tmp_path / "info.csv", [row(1, "느린 노래", "가나다")])

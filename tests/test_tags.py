@@ -16,6 +16,7 @@ SAMPLE_RATE_HZ = 16000
 
 def record(file: Path, **tags: str) -> Path:
     """Write a tenth of a second of silence, with tags that libsndfile knows."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(file, "w", SAMPLE_RATE_HZ, 1) as sound:
         for name, text in tags.items():
             setattr(sound, name, text)
