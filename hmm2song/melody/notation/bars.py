@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from hmm2song.errors import ScoreError
@@ -77,6 +77,7 @@ class Bar:
 def play_order(bars: Sequence[Bar]) -> list[int]:
     """Return the indices of ``bars`` in the order they are played; ScoreError above :data:`MAX_PLAYED_BARS`."""
     order: list[int] = []
+    bars = _without_stray_endings(bars)
     position, section_start, times_played, jumped = 0, 0, 1, False
     last_passes = _last_passes(bars)
     codas = [index for index, bar in enumerate(bars) if bar.coda]
@@ -112,6 +113,18 @@ def play_order(bars: Sequence[Bar]) -> list[int]:
             if bar.times and not more_endings_follow:
                 section_start, times_played = position, 1
     return order
+
+
+def _without_stray_endings(bars: Sequence[Bar]) -> Sequence[Bar]:
+    """Return the bars, those of a second ending without a first one as bars of every pass."""
+    groups: list[list[int]] = []
+    for index, bar in enumerate(bars):
+        if bar.endings:
+            if not groups or groups[-1][-1] != index - 1 or bar.starts_repeat:
+                groups.append([])
+            groups[-1].append(index)
+    stray = {index for group in groups if all(1 not in bars[index].endings for index in group) for index in group}
+    return [replace(bar, endings=frozenset()) if index in stray else bar for index, bar in enumerate(bars)]
 
 
 def _last_passes(bars: Sequence[Bar]) -> list[int]:

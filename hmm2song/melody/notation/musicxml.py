@@ -376,6 +376,8 @@ class _PartReader:
             bar.times = max(2, int(number(repeat.get("times", "")) or 2))
         if ending is None:
             return False
+        if not self.endings and ending.get("type") != "start" and bar.times:  # a first ending that never began
+            self.endings = frozenset({1})
         if ending.get("type") == "start":
             self.endings = parse_endings(ending.get("number", ""))
             return False
