@@ -23,6 +23,7 @@ from hmm2song.indexing.mix_spectrum import (
     normalised,
 )
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
+from hmm2song.training import mix_sounds
 from hmm2song.training.mixtures import HELD_OUT_OF
 from hmm2song.training.singer import FLAWLESS
 from hmm2song.training.voice import hum_audio
@@ -59,6 +60,16 @@ def test_the_path_follows_the_voice_not_the_chords():
     sung = performance.melody.pitch_midi[: len(path)]
     off = np.abs(path[: len(sung)] - sung)[~np.isnan(sung)]
     assert np.mean(np.abs(off - 12 * np.round(off / 12)) < 0.6) > 0.7
+
+
+def test_pitch_lies_between_the_quarter_tones():
+    likelihood = np.zeros((3, len(PITCHES_MIDI) + 1))
+    likelihood[0, [10, 11]] = 0.6, 0.4
+    likelihood[1, [9, 10, 40]] = 0.2, 0.5, 0.3
+    likelihood[2, 0] = 1.0
+    pitch_midi = mix_melody._pitch_midi(likelihood, np.array([10, 10, 0]))
+    expected = [np.average(PITCHES_MIDI[10:12], weights=[6, 4]), np.average(PITCHES_MIDI[9:11], weights=[2, 5]), 36.0]
+    assert pitch_midi == pytest.approx(expected, abs=0.001)
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 400, 8000])
@@ -122,9 +133,7 @@ def test_the_training_script_makes_a_network_that_indexing_loads(monkeypatch, tm
 
 
 def test_the_training_script_leaves_out_bands_with_singing(monkeypatch, tmp_path, capsys):
-    script = runpy.run_path(str(SCRIPT))
     soundfile.write(tmp_path / "song.flac", np.tile(chords(), 3), SAMPLE_RATE_HZ)
-    make = script["bands"]
-    assert len(list(make([tmp_path]))) == 1
-    monkeypatch.setitem(make.__globals__, "singing_probability", lambda samples, n_frames: np.ones(n_frames))
-    assert list(make([tmp_path])) == [] and "singing in 100% of" in capsys.readouterr().err
+    assert len(list(mix_sounds.bands([tmp_path]))) == 1
+    monkeypatch.setattr(mix_sounds, "singing_probability", lambda samples, n_frames: np.ones(n_frames))
+    assert list(mix_sounds.bands([tmp_path])) == [] and "singing in 100% of" in capsys.readouterr().err
