@@ -13,6 +13,7 @@ function show(next, words) {
   const isOn = next === "asking" || next === "listening";
   root.toggleAttribute("humming", isOn || next === "searching");
   root.toggleAttribute("listening", next === "listening");
+  root.toggleAttribute("small", root.hasAttribute("answered") && !root.hasAttribute("humming"));
   button.setAttribute("aria-pressed", isOn);
   clearTimeout(lost);
   if (next === "searching") lost = setTimeout(() => show("ready", props.words.offline), LOST_MS);
