@@ -251,6 +251,7 @@ def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     visit.see("header", "Hum a tune")
     visit.see(".hum", "New hum")
     page.get_by_text("What can I hum?").click()
+    playwright.expect(page.locator("ul.songs li")).to_have_count(N_SONGS)
     page.get_by_label(f"Search {N_SONGS} songs").fill("author 1")
     visit.see("ul.songs", HOSTILE_TITLE)
     playwright.expect(page.locator("ul.songs li")).to_have_count(3)  # authors 1, 10 and 11

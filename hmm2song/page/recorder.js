@@ -42,6 +42,7 @@ async function start(again) {
   show("asking", props.words.asking);
   guesses.replaceChildren();
   clock.textContent = "";
+  scrollTo(0, 0);
   mine.clicked = Date.now();
   try {
     const wanted = {channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false};
@@ -215,7 +216,10 @@ watch("answer", () => { // every search, with its own number
   run = null;
   guesses.replaceChildren();
   root.toggleAttribute("answered", props.answered);
-  if (props.answered) root.toggleAttribute("upload", false);
+  if (props.answered) {
+    root.toggleAttribute("upload", false);
+    scrollTo(0, 0); // to the winner
+  }
   show("ready", "");
 });
 if (!hasMicrophone()) for (const name of ["nolive", "upload"]) root.toggleAttribute(name, true);
