@@ -43,7 +43,7 @@ from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
-from hmm2song.melody.notation.parts import Part, doubts, melody_line, rank_parts
+from hmm2song.melody.notation.parts import Part, doubts, rank_parts
 from hmm2song.melody.notation.xml import parse_damaged_xml
 from hmm2song.song import Song, listed_genres, row_fields, song_of
 
@@ -102,7 +102,8 @@ class _Found:
             self.entries.append((number, fields, melody_from_notes(ranked[0].line)))
             self.warnings[number] = warnings + doubts(ranked)
         except (ScoreError, MelodyError) as error:
-            self.broken.append(f"{number}: {error}" if number else str(error))
+            reason = "; ".join((str(error), *warnings[:1]))
+            self.broken.append(f"tune {number}: {reason}" if number else reason)
 
 
 def is_score(path: Path) -> bool:
@@ -245,13 +246,10 @@ def _read_abc(file: BinaryIO, found: _Found) -> None:
     for number, tune_text in enumerate(tunes, start=1):
         try:
             tune = abc.parse_tune(tune_text)
-            melody = melody_from_notes(melody_line(tune.parts))
-        except (ScoreError, MelodyError) as error:
+        except ScoreError as error:
             found.broken.append(f"tune {number}: {error}")
         else:
-            place = number if len(tunes) > 1 else 0
-            found.entries.append((place, _abc_fields(tune), melody))
-            found.warnings[place] = tune.warnings
+            found.add(number if len(tunes) > 1 else 0, _abc_fields(tune), tune.parts, tune.warnings)
     if n_numbered > len(tunes):  # what is wrong with each of the others is said already
         found.broken.append(f'{n_numbered} tunes by their "X:" lines, {len(tunes)} found')
 
