@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from hmm2song.embeddings import base
 from hmm2song.embeddings import contour_encoder as encoder_module
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour_encoder import MelodyEncoder, WindowConfig
-from hmm2song.embeddings.network import ContourNetwork, NetworkConfig
+from hmm2song.embeddings.forward import NetworkConfig, weight_shapes
 from hmm2song.errors import Hmm2SongError, ModelError
 
 CHANGED_SIZES = {"n_frames": 64, "channels": 10, "dim": 12, "dilations": (1, 3)}
@@ -86,15 +84,15 @@ def test_the_seed_decides_and_nothing_else_is_touched():
 def test_the_fingerprint_tells_every_size_with_the_same_weights_too():
     assert set(CHANGED_SIZES) == {field.name for field in fields(NetworkConfig)}
     assert set(CHANGED_WINDOWS) == {field.name for field in fields(WindowConfig)}
-    network = ContourNetwork(TINY_SIZES)
+    weights = tiny_encoder().weights
     sizes = [replace(TINY_SIZES, **{name: value}) for name, value in CHANGED_SIZES.items()]
     windows = [WindowConfig(**{name: value}) for name, value in CHANGED_WINDOWS.items()]
     made_with = [(WindowConfig(), each) for each in (TINY_SIZES, *sizes)] + [(each, TINY_SIZES) for each in windows]
-    fingerprints = {MelodyEncoder(*windows, network, size).fingerprint for *windows, size in made_with}
+    fingerprints = {MelodyEncoder(*windows, weights, size).fingerprint for *windows, size in made_with}
     assert len(fingerprints) == len(made_with) == 7
 
 
-@pytest.mark.parametrize("name", sorted(ContourNetwork(TINY_SIZES).state_dict()))
+@pytest.mark.parametrize("name", sorted(weight_shapes(TINY_SIZES)))
 def test_the_fingerprint_tells_every_weight(folder, name):
     state = state_of(folder)
     state[name].flatten()[-1] += 1e-3
@@ -151,7 +149,7 @@ def test_no_size_may_be_missing(folder, name):
     ids=lambda values: str(values)[:40],
 )  # fmt: skip
 def test_absurd_sizes_are_refused_before_anything_is_made(folder, monkeypatch, values):
-    monkeypatch.setattr(encoder_module, "ContourNetwork", lambda sizes: pytest.fail(f"{sizes} were tried"))
+    monkeypatch.setattr(encoder_module, "read_weights", lambda _: pytest.fail("the weights were read"))
     change_config(folder, **values)
     assert "config.json is not well formed" in refusal_of(folder)
 
@@ -249,45 +247,6 @@ def test_many_windows_are_embedded_in_batches(monkeypatch):
     np.testing.assert_allclose(encoder.embed(windows.pitch_st, windows.voiced), whole, atol=1e-6)
     none = encoder.embed(windows.pitch_st[:0], windows.voiced[:0])
     assert (none.shape, none.dtype) == ((0, 16), np.float32)
-
-
-def test_two_embeddings_at_once_take_a_core_each_and_leave_torch_as_it_was(monkeypatch):
-    monkeypatch.setattr(encoder_module, "network_input", lambda pitch_st, voiced: torch.zeros(1))
-    usual = torch.get_num_threads()
-    torch.set_num_threads(3)
-    entered, has_left = [threading.Event(), threading.Event()], threading.Event()
-    during, after = {}, {}
-
-    def embed(number: int) -> None:
-        encoder = tiny_encoder()
-
-        def network(_: torch.Tensor) -> torch.Tensor:
-            entered[number].set()
-            assert entered[1 - number].wait(60)
-            if number == 1:
-                assert has_left.wait(60)  # the first to enter is the first to leave
-            during[number] = torch.get_num_threads()
-            return torch.zeros(1, 16)
-
-        encoder._network = network
-        encoder.embed(np.zeros((1, 1)), np.ones((1, 1), bool))
-        after[number] = torch.get_num_threads()
-        has_left.set()
-
-    try:
-        first = threading.Thread(target=embed, args=(0,))
-        first.start()
-        assert entered[0].wait(60)
-        second = threading.Thread(target=embed, args=(1,))
-        second.start()
-        first.join(60)
-        second.join(60)
-        with ThreadPoolExecutor(1) as pool:
-            after["a thread to come"] = pool.submit(torch.get_num_threads).result()
-    finally:
-        torch.set_num_threads(usual)
-    assert during == {0: 1, 1: 1}
-    assert after == {0: 3, 1: 3, "a thread to come": 3}
 
 
 # Which encoder ------------------------------------------------------------------------------------------

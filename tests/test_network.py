@@ -7,7 +7,8 @@ import pytest
 import torch
 from encoders import TINY_SIZES
 
-from hmm2song.embeddings.network import PITCH_LIMIT_ST, PITCH_UNIT_ST, ContourNetwork, NetworkConfig, network_input
+from hmm2song.embeddings.forward import PITCH_LIMIT_ST, PITCH_UNIT_ST, Forward, NetworkConfig, weight_shapes
+from hmm2song.embeddings.network import ContourNetwork, network_input, weights_of
 
 N_FRAMES = TINY_SIZES.n_frames
 NAN = np.nan
@@ -34,6 +35,19 @@ def windows(n: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @torch.no_grad()
 def embed(network: ContourNetwork, pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     return network(network_input(pitch_st, voiced)).numpy()
+
+
+@pytest.mark.parametrize("sizes", [TINY_SIZES, NetworkConfig(), NetworkConfig(64, 11, 5, (3, 1, 8))])
+def test_without_torch_the_answer_is_the_same(sizes):
+    network = make_network(sizes)
+    weights = weights_of(network)
+    assert {name: each.shape for name, each in weights.items()} == weight_shapes(sizes)
+    pitch_st, voiced = (each[:, : sizes.n_frames] for each in windows())
+    pitch_st[1:, 40:], pitch_st[2] = NAN, 30.0
+    with np.errstate(invalid="raise", divide="raise"):
+        embedded = Forward(weights, sizes)(pitch_st, voiced)
+    assert embedded.dtype == np.float32
+    np.testing.assert_allclose(embedded, embed(network, pitch_st, voiced), atol=1e-5)
 
 
 # Input --------------------------------------------------------------------------------------------------

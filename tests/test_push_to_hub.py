@@ -500,7 +500,7 @@ def test_cards_describe_the_files_beside_them(push: Callable, hub: Hub, project:
     assert header == {"license": "apache-2.0", "library_name": "hmm2song", "tags": tags}
     weights = hub.repositories[MODEL].files["model.safetensors"]
     assert f"| model.safetensors | {len(weights):,} | {hashlib.sha256(weights).hexdigest()} |" in body
-    n_parameters = sum(each.numel() for each in project.encoder._network.parameters())
+    n_parameters = sum(each.size for each in project.encoder.weights.values())
     assert f"| parameters | {n_parameters:,} |" in body and "| channels | 4 |" in body
     header, body = card_of(hub, CATALOG)
     assert (header["license"], header["size_categories"]) == ("other", ["n<1K"])

@@ -1,4 +1,4 @@
-"""What all embeddings share: how they are used, how their weights are read, and how many cores they take.
+"""What all embeddings share: how they are used and how their weights are read.
 
 An embedding is a folder with ``config.json`` and ``model.safetensors``. Nothing in it is executed or unpickled.
 """
@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.numpy import load
 
 from hmm2song.errors import ModelError
 
@@ -41,16 +38,16 @@ class Embedding(Protocol):
         ...
 
 
-def fingerprint_of(facts: list, tensors: dict[str, torch.Tensor]) -> str:
+def fingerprint_of(facts: list, weights: Mapping[str, np.ndarray]) -> str:
     """Digest everything that an embedding depends on: settings, as JSON, and weights."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
+    for name, weight in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(weight.tobytes())
     return digest.hexdigest()[:16]
 
 
-def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
     """Read the tensors of a model and see that they hold numbers.
 
     Raises
@@ -64,10 +61,10 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
         tensors = load(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{model}: {path.name} cannot be read ({error.strerror})") from error
-    except (SafetensorError, KeyError) as error:  # KeyError: of a type that torch does not have
+    except (SafetensorError, KeyError) as error:  # KeyError: of a type that numpy does not have
         raise ModelError(f"{model}: the weights do not fit ({one_line(error)})") from error
     for tensor_name, tensor in tensors.items():
-        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
+        if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
             raise ModelError(f"{model}: the weights do not fit ({tensor_name!r:.80} is not finite float32)")
     return tensors
 
@@ -75,36 +72,3 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 def one_line(error: Exception) -> str:
     """Return the message of an error, shortened to one line."""
     return " ".join(str(error).split())[:200]
-
-
-class _TorchThreads:
-    """Lets several threads share the wish for one core.
-
-    Torch has a number of threads for every thread that has used it and one for threads to come. A thread that saves the
-    number while another has set it to one restores one in the end, for good. So only the first user saves it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_users = 0
-        self._usual = 1
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        with self._lock:
-            n_threads = torch.get_num_threads()  # also counts a new thread in, whose setting would be lost later
-            if self._n_users == 0:
-                self._usual = n_threads
-            self._n_users += 1
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_users -= 1
-                torch.set_num_threads(self._usual)
-
-
-one_torch_thread = _TorchThreads().one
-"""Keeps torch from sharing little work among cores: on a busy machine its threads wait for each other ten times as
-long."""

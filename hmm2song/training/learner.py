@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
-from hmm2song.embeddings.network import ContourNetwork, network_input
+from hmm2song.embeddings.network import ContourNetwork, network_input, weights_of
 from hmm2song.errors import Hmm2SongError
 from hmm2song.training.pairs import Batch, MelodyPool, PoolMelody, batches, make_batch
 from hmm2song.training.recipe import Recipe
@@ -77,7 +77,7 @@ class Learner:
         """Return the encoder as it is now."""
         copy = ContourNetwork(self.recipe.network)
         copy.load_state_dict({name: tensor.cpu() for name, tensor in self.network.state_dict().items()})
-        return MelodyEncoder(self.recipe.windows, copy, self.recipe.network)
+        return MelodyEncoder(self.recipe.windows, weights_of(copy), self.recipe.network)
 
     def save(self, path: Path) -> None:
         """Write a snapshot; a crash while writing leaves the former one."""

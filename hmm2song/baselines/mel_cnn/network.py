@@ -100,7 +100,9 @@ class ConvSubnet(nn.Module):
             raise ModelError(f"{folder.name!r}: {CONFIG_FILE} is {config!r:.200}, expected {CONFIG}")
         network = cls.untrained()
         try:
-            network.load_state_dict(read_weights(folder), strict=True)
+            network.load_state_dict(
+                {name: torch.from_numpy(each) for name, each in read_weights(folder).items()}, strict=True
+            )
         except RuntimeError as error:
             raise ModelError(f"model {folder.name!r}: the weights do not fit ({one_line(error)})") from error
         return network
