@@ -32,7 +32,7 @@ from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.vocal_melody import vocal_melody
 from hmm2song.melody.melody import FRAME_RATE_HZ, HOP_S, Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows
-from hmm2song.script import main_of, write_json
+from hmm2song.script import main_of, markdown_table, output_file, write_json
 
 TOLERANCE_CENTS = 50
 CENTS_PER_ST = 100.0
@@ -86,11 +86,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--songs", type=Path, required=True, help="JSON lines with id, file and notes")
     parser.add_argument("--recordings", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--stems", type=Path, required=True, help="folder of their separated voices")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the table as JSON")
-    options = parser.parse_args(arguments)
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"there is no folder {options.json.parent} to write {options.json.name} to")
-    return options
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the table as JSON")
+    return parser.parse_args(arguments)
 
 
 def read_songs(path: Path) -> list[dict]:
@@ -159,20 +156,15 @@ def accuracy(notes: Melody, found: Melody, offset: Offset) -> Accuracy:
 def print_table(rows: list[Row]) -> None:
     """Print the table for people, in Markdown."""
     names = list(Accuracy.__dataclass_fields__)
-    print(f"| song | delay s | octave | {' | '.join(names)} | {' | '.join(f'mix {name}' for name in names)} |")
-    print("|---" * (3 + 2 * len(names)) + "|")
     figures = [[*asdict(row.separated).values(), *asdict(row.mix).values()] for row in rows]
-    for row, measured in zip(rows, figures, strict=True):
-        print_row(row.song_id, f"{row.offset.delay_s:+.2f}", f"{row.offset.octaves:+d}", measured)
-    print_row(f"**mean of {len(rows)}**", "", "", list(np.mean(figures, axis=0)))
+    heads = [(row.song_id, f"{row.offset.delay_s:+.2f}", f"{row.offset.octaves:+d}") for row in rows]
+    heads.append((f"**mean of {len(rows)}**", "", ""))
+    lines = [[*head, *(f"{figure:.3f}" for figure in measured)]
+             for head, measured in zip(heads, [*figures, np.mean(figures, axis=0)], strict=True)]  # fmt: skip
+    print(markdown_table(["song", "delay s", "octave", *names, *(f"mix {name}" for name in names)], lines))
     for row in rows:
         for warning in row.warnings:
             print(f"{row.song_id}: {warning}")
-
-
-def print_row(song_id: str, delay: str, octave: str, figures: list[float]) -> None:
-    """Print one line of the table."""
-    print(f"| {song_id} | {delay} | {octave} | {' | '.join(f'{figure:.3f}' for figure in figures)} |")
 
 
 main = main_of(__file__, parse_options, run)
