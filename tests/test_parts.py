@@ -30,6 +30,8 @@ PAD = (60, 60, 60, 60, 64, 64, 62, 62) * 3
         (part("主旋律", *(pitch - 12 for pitch in TUNE)), [part("弦乐", *TUNE)]),
         (part("Singstimme", *(pitch - 12 for pitch in TUNE)), [part("Tenor Sax", *TUNE)]),
         (part("Gesang", *BASS, n_syllables=24), [part("Melody", *TUNE, n_syllables=2)]),  # a word is no lyrics
+        (part("", *(pitch - 5 for pitch in TUNE), n_syllables=22),
+         [part("", *TUNE, *TUNE, each_s=0.25, n_syllables=24)]),
         (part("", *TUNE, n_syllables=24), [part("", *(pitch - 12 for pitch in TUNE), n_syllables=24)]),
         (part("", *TUNE), [part("", *(pitch + 5 for pitch in TUNE), program=98)]),
     ],

@@ -137,10 +137,13 @@ def doubts(ranked: Sequence[RankedPart]) -> tuple[str, ...]:
 
 
 def _lyrics(part: Part, line: Sequence[Note], most_syllables: int) -> float:
-    """Weigh the agreement of the part's notes with all syllables: a word or two over a piano is no tune."""
+    """Weigh how well the part's notes and all syllables cover each other (F1).
+
+    So neither a word or two over a piano is a tune, nor a busy part some of whose notes begin with another's syllables.
+    """
     if not part.n_syllables:
         return 0.0
-    return LYRICS_WEIGHT * min(1.0, 3.0 * part.n_syllables / (most_syllables + len(line)))
+    return LYRICS_WEIGHT * min(1.0, 2 * part.n_syllables / (most_syllables + len(line)))
 
 
 def _heard(part: Part, line: Sequence[Note], top_midi: float) -> dict[str, float]:
