@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -77,6 +78,7 @@ LONGEST_GAP_S = 600.0
 """A longer one is damage to the times and is closed."""
 UNKNOWN_FRAMES = 2**63 - 1
 """What libsndfile says when a header states no length, as in FLAC that was streamed."""
+MICROPHONE_TIMEOUT_S = 5.0
 READABLE = "WAV, FLAC, MP3, OGG, M4A or WebM"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:/")  # two letters at least: C:/ is a drive
@@ -181,13 +183,15 @@ def live_blocks(file: BinaryIO, is_raw: bool = False) -> Iterator[np.ndarray]:
         yield _to_mono(samples)
 
 
-def microphone_blocks(block_s: float = 0.1) -> Iterator[np.ndarray]:
+def microphone_blocks() -> Iterator[np.ndarray]:
     """Yield what the computer's microphone hears, without end: mono float32 samples at 16 kHz, shape (n,).
+
+    It goes on hearing while a block is being used; nothing is lost.
 
     Raises
     ------
     AudioError
-        The package sounddevice, its PortAudio, or a microphone is missing.
+        The package sounddevice, its PortAudio, or a microphone is missing, or the microphone falls silent.
     """
     try:
         import sounddevice
@@ -196,13 +200,14 @@ def microphone_blocks(block_s: float = 0.1) -> Iterator[np.ndarray]:
             f"the microphone needs sounddevice ({error}); install it with: pip install 'hmm2song[microphone]', "
             "or pipe the sound: arecord -f S16_LE -r 16000 -t wav | hmm2song listen -"
         ) from error
-    n_block = round(block_s * SAMPLE_RATE_HZ)
+    heard: SimpleQueue[np.ndarray] = SimpleQueue()
+    form = {"samplerate": SAMPLE_RATE_HZ, "channels": 1, "dtype": "float32"}
     try:
-        with sounddevice.InputStream(samplerate=SAMPLE_RATE_HZ, channels=1, dtype="float32") as stream:
+        with sounddevice.InputStream(**form, callback=lambda block, *_: heard.put(block[:, 0].copy())):
             while True:
-                yield stream.read(n_block)[0][:, 0]
-    except sounddevice.PortAudioError as error:
-        raise AudioError(f"the microphone cannot be opened ({error}); connect one, or pipe the sound") from error
+                yield heard.get(timeout=MICROPHONE_TIMEOUT_S)
+    except (sounddevice.PortAudioError, Empty) as error:
+        raise AudioError(f"the microphone gives no sound ({error}); connect one, or pipe the sound") from error
 
 
 def local_path(source: object) -> Path:

@@ -6,6 +6,8 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -155,22 +157,14 @@ def test_the_microphone_is_heard_or_its_absence_explained(
     assert main(command) == EXIT_ERROR
     assert "pip install 'hmm2song[microphone]'" in capsys.readouterr().err
 
-    class Microphone:
-        def __init__(self, samplerate: int, channels: int, dtype: str) -> None:
-            assert (samplerate, channels, dtype) == (SAMPLE_RATE_HZ, 1, "float32")
-            self.samples = load_audio(catalog.hum_path)[:, None]
+    @contextmanager
+    def microphone(samplerate: int, channels: int, dtype: str, callback: Callable) -> Iterator[None]:
+        assert (samplerate, channels, dtype) == (SAMPLE_RATE_HZ, 1, "float32")
+        for block in np.array_split(load_audio(catalog.hum_path)[:, None], 50):
+            callback(block, len(block), None, None)
+        yield
 
-        def __enter__(self) -> Microphone:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            pass
-
-        def read(self, n: int) -> tuple[np.ndarray, bool]:
-            heard, self.samples = self.samples[:n], self.samples[n:]
-            return heard, False
-
-    fake = SimpleNamespace(InputStream=Microphone, PortAudioError=RuntimeError)
+    fake = SimpleNamespace(InputStream=microphone, PortAudioError=RuntimeError)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     assert main(command) == 0
     heard = capsys.readouterr()
