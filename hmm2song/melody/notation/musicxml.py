@@ -220,13 +220,15 @@ class _PartReader:
         self.metres_q: list[Fraction] = []
         self.now_q = self.chord_start_q = Fraction(0)
         self.endings: frozenset[int] = frozenset()
+        self.starts_repeat_next = False
         for measure in element.iterfind("measure"):
             self._measure(measure)
             if len(self.plan) > MAX_PLAYED_BARS:
                 raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
 
     def _measure(self, measure: ElementTree.Element) -> None:
-        bar = Bar()
+        bar = Bar(starts_repeat=self.starts_repeat_next)
+        self.starts_repeat_next = False
         self.plan.append(bar)
         self.now_q = self.chord_start_q = Fraction(0)
         ends_here = False
@@ -370,10 +372,13 @@ class _PartReader:
     def _barline(self, element: ElementTree.Element) -> bool:
         """Read repeat signs and endings; return whether an ending stops at this bar."""
         bar, repeat, ending = self.plan[-1], element.find("repeat"), element.find("ending")
+        side = element.get("location", "right")
         if repeat is not None and repeat.get("direction") == "forward":
-            bar.starts_repeat = True
+            bar.starts_repeat |= side == "left" or bar.length_q == 0
+            self.starts_repeat_next = side != "left" and not bar.starts_repeat
         elif repeat is not None:
-            bar.times = max(2, int(number(repeat.get("times", "")) or 2))
+            ended = self.plan[-2] if side == "left" and len(self.plan) > 1 else bar
+            ended.times = max(2, int(number(repeat.get("times", "")) or 2))
         if ending is None:
             return False
         if not self.endings and ending.get("type") != "start" and bar.times:  # a first ending that never began
