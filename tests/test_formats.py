@@ -258,6 +258,19 @@ def test_mei_file(tmp_path, suffix):
     assert (found.song.title, found.song.author, found.melody.pitch_midi[0]) == ("A", "B", 60.0)
 
 
+@pytest.mark.parametrize("encoding", ["U" * 300, "rot13"])
+def test_an_encoding_that_does_not_exist_is_not_asked_for(encoding):
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>' + encoded(measure(C))
+    (movement,) = mei.parse_mei(parse_xml(declared.encode())).movements
+    assert in_units(movement.parts[0].notes) == [(0, 1, 60)]
+
+
+def test_humdrum_without_notes_says_so(tmp_path):
+    (tmp_path / "a.krn").write_text("**mens\nsc\n*-\n")
+    with pytest.raises(ScoreError, match=r"no \*\*kern"):
+        read_scores(tmp_path / "a.krn")
+
+
 def test_expansions_of_expansions_are_bounded():
     measures = f'<section xml:id="s0">{measure(C)}</section>'
     for level in range(1, 20):

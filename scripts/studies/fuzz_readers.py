@@ -453,7 +453,7 @@ def work(pipe: Connection, folder: Path | None, scratch: Path) -> None:
         except Hmm2SongError:
             pipe.send("refused")
         except BaseException:  # whatever it is, it is what this script looks for
-            pipe.send(traceback.format_exc()[-REPORT_CHARS:])
+            pipe.send(traceback.format_exc(limit=-8)[:REPORT_CHARS])
 
 
 class Reader:

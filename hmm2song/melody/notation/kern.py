@@ -69,7 +69,7 @@ class _Pending:
 
 def split_segments(text: str) -> list[str]:
     """Return the scores of a file: each ``!!!!SEGMENT`` starts one."""
-    return [segment for segment in SEGMENT.split(text) if KERN in segment]
+    return [segment for segment in SEGMENT.split(text) if KERN in segment] or [text]
 
 
 def parse_score(text: str) -> KernScore:

@@ -60,7 +60,7 @@ def parse_damaged_xml(data: bytes) -> tuple[ElementTree.Element, str]:
             elements.append(element)
         return element
 
-    parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(keep_root))
+    parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(keep_root), encoding="utf-8")
     parser.entity.update((name, chr(code)) for name, code in name2codepoint.items())
     fault = ""
     try:
@@ -121,7 +121,7 @@ def _refuse_entities_and_depth(data: bytes) -> None:
         nonlocal depth
         depth -= 1
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.EntityDeclHandler, parser.StartElementHandler, parser.EndElementHandler = refuse, descend, ascend
     with suppress(expat.ExpatError):
         parser.Parse(data, True)
