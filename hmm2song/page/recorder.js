@@ -16,7 +16,7 @@ function show(next, words) {
   root.toggleAttribute("small", root.hasAttribute("answered") && !root.hasAttribute("humming"));
   button.setAttribute("aria-pressed", isOn);
   clearTimeout(lost);
-  if (next === "searching") lost = setTimeout(() => show("ready", props.words.offline), LOST_MS);
+  if (next === "searching") lost = setTimeout(() => { run = null; show("ready", props.words.offline); }, LOST_MS);
   $(".face").textContent = props.words[isOn ? "stop" : root.hasAttribute("answered") ? "new_hum" : "hum"];
   $(".cancel").hidden = !isOn;
   $(".more").hidden = isOn || next === "searching" || !props.can_join;
