@@ -219,13 +219,16 @@ def test_abc_says_what_it_leaves_out(body, warning):
     assert [warning in found for found in warnings] == [True] if warning else not warnings
 
 
-def test_abc_tunes_without_number():
+def test_abc_tunes_without_number(tmp_path):
     text = (
         "T:One\nK:C\nC|\n\nnote|\n\nT:Two\nK:C\nD|\n\nX:1\nT:Three\nK:C\nE|\nX:1\nT:Four\nM:C\n\nK:C\nF|\n\nT:no tune\n"
     )
     tunes = [abc.parse_tune(tune) for tune in abc.split_tunes(text)]
     assert [(tune.texts("T"), tune.parts[0].notes[0][2]) for tune in tunes] == [
         (("One",), 60), (("Two",), 62), (("Three",), 64), (("Four",), 65)]  # fmt: skip
+    (tmp_path / "a.abc").write_text(text.replace("|", "2|"))
+    warnings = [melody.warnings for melody in read_scores(tmp_path / "a.abc").melodies]
+    assert ['"X:"' in "".join(found) for found in warnings] == [True, True, False, False]
 
 
 def test_abc_metadata(tmp_path):

@@ -249,7 +249,9 @@ def _read_abc(file: BinaryIO, found: _Found) -> None:
         except ScoreError as error:
             found.broken.append(f"tune {number}: {error}")
         else:
-            found.add(number if len(tunes) > 1 else 0, _abc_fields(tune), tune.parts, tune.warnings)
+            unnumbered = n_numbered > 0 and not any(letter == "X" for letter, _ in tune.fields)
+            warnings = tune.warnings + ('it has no "X:" line, unlike the other tunes',) * unnumbered
+            found.add(number if len(tunes) > 1 else 0, _abc_fields(tune), tune.parts, warnings)
     if n_numbered > len(tunes):  # what is wrong with each of the others is said already
         found.broken.append(f'{n_numbered} tunes by their "X:" lines, {len(tunes)} found')
 

@@ -4,6 +4,7 @@
     pip install music21 converter21 partitura verovio pretty_midi ultrastar-score      # in an environment of its own
     python scripts/studies/compare_readers.py my-scores
     python scripts/studies/compare_readers.py my-scores --suffixes krn mei --readers verovio --json figures.json
+    apt-get install abcmidi && python scripts/studies/compare_readers.py my-tunes --suffixes abc
 
 A file is read by ours and by every reader installed that knows its suffix. Compared are the sounding notes of all parts
 after repeats, tempi and ties. Two readings are
@@ -12,10 +13,15 @@ after repeats, tempi and ties. Two readings are
 * "tempo" if that holds once the times are scaled to the same length;
 * "repeats" if it holds for the notes of the shorter one up to where they part, and the lengths differ;
 * "notes" if the lengths agree and some notes are in one reading only, such as the grace notes that a player adds;
-* "pitch" if onsets agree and pitches do not; "other" else; "refused" by us or by them.
+* "pitch" if onsets agree and pitches do not; "other" else; "refused" by us or by them;
+* "their errors" if they differ in any way, and the other reader itself says that it could not read something.
 
-The files that our readers of Humdrum, MEI and UltraStar were checked on are not in this repository:
+Each tune of a tune book (ABC) counts as a file. abc2midi reads it without what it plays by habit: trills, rolls, the
+swing of hornpipes, accompaniment.
 
+The files that our readers were checked on are not in this repository:
+
+* ABC: the tunes of music21's corpus (`*.abc`);
 * Humdrum: the corpus of music21 10.5.1 (`music21/corpus/**/*.krn`) and the tests of kernpy 1.9.3 (`test/**/*.krn`);
 * MEI: scores of music21's corpus (`*.mxl`) and of kernpy's tests, written as MEI by verovio 6.4.1 (`getMEI`), and the
   four files in the packages of music21 and partitura;
@@ -30,18 +36,21 @@ import contextlib
 import importlib.util
 import io
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import warnings
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
-from hmm2song.melody.notation import kern, mei, midi, musicxml, ultrastar
+from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import Note
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.xml import parse_xml
@@ -50,9 +59,14 @@ from hmm2song.script import main_of, markdown_table, output_file, positive, prog
 TOLERANCE_S = 0.03
 SAME_SHARE = 0.999
 SAME_LENGTH = 0.02
-CLASSES = ("same", "tempo", "repeats", "notes", "pitch", "other", "refused by us", "refused by them")
+CLASSES = ("same", "tempo", "repeats", "notes", "pitch", "other", "their errors", "refused by us", "refused by them")
 Reading = list[Note]
 """All notes of a file as (onset_s, duration_s, midi), in order."""
+PLAYED_BY_HABIT = re.compile(
+    r"(\"[^\"]*\"|\[[A-Za-z]:[^\]]*\]|%.*)|T(?=[.~uvHJ(\"]*[\^_=\[(A-Ga-g{!])|~|!(?:trill|arpeggio)!|\+trill\+"
+)
+"""Ornaments of ABC, except in what must stay: texts, fields and comments."""
+ABC_FIELD = re.compile(r"[A-Za-z]:(?![|:])")
 
 
 # Ours -------------------------------------------------------------------------------------------------------------
@@ -61,6 +75,8 @@ Reading = list[Note]
 def our_parts(path: Path) -> tuple[Part, ...]:
     """Return the parts before one of them is chosen."""
     content, suffix = path.read_bytes(), path.suffix.lower()
+    if suffix == ".abc":
+        return abc.parse_tune(decode(content)).parts
     if suffix == ".krn":
         return kern.parse_score(kern.split_segments(content.decode("utf-8", "replace"))[0]).parts
     if suffix == ".mid":
@@ -166,8 +182,32 @@ def by_ultrastar_score(path: Path) -> Reading:
     return [(on, off - on, 60.0 + note.pitch) for (on, off), note in zip(spans, sung, strict=True)]
 
 
+class ReadingWithErrors(Reading):
+    """A reading by a program that says itself what it could not read."""
+
+    errors = ""
+
+
+def by_abc2midi(path: Path) -> Reading:
+    """Read ABC with abc2midi, as the MIDI it plays."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        if not re.match(r"R:|%%MIDI (?!transpose)", line):
+            is_field = ABC_FIELD.match(line)
+            lines.append(line if is_field else PLAYED_BY_HABIT.sub(lambda match: match[1] or "", line))
+    plain, played = path.with_suffix(".plain"), path.with_suffix(".midi")
+    plain.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    command = ["abc2midi", str(plain), "-NGRA", "-NGUI", "-NFER", "-o", str(played)]
+    done = subprocess.run(command, capture_output=True, encoding="latin-1", timeout=60, check=False)
+    found = ReadingWithErrors(note for part in midi.parse_midi(played.read_bytes()).parts for note in part.notes)
+    complaints = (line.rpartition(" : ")[2] for line in done.stdout.splitlines() if line.startswith("Error"))
+    found.errors = "; ".join(sorted(set(complaints)))
+    return found
+
+
 XML = (".musicxml", ".xml", ".mxl")
 READERS: dict[str, tuple[str, tuple[str, ...], Callable[[Path], Reading]]] = {
+    "abc2midi": ("abc2midi", (".abc",), by_abc2midi),
     "music21": ("music21", (".krn", ".mei", ".mid", *XML), by_music21),
     "converter21": ("converter21", (".krn", ".mei"), by_converter21),
     "verovio": ("verovio", (".krn", ".mei", *XML), by_verovio),
@@ -175,7 +215,7 @@ READERS: dict[str, tuple[str, tuple[str, ...], Callable[[Path], Reading]]] = {
     "pretty_midi": ("pretty_midi", (".mid",), by_pretty_midi),
     "ultrastar-score": ("ultrastar_score", (".txt",), by_ultrastar_score),
 }
-"""By name: the module that must be installed, what it reads, and how."""
+"""By name: the module or program that must be installed, what it reads, and how."""
 
 
 # Comparison -------------------------------------------------------------------------------------------------------
@@ -242,18 +282,18 @@ def run(options: argparse.Namespace) -> None:
     readers = {
         name: reader
         for name, reader in READERS.items()
-        if name in (options.readers or READERS) and importlib.util.find_spec(reader[0])
+        if name in (options.readers or READERS) and (importlib.util.find_spec(reader[0]) or shutil.which(reader[0]))
     }
     known = {suffix for _, suffixes, _ in readers.values() for suffix in suffixes}
     wanted = known & {f".{suffix}" for suffix in options.suffixes} if options.suffixes else known
     files = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in wanted)
     files = files[:: max(1, len(files) // options.limit)][: options.limit] if options.limit else files
     rows = []
-    with progress("comparing", "file", len(files)) as show:
+    with progress("comparing", "file", len(files)) as show, tempfile.TemporaryDirectory() as folder:
         for n_done, path in enumerate(files, start=1):
-            rows += compared(
-                path, {name: read for name, (_, suffixes, read) in readers.items() if path.suffix in suffixes}
-            )
+            of_suffix = {name: read for name, (_, suffixes, read) in readers.items() if path.suffix in suffixes}
+            for piece in pieces(path, Path(folder)):
+                rows += compared(piece, of_suffix)
             show(n_done)
     counts = Counter((row["suffix"], row["reader"], row["class"]) for row in rows)
     table = [
@@ -264,6 +304,19 @@ def run(options: argparse.Namespace) -> None:
     for row in [row for row in rows if row["class"] != "same"][: options.show]:
         print(f"{row['class']:16} {row['reader']:12} {row['file']}: {row['ours']} / {row['theirs']}")
     write_json(options.json, {"files": len(files), "rows": rows})
+
+
+def pieces(path: Path, folder: Path) -> Iterator[Path]:
+    """Yield the file, or in its place each tune of it as a file in the folder."""
+    if path.suffix != ".abc":
+        yield path
+        return
+    for number, tune in enumerate(abc.split_tunes(decode(path.read_bytes())), start=1):
+        piece = folder / f"{path.stem}-{number}.abc"
+        piece.write_text(tune, encoding="utf-8")
+        yield piece
+        for file in folder.iterdir():
+            file.unlink()
 
 
 def compared(path: Path, readers: dict[str, Callable[[Path], Reading]]) -> list[dict]:
@@ -284,6 +337,7 @@ def compared(path: Path, readers: dict[str, Callable[[Path], Reading]]) -> list[
             kind = "refused by us"
         else:
             kind = "refused by them" if isinstance(theirs, str) else class_of(ours, theirs)
+            kind = "their errors" if kind != "same" and getattr(theirs, "errors", "") else kind
         found = {"ours": ours, "theirs": theirs}
         about = {key: value if isinstance(value, str) else f"{len(value)} notes" for key, value in found.items()}
         rows.append({"file": path.name, "suffix": path.suffix, "reader": name, "class": kind, **about})
