@@ -191,7 +191,7 @@ def test_abc_keys(key, pitches):
 @pytest.mark.parametrize(
     ("fields", "duration_s"),
     [("M:4/4", 0.25), ("M:2/4", 0.125), ("M:3/4", 0.25), ("M:C|", 0.25), ("L:1/16", 0.125), ("Q:1/4=60", 0.5),
-     ("Q:1/8=60", 1.0), ("L:1/4\nQ:60", 1.0), ('Q:"Slow" 1/2=60', 0.25), ('Q:"Andante"', 0.25)],
+     ("Q:1/8=60", 1.0), ("L:1/4\nQ:60", 1.0), ("L:1/16\nQ:60", 0.25), ('Q:"Slow" 1/2=60', 0.25), ('Q:"Andante"', 0.25)],
 )  # fmt: skip
 def test_abc_unit_length_and_tempo(fields, duration_s):
     tune = abc.parse_tune(f"X:1\n{fields}\nK:C\nC")

@@ -18,6 +18,7 @@ ALTER_OF_ACCIDENTAL = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}
 SHORT_METRE = Fraction(3, 4)
 """Below this metre the unit length is a sixteenth unless stated, else an eighth."""
 MAX_PLAYED_PARTS = 1000
+MIN_UNIT_BPM = 40
 
 FRACTION = re.compile(r"(\d{1,3})\s*/\s*(\d{1,3})")
 OCTAVE_CLEF = re.compile(r"([+-])(8|15)")
@@ -86,7 +87,8 @@ def default_unit_q(bar: Fraction | None) -> Fraction:
 def quarter_bpm(value: str, unit: Fraction) -> float | None:
     """Return quarter notes per minute; None where the field holds only words.
 
-    Old forms count in unit lengths: ``120``, ``C=120``, and ``C3=40`` in three of them.
+    Old forms count in unit lengths: ``120``, ``C=120``, and ``C3=40`` in three of them. Where that makes a bare number
+    slower than :data:`MIN_UNIT_BPM` quarters, its writer meant quarters, as abc2midi always reads it.
     """
     value = re.sub(r"\"[^\"]*\"", " ", value)
     head, equals, rate = value.partition("=")
@@ -96,7 +98,8 @@ def quarter_bpm(value: str, unit: Fraction) -> float | None:
     beat_q = sum((Fraction(int(top), int(bottom) or 1) * 4 for top, bottom in FRACTION.findall(head)), Fraction(0))
     if equals and not beat_q and (units := re.search(r"[A-Ga-g](\d{1,2})", head)):
         beat_q = int(units[1]) * unit
-    return float(number[0]) * float((beat_q if equals else None) or unit)
+    bpm = float(number[0]) * float((beat_q if equals else None) or unit)
+    return float(number[0]) if not equals and bpm < MIN_UNIT_BPM else bpm
 
 
 def pitch_shifts(value: str) -> dict[str, int]:
