@@ -28,6 +28,11 @@ CLEF = re.compile(
 )
 PROPERTY = re.compile(r"([a-z-]+)\s*=\s*(?:\"([^\"]*)\"?|(\S*))", re.I)
 _QUOTED = re.compile(r"(?<!clef=)\"[^\"]*\"?")
+_KEY_PROPERTY = re.compile(
+    r"(?<![A-Za-z])(?:clef|octave|oct|middle|m|transpose|t|score|sound|shift|staff\w*|cue|style|nm|name|snm)\s*=\s*\S*",
+    re.I,
+)
+"""Not the natural of an explicit accidental, as in ``Dmix=c``."""
 _KEY = re.compile(r"([A-G])([#b]?)(.*)", re.DOTALL)
 _LOWER_KEY = re.compile(r"[a-g][#b]?\s*(m|maj|min|aeo|dor|ion|lyd|loc|mix|phr)?[a-z]*", re.I)
 _UNICODE_ACCIDENTALS = str.maketrans({"♯": "#", "♭": "b", "＃": "#"})
@@ -35,7 +40,7 @@ _UNICODE_ACCIDENTALS = str.maketrans({"♯": "#", "♭": "b", "＃": "#"})
 
 def key_alters(value: str) -> dict[str, int] | None:
     """Return the alteration in semitones of each step; None where the field only names a clef."""
-    value = PROPERTY.sub(" ", value.translate(_UNICODE_ACCIDENTALS)).strip()
+    value = _KEY_PROPERTY.sub(" ", value.translate(_UNICODE_ACCIDENTALS)).strip()
     marks = re.findall(r"(\^\^|\^|__|_|=)([A-Ga-g])", value)
     explicit = {step.upper(): ALTER_OF_ACCIDENTAL[mark] for mark, step in marks}
     if value.startswith(("HP", "Hp")):
