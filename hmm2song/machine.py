@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 def n_cores() -> int:
@@ -27,3 +35,40 @@ def peak_memory_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+class _BlasThreads:
+    """Lets several threads share the wish that numpy multiplies matrices on one core each.
+
+    Numpy has one number of threads for all. So only the first user sets it to one, and the last one sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        with self._lock:
+            if self._n_users == 0:
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+            self._n_users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if self._n_users == 0:
+                    self._limit.restore_original_limits()
+
+    @cached_property
+    def _controller(self) -> ThreadpoolController:
+        import numpy as np  # noqa: F401 - its library has to be there to be found
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController()
+
+
+one_blas_thread = _BlasThreads().one
+"""Keeps numpy from sharing little work among cores: on a busy machine its threads wait for each other, which made a
+search take three times as much processor time."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
+import numpy as np  # noqa: F401
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from hmm2song.machine import n_cores, peak_memory_bytes
+from hmm2song.machine import n_cores, one_blas_thread, peak_memory_bytes
 
 ASK_ON_ONE_CORE = """
 import os
@@ -32,3 +36,17 @@ def test_peak_memory_is_in_bytes_on_every_system(monkeypatch):
     assert peak_memory_bytes() * 1024 == pytest.approx(here, rel=0.1)
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
     assert peak_memory_bytes() is None
+
+
+def n_blas_threads() -> int:
+    return next(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+
+
+def test_two_users_multiply_on_one_core_each_and_leave_numpy_as_it_was():
+    with threadpool_limits(3, "blas"):
+        with ExitStack() as first:
+            first.enter_context(one_blas_thread())
+            with ThreadPoolExecutor(1) as pool, one_blas_thread():
+                first.close()  # the first to enter is the first to leave
+                assert n_blas_threads() == pool.submit(n_blas_threads).result() == 1
+        assert n_blas_threads() == 3

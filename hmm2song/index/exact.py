@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from hmm2song.index.base import Neighbours, WindowRanges, first_windows
+from hmm2song.machine import one_blas_thread
 from hmm2song.song import SongFilter
 
 BLOCK_WINDOWS = 1024
@@ -50,7 +51,7 @@ class ExactIndex:
         rows, _ = WindowRanges.whole(songs).rows(self.first_window)
         blocks = [rows[at : at + BLOCK_WINDOWS] for at in range(0, len(rows), BLOCK_WINDOWS)]
         shares = [blocks[first :: self.n_threads] for first in range(self.n_threads)]
-        with ThreadPoolExecutor(self.n_threads) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(self.n_threads) as pool:
             found = list(pool.map(lambda share: self._scan(queries, share, k), shares))
         row, similarity = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
