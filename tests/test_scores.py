@@ -127,7 +127,7 @@ def test_skyline_keeps_the_top_and_moves_on():
         ("FF[K:C]FF|[L:1/8]G2A2|", one_per_second(66, 66, 65, 65, 67, 69)),
         ("GA\nQ:1/4=120\nBc|", [(0.0, 1.0, 67.0), (1.0, 1.0, 69.0), (2.0, 0.5, 71.0), (2.5, 0.5, 72.0)]),
         ("GA[Q:3/8=20]BB|", [(0.0, 1.0, 67.0), (1.0, 1.0, 69.0), (2.0, 2.0, 71.0), (4.0, 2.0, 71.0)]),
-        ("GA % a comment |\nw:la la\nBc|\n\nnot music", one_per_second(67, 69, 71, 72)),
+        ("\"50%\"GA % a \"comment\" |\nw:la la\nBc|\n\nnot music", one_per_second(67, 69, 71, 72)),
         ("V:1\nG4|\nV:2 name=\"Vocal\"\nC4|\n", [(0.0, 4.0, 60.0)]),
         ("V:1\nC4|\nV:2\nG4|\n", [(0.0, 4.0, 67.0)]),
         # fields and words anywhere

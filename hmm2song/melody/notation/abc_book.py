@@ -20,7 +20,8 @@ MAX_QUOTED_CHARS = 40
 LINE_END = re.compile(r"\r\n?|\n")
 TUNE_NUMBER = re.compile(r"\s{0,8}X\s?:\s*\d|X:")
 _SHARED = re.compile(r"(?![KPTVWX])[A-Z]:|%%(?!abc|begin|text|center)")
-_COMMENT = re.compile(r"(?<!\\)%.*")
+_COMMENT = re.compile(r"(\"[^\"]{0,200}\")|(?<!\\)%.*")
+"""What follows a per cent sign, unless that stands in a chord symbol or annotation."""
 _HEADER_FIELD = re.compile(r"\s{0,8}([A-Za-z+])\s?:(.*)")
 _BODY_FIELD = re.compile(r"\s{0,8}(?![A-Ga-gxz]:[|:])([A-Za-z+]):(.*)")
 """Not a note and a repeat sign, as in ``A:|``, but any other letter with a colon."""
@@ -108,7 +109,7 @@ def statements(text: str, warnings: list[str]) -> Iterator[tuple[str, str]]:
                 break
             after_gap = after_key
             continue
-        line = _COMMENT.sub("", line).rstrip()
+        line = _COMMENT.sub(lambda match: match[1] or "", line).rstrip()
         match = (_BODY_FIELD if after_key else _HEADER_FIELD).match(line)
         if match:
             letter, value = match[1], match[2].strip()
