@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +16,13 @@ import gradio as gr
 
 from hmm2song import Recognizer
 from hmm2song.audio import MAX_FILE_BYTES
+from hmm2song.catalog.hub import BUNDLED_CATALOG, CATALOG_VARIABLE
+from hmm2song.catalog.storage import read_manifest
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.page.api import Api
 from hmm2song.page.browser import CSS, HEAD, ICON, PREVIEW_PICTURE, THEME, Described
 from hmm2song.page.search import EXAMPLES_FOLDER, Page
+from hmm2song.page.tools import Tools
 
 CONCURRENT_SEARCHES = 2
 """The usual host has two cores, and one search keeps one busy."""
@@ -28,20 +33,29 @@ CACHE_SWEEP_S, CACHE_AGE_S = 600, 600
 EXIT_ERROR = 2
 
 
-def build_app(recognizer: Recognizer, recordings: Path | None = None) -> gr.Blocks:
-    """Return the page and the API; ``recordings`` is the folder of the songs' sound, by default the catalog's own."""
+def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool = False) -> gr.Blocks:
+    """Return the page and the API; ``recordings`` is the folder of the songs' sound, by default the catalog's own.
+
+    With ``mcp`` there are MCP tools too.
+    """
     with Described(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
         page = Page(recognizer, blocks, recordings)
-        Api(recognizer, page.runs)
+        api = Api(recognizer, page.runs)
+        if mcp:
+            Tools(api)
     return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 
 
 def serve(blocks: gr.Blocks, options: argparse.Namespace) -> None:
     """Serve until interrupted."""
-    blocks.launch(
+    _, url, share_url = blocks.launch(
         server_name=options.host,
         server_port=options.port,
         share=options.share,
+        inbrowser=options.open,
+        mcp_server=options.mcp,
+        quiet=True,  # Gradio names options of its own functions, not ours
+        prevent_thread_lock=True,
         theme=THEME,
         css=CSS,
         head=HEAD,
@@ -54,6 +68,10 @@ def serve(blocks: gr.Blocks, options: argparse.Namespace) -> None:
         footer_links=["api", "settings"],
         allowed_paths=[str(EXAMPLES_FOLDER), str(PREVIEW_PICTURE)],
     )
+    print(f"The page is at {share_url or url} (Ctrl-C ends it).", flush=True)
+    if not options.share:
+        print("--share makes a public link, --open opens the browser.", flush=True)
+    blocks.block_thread()
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -61,6 +79,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Serve the Hmm2Song page and API.")
     parser.add_argument("--port", type=int, help="default: GRADIO_SERVER_PORT, or the first free one from 7860")
     parser.add_argument("--host", help="0.0.0.0 lets other machines in; default: GRADIO_SERVER_NAME, or 127.0.0.1")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument("--mcp", action="store_true", help="offer MCP tools too (requirements-mcp.txt)")
     parser.add_argument("--share", action="store_true", help="make a public link through Gradio's servers")
     parser.add_argument("--catalog", help="folder or Hub repository; default: HMM2SONG_CATALOG, or the bundled one")
     parser.add_argument(
@@ -72,18 +92,43 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def check_port(host: str | None, port: int | None) -> None:
+    """Raise Hmm2SongError if the page could not be served there; without a port a free one will be looked for."""
+    host = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    try:
+        port = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise Hmm2SongError(
+            f"port {port} of {host} cannot be used ({error}); stop what uses it, or choose another with --port"
+        ) from error
+
+
+def catalog_words(source: str | None) -> str:
+    """Say what is about to be loaded."""
+    source = source or os.environ.get(CATALOG_VARIABLE) or str(BUNDLED_CATALOG)
+    try:
+        return f"{read_manifest(Path(source))['n_songs']:,} songs"
+    except (CatalogError, KeyError, TypeError, ValueError):
+        return f"the catalog {source}"
+
+
 def main() -> int:
     """Load, warm up, serve; return the exit code."""
     options = parse_options()
     try:
         if options.previews is not None and not options.previews.is_dir():
             raise CatalogError(f"there is no folder {str(options.previews)!r} of recordings; check --previews")
+        if options.mcp and importlib.util.find_spec("mcp") is None:
+            raise Hmm2SongError("MCP tools need the package mcp; run: pip install -r requirements-mcp.txt")
+        check_port(options.host, options.port)
+        print(f"Loading {catalog_words(options.catalog)}…", flush=True)
         recognizer = Recognizer.from_pretrained(options.catalog)
         recognizer.warm_up()
     except Hmm2SongError as error:
         print(f"hmm2song: {error}", file=sys.stderr)
         return EXIT_ERROR
-    serve(build_app(recognizer, options.previews), options)
+    serve(build_app(recognizer, options.previews, options.mcp), options)
     return 0
 
 

@@ -73,7 +73,7 @@ def _make_song(number: int) -> tuple[Song, Melody]:
 
 
 @contextmanager
-def running_app(catalog: MiniatureCatalog, temporary: Path) -> Iterator[str]:
+def running_app(catalog: MiniatureCatalog, temporary: Path, *options: str) -> Iterator[str]:
     """Start ``python app.py`` on a free port and yield its address; what it writes goes to ``temporary``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -86,7 +86,7 @@ def running_app(catalog: MiniatureCatalog, temporary: Path) -> Iterator[str]:
     }
     log_path = temporary / "app.log"
     with log_path.open("w") as log:
-        command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1"]
+        command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1", *options]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}"

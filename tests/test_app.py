@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +25,7 @@ from encoders import tiny_encoder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from humming import tune
-from serving import HUMMED_FROM_S, HUMMED_SHIFT_ST, HUMMED_TO_S, N_SONGS, ROOT, MiniatureCatalog
+from serving import HUMMED_FROM_S, HUMMED_SHIFT_ST, HUMMED_TO_S, N_SONGS, ROOT, MiniatureCatalog, running_app
 
 from hmm2song import Recognizer
 from hmm2song.audio import load_audio
@@ -60,6 +64,53 @@ def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     parameters = endpoints["named_endpoints"]["/recognize"]["parameters"]
     defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters}
     assert defaults == {"audio": None, "genres": [], "gender": "any", "top_k": 10, "earlier": None}
+
+
+def test_every_parameter_and_answer_says_what_it_is(url: str) -> None:
+    endpoints = httpx.get(f"{url}/gradio_api/info", timeout=TIMEOUT_S).json()["named_endpoints"]
+    for endpoint in endpoints.values():
+        for told in (*endpoint["parameters"], *endpoint["returns"]):
+            assert told["type"] and not told["label"].startswith("parameter_")
+    types = {p["parameter_name"]: p["type"] for p in endpoints["/recognize"]["parameters"]}
+    assert types["genres"]["type"] == "array" and types["top_k"] == {"type": "integer"}
+    assert "female" in types["gender"]["enum"] and set(types["genres"]["items"]["enum"]) == {"Folk", "Ballad"}
+
+
+@pytest.mark.parametrize("given", [{"genres": ["Polka"]}, {"gender": "tenor"}, {"top_k": 101}])
+def test_an_impossible_wish_is_explained(client: Client, catalog: MiniatureCatalog, given: dict) -> None:
+    with pytest.raises(AppError, match="Polka|tenor|101"):
+        client.predict(handle_file(str(catalog.hum_path)), **given, api_name="/recognize")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
+def test_the_documented_curl_commands_work(url: str) -> None:
+    commands = re.search(r"```bash\n(api=.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL)
+    script = commands[1].replace("http://127.0.0.1:7860", url)
+    told = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert "event: complete" in told.stdout and '"matches": [{"rank": 1' in told.stdout
+
+
+def test_mcp_tools_find_and_describe_songs(catalog: MiniatureCatalog, tmp_path: Path) -> None:
+    mcp = pytest.importorskip("mcp")
+    http = pytest.importorskip("mcp.client.streamable_http")
+    hum = f"data:audio/wav;base64,{b64encode(catalog.hum_path.read_bytes()).decode()}"
+    asked = (("find_song", {"audio": hum, "top_k": 2}), ("list_songs", {"query": "author 3"}),
+             ("describe_song", {"id": "s3"}), ("describe_song", {"id": "nobody"}))  # fmt: skip
+
+    async def use(url: str) -> tuple[set[str], list]:
+        address = f"{url}/gradio_api/mcp/"
+        async with http.streamablehttp_client(address) as (read, write, _), mcp.ClientSession(read, write) as session:
+            await session.initialize()
+            names = {tool.name for tool in (await session.list_tools()).tools}
+            return names, [await session.call_tool(name, arguments) for name, arguments in asked]
+
+    with running_app(catalog, tmp_path, "--mcp") as url:
+        names, (found, listed, described, unknown) = asyncio.run(use(url))
+    assert names == {"find_song", "list_songs", "describe_song"}
+    answers = [json.loads(answer.content[0].text) for answer in (found, listed, described)]
+    assert answers[0]["matches"][0]["id"] == "s0" and len(answers[0]["matches"]) == 2
+    assert answers[1][0]["id"] == answers[2]["id"] == "s3"
+    assert unknown.isError and "nobody" in unknown.content[0].text
 
 
 def test_a_hum_finds_its_song(client: Client, catalog: MiniatureCatalog) -> None:
@@ -270,6 +321,19 @@ def test_only_filters_that_the_catalog_can_answer_are_offered(
     assert not page.examples
 
 
+def test_a_catalog_that_was_replaced_is_told(catalog: MiniatureCatalog, tmp_path: Path) -> None:
+    folder = shutil.copytree(catalog.folder, tmp_path / "catalog")
+    recognizer = Recognizer.from_pretrained(folder)
+    with gr.Blocks() as blocks:
+        page = Page(recognizer, blocks)
+    assert "replaced" not in page.word("en", None, "")[page.header]
+    recognizer.catalog.save(folder)
+    assert "replaced" not in page.word("en", None, "")[page.header]  # the same songs
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"n_songs": 12', '"n_songs": 13'))
+    assert "replaced" in page.word("en", None, "")[page.header]
+
+
 def test_examples_are_hums_of_songs_in_the_catalog() -> None:
     songs = [Song(id, id) for id in ("mine", "songbook_jingle-bells", "songbook_arirang")]
     assert [path.name for path in example_hums(Mock(songs=songs))] == ["arirang.flac", "jingle-bells.flac"]
@@ -309,8 +373,24 @@ def test_the_command_line_explains_itself(tmp_path: Path) -> None:
     )
     words, _ = asking_help.communicate(timeout=TIMEOUT_S)
     assert asking_help.returncode == 0
-    for option in ("--port", "--host", "--share", "--catalog"):
+    for option in ("--port", "--host", "--share", "--catalog", "--open", "--mcp"):
         assert option in words
     _, words = without_catalog.communicate(timeout=TIMEOUT_S)
     assert without_catalog.returncode == 2
     assert "none" in words and "Traceback" not in words
+
+
+def test_a_port_that_is_taken_is_told_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", port]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert told.returncode == 2 and port in told.stderr and "--port" in told.stderr
+    assert "Loading" not in told.stdout
+
+
+def test_what_is_loaded_and_where_the_page_is_are_said(catalog: MiniatureCatalog, tmp_path: Path) -> None:
+    with running_app(catalog, tmp_path) as url:
+        words = (tmp_path / "app.log").read_text()
+    assert words.startswith(f"Loading {N_SONGS} songs…") and url in words and "--share" in words
+    assert "launch()" not in words

@@ -76,6 +76,7 @@ def test_genres_and_errors_are_translated() -> None:
     ("artist", "author", "words"),
     [
         ("Elvis Presley", "Ray Evans", ("made known by Elvis Presley", "by Ray Evans", "written 1878")),
+        ("Kim", "Traditional", ("made known by Kim", "Traditional", "1878")),
         ("Ray Evans", "Ray Evans", ("Ray Evans", "1878")),
         ("Elvis Presley", "", ("Elvis Presley", "1878")),  # a recording: the year is its own
     ],

@@ -1,9 +1,12 @@
-"""The public endpoints (``/recognize``, ``/listen``, ``/catalog``, ``/song``); minor versions keep their JSON."""
+"""The public endpoints (``/recognize``, ``/listen``, ``/catalog``, ``/song``); minor versions keep their JSON.
+
+Gradio takes the descriptions of parameters from ``Args:`` in docstrings.
+"""
 
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -13,10 +16,18 @@ from hmm2song.errors import AudioError, Hmm2SongError, QueryError
 from hmm2song.page import SEARCH_QUEUE
 from hmm2song.page.live import Runs
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
-from hmm2song.song import ANY_GENDER
+from hmm2song.song import ANY_GENDER, GENDERS
 
 LISTED_SONGS = 200
 LISTED_FIELDS = ("id", "title", "title_ko", "artist", "genre", "gender", "year")
+
+OBJECT = {"type": "object", "additional_description": "see docs/api.md, The result as JSON"}
+
+
+def no_tool(endpoint: Callable) -> Callable:
+    """Keep an endpoint out of the MCP tools that Gradio lists; :mod:`hmm2song.page.tools` has others."""
+    endpoint._mcp_type = "endpoint"
+    return endpoint
 
 
 class Api:
@@ -25,26 +36,39 @@ class Api:
     def __init__(self, recognizer: Recognizer, runs: Runs) -> None:
         self.recognizer = recognizer
         self.runs = runs
-        # A component for the recording, not gr.api: gr.Audio takes only uploaded files, gr.api any path.
-        asked = [
-            gr.Audio(type="filepath", visible=False),
-            gr.JSON([], visible=False),
-            gr.Textbox(ANY_GENDER, visible=False),
-            gr.JSON(str(DEFAULT_TOP_K), visible=False),
-            gr.Audio(type="filepath", visible=False),
-        ]
         answer = gr.JSON(label="result", visible=False)
-        gr.on([], self.recognize, asked, answer, api_name="recognize", concurrency_id=SEARCH_QUEUE)
+        answer.api_info = lambda: OBJECT  # a subclass of a component makes Gradio write a .pyi file beside this one
+        gr.on([], self.recognize, self.query_inputs(), answer, api_name="recognize", concurrency_id=SEARCH_QUEUE)
         gr.api(self.listen, api_name="listen", concurrency_id=SEARCH_QUEUE)
         gr.api(self.catalog, api_name="catalog", queue=False)
         gr.api(self.song, api_name="song", queue=False)
 
+    def query_inputs(self) -> list[gr.components.Component]:
+        """Return components that give :meth:`recognize` its parameters their types and labels."""
+        genres, genders = list(self.recognizer.catalog.genre_counts()), [ANY_GENDER, *GENDERS]
+        # Components, not gr.api: gr.Audio takes only uploaded files, gr.api any path. Custom values reach the library,
+        # whose errors say more than Gradio's.
+        any_value = {"allow_custom_value": True, "visible": False}
+        return [
+            gr.Audio(type="filepath", label="recording", visible=False),
+            gr.Dropdown(genres, value=[], multiselect=True, label="genres to search, none for all", **any_value),
+            gr.Dropdown(genders, value=ANY_GENDER, label="gender of the singer", **any_value),
+            gr.Number(DEFAULT_TOP_K, precision=0, label="how many songs to list, 1 to 100", visible=False),
+            gr.Audio(type="filepath", label="an earlier recording of the same tune", visible=False),
+        ]
+
+    @no_tool
     def recognize(
         self, audio: str, genres: list[str] | None, gender: str | None, top_k: int | None, earlier: str | None = None
     ) -> dict:
         """Find the song of a recording, joined with an earlier one of the same tune if there is one.
 
-        Returns a :class:`hmm2song.results.SearchResult` as JSON.
+        Args:
+            audio: A recording of somebody humming, whistling or singing, at most a minute.
+            genres: Search only these genres, and songs of unknown genre.
+            gender: Search only songs whose known singer is female, male or mixed.
+            top_k: How many songs to list.
+            earlier: Another recording of the same tune, or nothing.
         """
         with _polite_errors():
             if audio is None:
@@ -56,21 +80,17 @@ class Api:
             result = self.recognizer.recognize(audio, genres or (), gender or ANY_GENDER, top_k, earlier=hums)
         return result.to_dict()
 
+    @no_tool
     def listen(self, run: str, at: int, sound: str, final: bool = False) -> dict:
         """Listen to a hum that comes in chunks, and tell what it could be so far.
 
-        Parameters
-        ----------
-        run : str
-            A name of your choice for this hum; it is forgotten a minute after the last chunk.
-        at : int
-            The sample at which the chunk begins: ``n_samples`` of the last answer, or 0.
-        sound : str
-            Mono at 16 kHz as mu-law bytes (G.711), in base64.
-        final : bool
-            Nothing follows: everything is searched.
+        The answer holds heard_s, n_samples, stopped (empty while more is wanted) and result, see /recognize.
 
-        Returns ``heard_s``, ``n_samples``, ``stopped`` (empty while more is wanted) and ``result``, see ``/recognize``.
+        Args:
+            run: A name of your choice for this hum; it is forgotten a minute after the last chunk.
+            at: The sample at which the chunk begins: n_samples of the last answer, or 0.
+            sound: Mono at 16 kHz as mu-law bytes (G.711), in base64.
+            final: Nothing follows: everything is searched.
         """
         with _polite_errors():
             try:
@@ -82,13 +102,23 @@ class Api:
                 _, heard = self.runs.close(run)
         return {**heard.to_dict(), "n_samples": n_samples}
 
+    @no_tool
     def catalog(self, query: str = "") -> list[dict]:
-        """List the songs whose title, artist, genre or id holds every word of the query, at most 200."""
+        """List the songs whose title, artist, genre or id holds every word of the query, at most 200.
+
+        Args:
+            query: The words; empty lists the first songs.
+        """
         songs = self.recognizer.catalog.find(query or "", LISTED_SONGS)
         return [{field: getattr(song, field) for field in LISTED_FIELDS} for song in songs]
 
+    @no_tool
     def song(self, id: str) -> dict:
-        """Return everything the catalog knows about a song, and how long its melody is."""
+        """Return everything the catalog knows about a song, and how long its melody is.
+
+        Args:
+            id: The song's id, as /recognize and /catalog give it.
+        """
         with _polite_errors():
             song, melody = self.recognizer.catalog.song(id), self.recognizer.catalog.melody(id)
         fields = asdict(song)

@@ -18,6 +18,7 @@ import gradio as gr
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG
+from hmm2song.catalog.storage import MANIFEST_FILE
 from hmm2song.errors import Hmm2SongError, UnknownSongError
 from hmm2song.listening import MAX_LISTENING_S
 from hmm2song.melody.melody import Melody
@@ -78,6 +79,7 @@ class Page:
         self.catalog = recognizer.catalog
         self.runs = Runs(recognizer)
         self.example_paths = example_hums(self.catalog)
+        self._manifest = self._read_manifest()
         self.genre_counts = self.catalog.genre_counts()
         self.genders = {gender: count for gender, count in self.catalog.gender_counts().items() if gender and count}
         self._number = count(1)  # of answers, so that the recorder learns of every one
@@ -379,7 +381,15 @@ class Page:
 
     def _about(self, language: str) -> str:
         genres = genre_words(", ".join(islice(filter(None, self.genre_counts), NAMED_GENRES)), language)
-        return text(language, "about" if genres else "about_plain", n=len(self.catalog), genres=genres)
+        words = text(language, "about" if genres else "about_plain", n=len(self.catalog), genres=genres)
+        return words if self._manifest == self._read_manifest() else f"{words} {text(language, 'about_old')}"
+
+    def _read_manifest(self) -> bytes | None:
+        """Return the manifest of the catalog's folder, which changes when the catalog is replaced."""
+        try:
+            return (self.catalog.folder / MANIFEST_FILE).read_bytes() if self.catalog.folder else None
+        except OSError:  # it is being replaced
+            return None
 
     def _song(self, song_id: str, language: str, live: dict) -> dict:
         try:

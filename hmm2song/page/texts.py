@@ -104,8 +104,10 @@ def credit_words(artist: str, author: str, year: str, language: str) -> tuple[st
     """Say whose song it is and from when: a singer made known what an author wrote, perhaps long before."""
     if not author or artist == author:
         return (artist, year)
-    known = text(language, "known_by", singer=artist), text(language, "by", author=author)
-    return (*known, text(language, "written", year=year) if year else "")
+    known = text(language, "known_by", singer=artist)
+    if author.startswith(("Traditional", "Ancient", "Anonymous")):
+        return (known, author, year)
+    return (known, text(language, "by", author=author), text(language, "written", year=year) if year else "")
 
 
 def error_words(error: Hmm2SongError, language: str) -> str:
