@@ -21,8 +21,6 @@ from hmm2song.song import ANY_GENDER, GENDERS
 LISTED_SONGS = 200
 LISTED_FIELDS = ("id", "title", "title_ko", "artist", "genre", "gender", "year")
 
-OBJECT = {"type": "object", "additional_description": "see docs/api.md, The result as JSON"}
-
 
 def no_tool(endpoint: Callable) -> Callable:
     """Keep an endpoint out of the MCP tools that Gradio lists; :mod:`hmm2song.page.tools` has others."""
@@ -36,18 +34,27 @@ class Api:
     def __init__(self, recognizer: Recognizer, runs: Runs) -> None:
         self.recognizer = recognizer
         self.runs = runs
-        answer = gr.JSON(label="result", visible=False)
-        answer.api_info = lambda: OBJECT  # a subclass of a component makes Gradio write a .pyi file beside this one
-        gr.on([], self.recognize, self.query_inputs(), answer, api_name="recognize", concurrency_id=SEARCH_QUEUE)
-        gr.api(self.listen, api_name="listen", concurrency_id=SEARCH_QUEUE)
-        gr.api(self.catalog, api_name="catalog", queue=False)
-        gr.api(self.song, api_name="song", queue=False)
+        queued, quick, unseen = {"concurrency_id": SEARCH_QUEUE}, {"queue": False}, {"visible": False}
+        chunk = [
+            gr.Textbox(label="name of the hum", **unseen),
+            gr.Number(precision=0, label="sample at which the chunk begins", **unseen),
+            gr.Textbox(label="mu-law bytes in base64", **unseen),
+            gr.Checkbox(False, label="whether nothing follows", **unseen),
+        ]
+        words, song = gr.Textbox("", label="words to find", **unseen), gr.Textbox(label="id of the song", **unseen)
+        # Components, not gr.api: that takes any path for a recording, and types no object.
+        for name, endpoint, asked, kind, how in (
+            ("recognize", self.recognize, self.query_inputs(), "object", queued),
+            ("listen", self.listen, chunk, "object", queued),
+            ("catalog", self.catalog, [words], "array", quick),
+            ("song", self.song, [song], "object", quick),
+        ):
+            gr.on([], endpoint, asked, _answer(kind), api_name=name, **how)
 
     def query_inputs(self) -> list[gr.components.Component]:
         """Return components that give :meth:`recognize` its parameters their types and labels."""
         genres, genders = list(self.recognizer.catalog.genre_counts()), [ANY_GENDER, *GENDERS]
-        # Components, not gr.api: gr.Audio takes only uploaded files, gr.api any path. Custom values reach the library,
-        # whose errors say more than Gradio's.
+        # Custom values reach the library, whose errors say more than Gradio's.
         any_value = {"allow_custom_value": True, "visible": False}
         return [
             gr.Audio(type="filepath", label="recording", visible=False),
@@ -125,6 +132,13 @@ class Api:
         # Gradio's client takes any object with a "path" for a file and would try to download it.
         fields["recording"] = fields.pop("path")
         return {**fields, "artist": song.artist, "melody_s": round(melody.duration_s, 2)}
+
+
+def _answer(kind: str) -> gr.JSON:
+    """Return a component whose answer is described as of this JSON type; a subclass makes Gradio write a .pyi file."""
+    answer = gr.JSON(label="answer, see docs/api.md", visible=False)
+    answer.api_info = lambda: {"type": kind} | ({"items": {"type": "object"}} if kind == "array" else {})
+    return answer
 
 
 @contextmanager
