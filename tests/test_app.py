@@ -99,7 +99,7 @@ def test_mcp_tools_find_and_describe_songs(catalog: MiniatureCatalog, tmp_path: 
 
     async def use(url: str) -> tuple[set[str], list]:
         address = f"{url}/gradio_api/mcp/"
-        async with http.streamablehttp_client(address) as (read, write, _), mcp.ClientSession(read, write) as session:
+        async with http.streamable_http_client(address) as (read, write, _), mcp.ClientSession(read, write) as session:
             await session.initialize()
             names = {tool.name for tool in (await session.list_tools()).tools}
             return names, [await session.call_tool(name, arguments) for name, arguments in asked]
@@ -390,7 +390,9 @@ def test_a_port_that_is_taken_is_told_at_once() -> None:
 
 
 def test_what_is_loaded_and_where_the_page_is_are_said(catalog: MiniatureCatalog, tmp_path: Path) -> None:
+    log, give_up_s = tmp_path / "app.log", time.monotonic() + TIMEOUT_S
     with running_app(catalog, tmp_path) as url:
-        words = (tmp_path / "app.log").read_text()
+        while "--share" not in (words := log.read_text()) and time.monotonic() < give_up_s:
+            time.sleep(0.1)  # it answers a moment before it says where
     assert words.startswith(f"Loading {N_SONGS} songs…") and url in words and "--share" in words
     assert "launch()" not in words
