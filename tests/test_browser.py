@@ -234,6 +234,17 @@ def test_a_full_queue_is_told_from_a_fault(visit: Visit, catalog: MiniatureCatal
     visit.see(".status", "Too many people")
 
 
+def test_who_waits_is_told_the_place(visit: Visit) -> None:
+    page = visit.page
+    page.locator(".live .hum").click()
+    visit.see(".say", "Listening")
+    page.wait_for_timeout(2500)
+    page.route("**/queue/status", lambda route: route.fulfill(json={"queue_size": 7}))
+    page.route("**/queue/join*", lambda route: None)  # it waits
+    page.locator(".live .hum").click()
+    visit.see(".say", "about number 7")
+
+
 @pytest.mark.parametrize("visit", [{"locale": "ko-KR", "viewport": {"width": 360, "height": 740}}], indirect=True)
 def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     page = visit.page

@@ -107,9 +107,21 @@ async function send(mine) {
     if (mine.done && (isLast || reply.stopped) && mine.sent >= mine.total) {
       mine.ended = true;
       trigger("done", {run: mine.id, again: mine.again, late: Date.now()});
+      tellPlace(mine, Infinity);
     }
   }
   mine.busy = false;
+}
+
+// The queue serves in order: who comes last knows its place by its length, and it only gets better.
+function tellPlace(mine, place) {
+  setTimeout(async () => {
+    const queue = await fetch("gradio_api/queue/status").then((reply) => reply.json()).catch(() => null);
+    if (state !== "searching" || run !== mine) return;
+    place = queue ? Math.min(place, queue.queue_size) : place;
+    if (queue && place) show(state, props.words.waiting.replace("{n}", place));
+    tellPlace(mine, place);
+  }, 1000);
 }
 
 function lose(mine, words) { // the sound is kept: the button sends it again

@@ -45,7 +45,7 @@ NAMED_GENRES = 4
 """Genres named under the title, the most frequent."""
 LIVE_WORDS = (
     "hum", "new_hum", "stop", "cancel", "upload", "ready", "ready_plain", "asking", "listening", "searching",
-    "uploading", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess", "guess_found",
+    "uploading", "waiting", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess", "guess_found",
     "once_more", "live",
 )  # fmt: skip
 ANSWER_WORDS = ("copied", "saved", "said_yes", "said_no")
