@@ -75,7 +75,8 @@ class WrongAnswerError(Exception):
 
 @dataclass
 class App:
-    """The running app; ``growth`` has (MB, file handles) early and late in each of its lives."""
+    """The running app; ``growth`` has (MB, file handles) of each of its lives, after the first
+    requests and then after each phase."""
 
     folder: Path
     temporary: Path
@@ -162,7 +163,7 @@ class Client:
             "song": lambda: self.call("song", row := self.dice.choice(self.examples)["song_id"])["id"] == row,
             "list": lambda: any(s["id"] == "songbook_arirang" for s in self.call("catalog", "arirang")),
             "page": lambda: "Hmm2Song" in httpx.get(self.app.url, timeout=TIMEOUT_S).text,
-            "silence": lambda: not self.sound(np.zeros(SAMPLE_RATE_HZ * 4))["matches"][0]["probability"] > 0.5,
+            "silence": lambda: self.sound(np.zeros(SAMPLE_RATE_HZ * 4))["level"] == "none",
             "noise": lambda: (
                 self.sound(np.random.default_rng(1).normal(0, 0.1, SAMPLE_RATE_HZ * 6))["level"] != "found"
             ),
@@ -184,9 +185,7 @@ class Client:
             "no endpoint": lambda: self.web.post("/call/sing", json={"data": [1]}).status_code >= 400,
             "bad chunk": lambda: self.call("listen", "bad", 0, "not base64!", True) is None,
             "far chunk": lambda: self.call("listen", self.run(), 10**6, "AAAA", False)["n_samples"] == 0,
-            "too large": lambda: (
-                self.web.post("/upload", files={"files": bytes(MAX_FILE_BYTES + 1)}).status_code == 413
-            ),
+            "too large": self.overloads,
             "slow upload": lambda: self.rude(n_parts=8, pause_s=0.3, is_whole=True),
             "cut upload": lambda: self.rude(n_parts=3, pause_s=0.05, is_whole=False),
             "header only": lambda: self.rude(n_parts=0, pause_s=0.0, is_whole=False),
@@ -211,6 +210,13 @@ class Client:
     def sound(self, samples: np.ndarray) -> dict | None:
         """Search samples."""
         return self.recognize(self.upload(as_wav_bytes(samples)))
+
+    def overloads(self) -> bool:
+        """Upload more than is allowed."""
+        answer = self.web.post("/upload", files={"files": bytes(MAX_FILE_BYTES + 1)})
+        if answer.status_code >= 500:
+            raise httpx.HTTPStatusError("too large", request=answer.request, response=answer)
+        return answer.status_code == 413
 
     def cut(self) -> bool:
         """Send half a file: it is refused, or what can be read of it is searched."""
@@ -342,16 +348,18 @@ def run(options: argparse.Namespace) -> None:
         ending.callback(app.kill)
         soak = Soak(app, options.clients, options.seed)
         catalog = Catalog.load(folder, encoder_of(folder))
-        part = max((options.requests - 2 * WARM_REQUESTS) // 6, 1)
+        part = max((options.requests - 3 * WARM_REQUESTS) // 6, 1)
         with progress("soaking", "requests", options.requests) as show:
             soak.burst(WARM_REQUESTS, show)
             app.measure()
-            soak.burst(part, show)
-            soak.burst(part, show)
-            app.measure()
+            for _ in range(2):
+                soak.burst(part, show)
+                app.measure()
             soak.during(lambda: restart(app), WARM_REQUESTS, show, may_lose=True)
+            soak.burst(WARM_REQUESTS, show)
             app.measure()
             soak.during(lambda: replace_catalog(catalog, folder), part, show, may_lose=False)
+            app.measure()
             for jump in (signal.SIGUSR1, signal.SIGUSR2):
                 app.process.send_signal(jump)
                 soak.burst(part // 2, show)
@@ -392,8 +400,8 @@ def report(soak: Soak, app: App, has_disk: bool, figures: Path | None) -> None:
     for line in soak.wrong[:20]:
         print(line)
     for number, life in enumerate(app.growth, start=1):
-        (first_mb, first_handles), (last_mb, last_handles) = life[0], life[-1]
-        print(f"life {number}: {first_mb:.0f} -> {last_mb:.0f} MB, {first_handles} -> {last_handles} file handles")
+        sizes, handles = (" -> ".join(f"{values[which]:.0f}" for values in life) for which in (0, 1))
+        print(f"life {number}: {sizes} MB, {handles} file handles")
     if not has_disk:
         print("no tmpfs could be mounted: the full disk was left out")
     if figures:
