@@ -11,7 +11,7 @@ forward and back, and its disk is filled and freed (a tmpfs of 200 MB; without t
 
 An answer is wrong if it is not that of the kind: another song, a song for what is no hum, a traceback, or a 5xx that
 does not belong to a full disk. What comes while the app is down is lost, not wrong. Memory and file handles are those
-of the app's process after the first requests and after the last, of each of its two lives.
+of the app's process after the first requests of each of its two lives, and after each phase.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ class WrongAnswerError(Exception):
 
 @dataclass
 class App:
-    """The running app; ``growth`` has (MB, file handles) of each of its lives, after the first
-    requests and then after each phase."""
+    """The running app; ``growth`` has MB and file handles of its lives, after the first requests and each phase."""
 
     folder: Path
     temporary: Path
