@@ -97,9 +97,10 @@ def test_one_tap_leads_to_the_answer(visit: Visit) -> None:
 
     page.locator(".more").click()  # once more, and with second thoughts
     visit.see(".say", "Listening")
-    assert page.locator("#answer").evaluate("a => getComputedStyle(a).opacity") < "0.5"
+    assert page.locator("#answer").evaluate("a => a.inert && getComputedStyle(a).opacity") < "0.5"
     page.locator(".cancel").click()
     playwright.expect(page.locator("#page")).not_to_have_attribute("humming", "")
+    assert not page.locator("#answer").evaluate("a => a.inert")
     visit.see(".winner", "Found")
 
     page.locator(".more").click()
@@ -175,6 +176,11 @@ def test_the_match_is_drawn_and_played_at_its_place(visit: Visit, catalog: Minia
     visit.see(".winner h2", title)
     visit.see(".winner .state", "Only a guess")
 
+    page.emulate_media(media="print")  # the card alone
+    assert page.locator(".winner h2").is_visible()
+    for hidden in ("footer", "#history", "#cards", ".hum", ".winner .acts", ".play"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+
 
 def test_what_was_found_is_kept_judged_shared_and_forgotten(visit: Visit, catalog: MiniatureCatalog) -> None:
     page = visit.page
@@ -249,6 +255,12 @@ def test_who_waits_is_told_the_place(visit: Visit) -> None:
 def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     page = visit.page
     visit.see(".say", "버튼을 누르고")
+    languages, advice = (page.locator(part).first.bounding_box() for part in ("#language .wrap", "header p"))
+    assert languages["y"] + languages["height"] <= advice["y"]  # not over the words
+    border_js = "button => getComputedStyle(button).borderTopColor"
+    light = page.locator(".upload").evaluate(border_js)
+    page.evaluate("document.body.classList.add('dark')")
+    assert page.locator(".upload").evaluate(border_js) != light
     visit.upload(catalog.hum_path)
     visit.see(".status", "찾았습니다: 첫 노래 (Song 0)")
     visit.see(".more", "한 번 더 흥얼거리기")

@@ -205,6 +205,12 @@ def test_the_winner_says_everything_about_its_match() -> None:
     assert (audio["src"], audio["data-at"], audio["data-from"]) == ("gradio_api/file=/tmp/match-1.mp3", "3.00", "7.00")
 
 
+def test_numbers_beside_a_name_written_from_right_to_left_stay_in_order() -> None:
+    for artist, shown in (("فيروز", "\u2068فيروز\u2069"), ("Feyrouz", "Feyrouz")):
+        page = cards.winner_html(make_result(make_match(artist=artist, author="", year="")), 0, SOUND, "ja")
+        assert f">{shown} · 0:10～0:17の部分<" in page
+
+
 def test_the_other_candidates_are_folded_below() -> None:
     result = make_result(make_match(), make_match(rank=2, id="s2"), make_match(rank=3, id="s3"))
     seen = Tags(cards.ranking_html(result, "en"))

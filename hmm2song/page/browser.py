@@ -31,7 +31,10 @@ def _script(*names: str) -> str:
 CSS = (ROOM / "page.css").read_text(encoding="utf-8")
 
 
-HEAD = '<meta name="theme-color" content="#4f46e5"><script>' + _script("head") + "</script>"
+# Gradio's footer and background lie outside the part of the page that a media rule of CSS reaches.
+PRINTED = """<style>@media print {footer {display: none !important}
+  body, .gradio-container {background: #fff !important}}</style>"""
+HEAD = f'{PRINTED}<meta name="theme-color" content="#4f46e5"><script>{_script("head")}</script>'
 
 
 class Described(gr.Blocks):

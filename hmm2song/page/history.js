@@ -28,7 +28,9 @@ function show() {
     link.href = `?song=${encodeURIComponent(row.id)}`;
     link.textContent = row.title;
     const mark = {yes: " ✓", no: " ✗"}[row.verdict] || "";
-    rest.textContent = ` ${[row.artist, `${row.percent}%`, new Date(row.at).toLocaleString()].filter(Boolean).join(" · ")}${mark}`;
+    const artist = row.artist && `\u2068${row.artist}\u2069`; // written from the right, it turns no numbers round
+    link.dir = "auto";
+    rest.textContent = ` ${[artist, `${row.percent}%`, new Date(row.at).toLocaleString()].filter(Boolean).join(" · ")}${mark}`;
     item.append(link, rest);
     return item;
   }));

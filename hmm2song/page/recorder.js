@@ -13,6 +13,9 @@ function show(next, words) {
   const isOn = next === "asking" || next === "listening";
   root.toggleAttribute("humming", isOn || next === "searching");
   root.toggleAttribute("listening", next === "listening");
+  for (const id of ["answer", "verdict", "cards"]) { // the old answer is dim, and nothing in it can be used
+    document.getElementById(id)?.toggleAttribute("inert", root.hasAttribute("humming"));
+  }
   root.toggleAttribute("small", root.hasAttribute("answered") && !root.hasAttribute("humming"));
   button.setAttribute("aria-pressed", isOn);
   clearTimeout(lost);

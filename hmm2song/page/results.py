@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
+from unicodedata import bidirectional
 from urllib.parse import quote
 
 from hmm2song.page.drawing import match_plot, song_plot
@@ -215,7 +216,13 @@ def _text(language: str, key: str, /, **values: object) -> str:
 
 
 def _listed(words: Iterable[str]) -> str:
-    return " · ".join(filter(None, words))
+    return " · ".join(_isolated(word) for word in words if word)
+
+
+def _isolated(words: str) -> str:
+    """Keep an Arabic or Hebrew name from turning the numbers beside it round."""
+    is_from_right = any(bidirectional(character) in ("R", "AL") for character in words)
+    return f"\u2068{words}\u2069" if is_from_right else words
 
 
 def _joined(result: SearchResult, language: str) -> str:
@@ -305,7 +312,7 @@ def _song_row(song: Song, language: str) -> str:
     other = f" ({escape(others[0])})" if others else ""
     credit = credit_words(song.artist, song.author, song.year, language)
     rest = _listed([*credit, genre_words(song.genre, language)])
-    link = f'<a href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
+    link = f'<a dir="auto" href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
     return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span></li>'
 
 
