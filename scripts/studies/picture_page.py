@@ -36,6 +36,7 @@ SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 LOCALES = {"en": "en-US", "ko": "ko-KR"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 WAIT_MS = 60_000
+SHORT_HUM = ROOT / "assets/examples/happy-birthday.flac"
 
 
 def start(page: Page, options: argparse.Namespace) -> None:
@@ -82,6 +83,25 @@ def others(page: Page, options: argparse.Namespace) -> None:
         panel.click()
 
 
+def perhaps(page: Page, options: argparse.Namespace) -> None:
+    """Upload three seconds of a hum, which leave a doubt."""
+    upload(page, options.short)
+    page.locator(".winner").wait_for()
+
+
+def printed(page: Page, options: argparse.Namespace) -> None:
+    """Print an answer."""
+    perhaps(page, options)
+    page.emulate_media(media="print")
+
+
+def busy(page: Page, options: argparse.Namespace) -> None:
+    """Come when the queue is full, which Gradio tells so."""
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+    upload(page, options.sound)
+    page.locator("#page .status:not(.moving)").wait_for()
+
+
 def no_match(page: Page, options: argparse.Namespace) -> None:
     """Upload a tune that nobody wrote."""
     upload(page, options.nonsense)
@@ -117,7 +137,8 @@ def offline(page: Page, options: argparse.Namespace) -> None:
 
 STATES: dict[str, Callable[[Page, argparse.Namespace], None]] = {
     state.__name__: state
-    for state in (start, listening, guessing, found, again, others, no_match, error, song, plain, offline)
+    for state in (start, listening, guessing, found, perhaps, again, others, printed)
+    + (no_match, error, busy, song, plain, offline)
 }
 
 
@@ -157,7 +178,8 @@ def make_sounds(options: argparse.Namespace) -> None:
     """Write what the microphone hears, a tune that nobody wrote, and a file that is no recording."""
     samples = load_audio(options.hum)
     options.sound, options.nonsense = options.out / "hum.wav", options.out / "nonsense.wav"
-    options.broken = options.out / "broken.wav"
+    options.broken, options.short = options.out / "broken.wav", options.out / "short.wav"
+    soundfile.write(options.short, load_audio(SHORT_HUM)[: 3 * SAMPLE_RATE_HZ], SAMPLE_RATE_HZ)
     soundfile.write(options.sound, np.concatenate([samples, samples]), SAMPLE_RATE_HZ)
     rng = np.random.default_rng(1)
     f0_hz = np.repeat(220 * 2 ** (rng.uniform(-6, 6, 24) / 12), SAMPLE_RATE_HZ // 3)
