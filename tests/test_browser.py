@@ -257,10 +257,9 @@ def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     visit.see(".say", "버튼을 누르고")
     languages, advice = (page.locator(part).first.bounding_box() for part in ("#language .wrap", "header p"))
     assert languages["y"] + languages["height"] <= advice["y"]  # not over the words
-    border_js = "button => getComputedStyle(button).borderTopColor"
-    light = page.locator(".upload").evaluate(border_js)
+    light = page.locator(".upload").evaluate("button => getComputedStyle(button).borderTopColor")
     page.evaluate("document.body.classList.add('dark')")
-    assert page.locator(".upload").evaluate(border_js) != light
+    playwright.expect(page.locator(".upload")).not_to_have_css("border-top-color", light)  # after its transition
     visit.upload(catalog.hum_path)
     visit.see(".status", "찾았습니다: 첫 노래 (Song 0)")
     visit.see(".more", "한 번 더 흥얼거리기")
