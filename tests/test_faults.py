@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from test_audio import encode
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.melody.melody import melody_from_notes
+from hmm2song.page import preview
 from hmm2song.song import Song
 from hmm2song.training.singer import FLAWLESS, Singer
 
@@ -228,7 +230,9 @@ def test_no_file_outside_the_catalog_is_served(
         soundfile.write(tmp_path / "hum.wav", hum(Singer(), (number, HUM_S)), SAMPLE_RATE_HZ)
         drawn = ask_page(url, tmp_path / "hum.wav")
         assert f"Song {number}" in drawn
-        assert ("match-" in drawn) == plays_recording and "outside.flac" not in drawn
+        (played,) = set(re.findall(r"/[\w/.-]*match-\w+\.mp3", drawn))  # of the recording, or a tone of the melody
+        assert (soundfile.info(played).samplerate == preview.SAMPLE_RATE_HZ) == plays_recording
+        assert "outside.flac" not in drawn
     # the page plays a copy of what was matched; the folder itself is closed
     within = ("/inside.flac", "/../outside.flac", "/%2e%2e/outside.flac", "/..%2foutside.flac", "/../hum.wav")
     for path in (*(f"{catalog.folder}{name}" for name in within), f"{catalog.folder.parent}/outside.flac"):

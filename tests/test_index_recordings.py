@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 
 import numpy as np
@@ -21,6 +20,7 @@ from hmm2song.indexing.build import IndexOptions, index
 from hmm2song.indexing.separation import separation
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.separation.stems import Stems
+from hmm2song.indexing.sources import readable_name
 from hmm2song.indexing.vocal_melody import VocalMelody
 
 RATE_HZ = 16000
@@ -336,7 +336,7 @@ def test_broken_files_of_every_kind_are_listed_and_the_good_ones_among_them_are_
     soundfile.write(music / "good-30.wav", sung([60, 62, 64, 65, 67, 65, 64, 62]), RATE_HZ)
     report = index(music, tmp_path / "catalog", default_encoder(), 1)
     assert {song.id for song in report.catalog.songs} == {f"good-{number:02d}" for number in range(31)}
-    named = sorted(os.fsencode(path.name).decode("utf-8", "replace") for path in broken)
+    named = sorted(readable_name(path.name) for path in broken)
     assert sorted(skipped.path for skipped in report.skipped) == named
     assert all(skipped.reason.strip() for skipped in report.skipped)
 

@@ -44,8 +44,8 @@ RESULT_KEYS = {
     "seconds",
 }  # fmt: skip
 MATCH_KEYS = {
-    "rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune", "probability", "score",
-    "start_s", "end_s", "key_shift_st", "tempo_ratio",
+    "rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune",
+    "probability", "score", "start_s", "end_s", "key_shift_st", "tempo_ratio",
 }  # fmt: skip
 
 
