@@ -216,6 +216,7 @@ def test_a_query_whose_server_stops_is_an_error_until_it_is_back(server, index, 
 
     def stop() -> None:
         server.process.send_signal(signal.SIGSTOP)  # so the query is on its way and cannot be answered
+        os.waitpid(server.process.pid, os.WUNTRACED)  # until it has stopped: a busy one may answer first
         if is_killed:
             killer.start()
 
