@@ -269,6 +269,20 @@ def test_encodings(written, declared, start):
     assert musicxml.parse_document(start + text.encode(written)).title == title
 
 
+def test_archive_that_points_far_beyond_its_end():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("score.xml", xml_score([START + xml_note("C4")]))
+    data = packed.getvalue()
+    directory, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    far = struct.pack("<HHQ", 1, 8, 2**64 - 1)  # ZIP64: where the member starts
+    entry = data[directory : directory + 30] + struct.pack("<H", len(far)) + data[directory + 32 : directory + 42]
+    entry += b"\xff" * 4 + data[directory + 46 : end] + far
+    tail = data[end : end + 12] + struct.pack("<L", len(entry)) + data[end + 16 :]
+    with pytest.raises(ScoreError, match="the archive is damaged"):
+        musicxml.unpack(data[:directory] + entry + tail)
+
+
 def test_container_with_several_scores_and_others():
     packed, score = io.BytesIO(), xml_score([START + xml_note("C4")])
     with zipfile.ZipFile(packed, "w") as archive:

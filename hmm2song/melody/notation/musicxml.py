@@ -39,6 +39,8 @@ QUARTERS_OF_UNIT = {
     "eighth": Fraction(1, 2), "16th": Fraction(1, 4), "32nd": Fraction(1, 8), "64th": Fraction(1, 16),
 }  # fmt: skip
 CONTAINER = "META-INF/container.xml"
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, NotImplementedError)
+"""What reading a damaged archive in memory may raise: bad data, its end, a place before or far beyond it, a version."""
 MAX_CANDIDATES, MAX_HEAD_BYTES = 20, 4096
 SCORE_MARK = re.compile(rb"<([\w.-]+:)?(score-partwise|score-timewise|mei)\b")
 MAX_PARTS, MAX_STAVES = 128, 8
@@ -76,7 +78,7 @@ def unpack(data: bytes) -> bytes:
                 if SCORE_MARK.search((content := _read_member(archive, name)).replace(b"\0", b"")[:MAX_HEAD_BYTES]):
                     return content
             return _read_member(archive, next(iter(names), CONTAINER))
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, NotImplementedError) as error:
+    except DAMAGED_ARCHIVE as error:
         raise ScoreError(f"the archive is damaged ({error})") from error
 
 
