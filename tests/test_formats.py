@@ -81,11 +81,11 @@ def test_ultrastar_file(tmp_path, content, title):
 
 def test_a_text_that_is_no_song_is_no_music(tmp_path):
     (tmp_path / "notes.txt").write_text("# Notes: none\nBPM: 3\n")
-    (tmp_path / "song.txt").write_text(HALF_SECOND_UNITS + ": 0 1 0 a\nwhat\nE\n")
+    (tmp_path / "song.txt").write_text(HALF_SECOND_UNITS + ": 0 1 0 a\nwhat\n: 99999999 1 0 b\nE\n")
     listing = list_source(tmp_path)
     assert ([item.name for item in listing.items], listing.n_not_music, listing.skipped) == (["song.txt"], 1, ())
     assert not is_score(tmp_path / "notes.txt")
-    assert read_scores(tmp_path / "song.txt").melodies[0].warnings == ("line 5 is no note (of 1 such lines)",)
+    assert read_scores(tmp_path / "song.txt").melodies[0].warnings == ("line 5 is no note (of 2 such lines)",)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,15 @@ def test_kern_file(tmp_path):
     assert (first.title, first.author, first.year, second.title) == ("Straße", "Anon", "1823", "songs-2")
     assert set(found.melodies[0].melody.pitch_midi[found.melodies[0].melody.voiced]) == {60.0, 62.0}
     assert found.melodies[1].warnings == ("line 4 has 2 columns for 1 spines; nothing is read from there on",)
+
+
+def test_a_segment_without_notes_is_told(tmp_path):
+    file = tmp_path / "songs.krn"
+    song = "**kern\n4c\n4d\n*-\n"
+    file.write_text(f"!!!OTL: All\n!!!!SEGMENT: 1\n{song}!!!!SEGMENT: 2\n**mens\nc\n*-\n!!!!SEGMENT: 3\n{song}")
+    found = read_scores(file)
+    assert [scored.song.id for scored in found.melodies] == ["songs-1", "songs-3"]
+    assert found.broken == ("segment 2: there is no **kern spine in it",)
 
 
 # MEI ----------------------------------------------------------------------------------------------------------

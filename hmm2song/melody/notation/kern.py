@@ -27,6 +27,7 @@ from hmm2song.melody.notation.staves import Staff, WrittenNote
 KERN, LYRICS = "**kern", frozenset({"**text", "**silbe", "**sylb", "**lyrics"})
 MAX_SPINES = 256
 SEGMENT = re.compile(r"^!!!!SEGMENT.*$", re.MULTILINE)
+SPINES = re.compile(r"^\*\*", re.MULTILINE)
 RECORD = re.compile(r"!!!\s*([A-Za-z]+\d*)(@*[A-Za-z]*)\s*:(.*)")
 REPEAT = re.compile(r"(:?)[|!]+(:?)")
 ENDING = re.compile(r"\d(st|nd|rd|th) ending")
@@ -69,7 +70,7 @@ class _Pending:
 
 def split_segments(text: str) -> list[str]:
     """Return the scores of a file: each ``!!!!SEGMENT`` starts one."""
-    return [segment for segment in SEGMENT.split(text) if KERN in segment] or [text]
+    return [segment for segment in SEGMENT.split(text) if SPINES.search(segment)] or [text]
 
 
 def parse_score(text: str) -> KernScore:

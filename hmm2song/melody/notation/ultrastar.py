@@ -30,14 +30,13 @@ UNITS_PER_BEAT = 4
 MIN_BPM, MAX_BPM = 1.0, 100_000.0
 MAX_GAP_MS = 3.6e6
 MAX_SONG_CHARS = 2**20
-MAX_UNIT = 10**7
-"""Latest start and longest note; later is damage."""
 MAX_VOICES = 9
 BOTH_VOICES = 3
 """``P3`` in files without ``#VERSION``; from version 2 on there may be a third voice."""
 
 TAG = re.compile(r"#\s*([A-Za-z0-9]+)\s*:(.*)")
-SYLLABLE = re.compile(r"([:*FRG])\s*(-?\d{1,8})\s+(\d{1,8})\s+(-?\d{1,4})(?!\d)")
+SYLLABLE = re.compile(r"([:*FRG])\s*(-?\d{1,7})\s+(\d{1,7})\s+(-?\d{1,4})(?!\d)")
+"""A start or length of more digits is damage."""
 LINE_BREAK = re.compile(r"-\s*(-?\d{1,8})(?:\s+(-?\d{1,8}))?")
 TEMPO = re.compile(r"B\s*(-?\d{1,8}(?:[.,]\d{1,9})?)\s+(\d{1,6}(?:[.,]\d{1,9})?)")
 VOICE = re.compile(r"P\s*([1-9])\s*$")
@@ -127,7 +126,7 @@ def _lines(song: str) -> Iterator[tuple[int, str]]:
 
 
 def _sing(singing: list[_Voice], kind: str, start: str, length: str, pitch: str) -> None:
-    if kind not in ":*" or int(length) == 0 or max(abs(int(start)), int(length)) > MAX_UNIT:
+    if kind not in ":*" or int(length) == 0:
         return
     for voice in singing:
         voice.notes.append((voice.line_start + int(start), int(length), int(pitch)))
