@@ -231,6 +231,14 @@ def test_abc_tunes_without_number(tmp_path):
     assert ['"X:"' in "".join(found) for found in warnings] == [True, True, False, False]
 
 
+def test_abc_tune_before_the_first_number(tmp_path):
+    (tmp_path / "a.abc").write_text("L:1/2\nT:One\nK:C\nCDEF|\n\nX:1\nT:Two\nK:C\nGABc|\n")
+    first, second = read_scores(tmp_path / "a.abc").melodies
+    assert (first.song.title, first.song.id, second.song.title, second.song.id) == ("One", "a-1", "Two", "a-2")
+    assert (first.warnings, second.warnings) == (('it has no "X:" line, unlike the other tunes',), ())
+    assert first.melody.duration_s == second.melody.duration_s
+
+
 def test_abc_metadata(tmp_path):
     file = tmp_path / "tunes.abc"
     file.write_text(

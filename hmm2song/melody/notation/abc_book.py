@@ -37,7 +37,8 @@ _ENTITY = re.compile(r"&(gt|lt|quot|amp|nbsp|#39|#34);")
 def split_tunes(text: str) -> list[str]:
     """Cut a file into tunes: at ``X:`` lines, and where a title with a key stands after a tune without one.
 
-    The fields before the first tune apply to all of them. Raises ScoreError if there are more than :data:`MAX_TUNES`.
+    The fields before the first such line apply to all tunes; where music stands there, it is a tune of its own. Raises
+    ScoreError if there are more than :data:`MAX_TUNES`.
     """
     lines = _without_text_blocks(LINE_END.split(text.replace("\ufeff", "")))
     starts: list[int] = []
@@ -57,9 +58,12 @@ def split_tunes(text: str) -> list[str]:
         return ["\n".join(lines)]
     if len(starts) > MAX_TUNES:
         raise ScoreError(f"there are more than {MAX_TUNES} tunes")
-    file_header = "\n".join(lines[: starts[0]])[:MAX_FILE_HEADER_CHARS]
-    shared = [line for line in file_header.split("\n") if _SHARED.match(line)]
-    return ["\n".join(shared + lines[start:end]) for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    before = "\n".join(lines[: starts[0]])
+    has_music = any(letter == "" for letter, _ in statements(before, []))
+    shared = [line for line in before[:MAX_FILE_HEADER_CHARS].split("\n") if _SHARED.match(line)]
+    ends = [*starts[1:], len(lines)]
+    tunes = ["\n".join(shared + lines[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return [before] * has_music + tunes
 
 
 def count_numbered(text: str) -> int:
