@@ -1,7 +1,7 @@
 """Melodies from files of notes: MIDI, ABC, MusicXML, MEI, Humdrum, UltraStar, JSON lines of notes, f0 tables.
 
-``.mid .midi``
-    One melody; the part is chosen as :func:`hmm2song.melody.notation.parts.melody_line` says.
+``.mid .midi .kar .rmi``
+    One melody; the part is chosen as :mod:`hmm2song.melody.notation.parts` says; title and singer of karaoke files.
 ``.musicxml .xml .mxl``
     One melody, chosen likewise; title, creators and rights from the header.
 ``.mei .krn .kern``
@@ -95,7 +95,7 @@ class _Found:
     broken: list[str] = field(default_factory=list)
     warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
-    def add(self, number: int, fields: dict[str, str], parts: Sequence[Part], warnings: tuple[str, ...] = ()) -> None:
+    def add(self, number: int, fields: dict[str, str], parts: Sequence[Part], warnings: tuple[str, ...]) -> None:
         """Add the melody of the parts, or the reason why there is none."""
         try:
             ranked = rank_parts(parts)

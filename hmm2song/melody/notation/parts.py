@@ -1,4 +1,4 @@
-"""Which part of a song is the tune: one rule for MIDI, MusicXML and ABC.
+"""Which part of a song is the tune: one rule for all notations.
 
 A reader hands over its parts at sounding pitch. Each part is weighed by what can be heard or sung of it, as sums of
 evidence:
@@ -94,8 +94,6 @@ def melody_line(parts: Sequence[Part]) -> list[Note]:
 def rank_parts(parts: Sequence[Part]) -> list[RankedPart]:
     """Return the parts that have notes, the likeliest tune first; ScoreError if none has."""
     sounding = [part for part in parts if part.notes]
-    if not sounding:
-        raise ScoreError("there are no pitched notes in it")
     lines = [tuple(skyline(part.notes)) for part in sounding]
     if not any(lines):
         raise ScoreError("there are no pitched notes in it")
