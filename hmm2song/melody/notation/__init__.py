@@ -12,6 +12,7 @@ and their times, but those right, or the song will not be found.
 ``mei``       MEI; ``mei_layers`` reads its beams, chords and notes
 ``kern``      Humdrum; ``kern_tokens`` reads durations and pitches
 ``ultrastar`` UltraStar karaoke songs
+``clock``     the tempo map of MIDI and UltraStar
 ``staves``    written staves of bars -> parts
 ``text``      letters that ABC writes with signs of ASCII
 ``xml``       parsing of untrusted XML

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
+from hmm2song.melody.notation.clock import Clock
 from hmm2song.melody.notation.midi_events import META, Event, read_chunks
 from hmm2song.melody.notation.parts import Part
 
@@ -123,7 +124,7 @@ def parse_midi(data: bytes) -> MidiSong:
     for track_number, (track, clock) in enumerate(zip(tracks, clocks, strict=True)):
         for number, channel in sorted(track.channels.items()):
             if number != DRUM_CHANNEL and not channel.is_percussion:
-                found = [clock.note(*note) for note in track.notes(channel) if note[1] > note[0]]
+                found = [_note(clock, *note) for note in track.notes(channel) if note[1] > note[0]]
                 notes[0 if chunks.format == 2 else track_number, number] += sorted(found)
     if sum(map(len, notes.values())) > MAX_NOTES:
         raise ScoreError(f"there are more than {MAX_NOTES} notes")
@@ -140,7 +141,7 @@ def parse_midi(data: bytes) -> MidiSong:
     return MidiSong(tuple(parts), titles, chunks.warnings)
 
 
-def _syllables(tracks: Sequence[_Track], clocks: Sequence[_Clock]) -> list[float]:
+def _syllables(tracks: Sequence[_Track], clocks: Sequence[Clock]) -> list[float]:
     """Return when syllables are sung, in seconds: lyrics events, or the texts of a karaoke file."""
     for kind, n_needed in ((LYRICS, 1), (TEXT, MIN_KARAOKE_TEXTS)):
         times_s = {
@@ -160,37 +161,26 @@ def _n_sung(notes: Sequence[Note], syllables_s: Sequence[float]) -> int:
     return sum(bisect_left(onsets_s, at_s - SYNC_S) < bisect_right(onsets_s, at_s + SYNC_S) for at_s in syllables_s)
 
 
-def _clocks(tracks: Sequence[_Track], division: int, midi_format: int) -> list[_Clock]:
+def _clocks(tracks: Sequence[_Track], division: int, midi_format: int) -> list[Clock]:
     """Return the clock of each track: one for all, or one after the other for the patterns of format 2."""
     if midi_format != 2:
         tempos = sorted((tempo for track in tracks for tempo in track.tempos), key=lambda tempo: tempo[0])
-        return [_Clock(division, tempos)] * len(tracks)
+        return [_clock(division, tempos)] * len(tracks)
     clocks, start_s = [], 0.0
     for track in tracks:
-        clocks.append(_Clock(division, track.tempos, start_s))
+        clocks.append(_clock(division, track.tempos, start_s))
         start_s = clocks[-1].second(track.end_tick)
     return clocks
 
 
-class _Clock:
-    """Converts ticks to seconds."""
+def _clock(division: int, tempos: Sequence[tuple[int, int]], start_s: float = 0.0) -> Clock:
+    if division < 0:  # two signed bytes: minus the frames per second, and the ticks per frame
+        frames_per_s = FRAMES_PER_S.get(-(division >> 8), -(division >> 8))
+        return Clock(1.0 / (frames_per_s * (division & 0xFF)), (), start_s)
+    changes = ((tick, us_per_quarter / 1e6 / division) for tick, us_per_quarter in tempos)
+    return Clock(DEFAULT_US_PER_QUARTER / 1e6 / division, changes, start_s)
 
-    def __init__(self, division: int, tempos: Sequence[tuple[int, int]], start_s: float = 0.0) -> None:
-        self.starts: list[tuple[int, float, float]] = []  # (tick, second there, seconds per tick from there on)
-        if division < 0:  # two signed bytes: minus the frames per second, and the ticks per frame
-            frames_per_s = FRAMES_PER_S.get(-(division >> 8), -(division >> 8))
-            self.starts.append((0, start_s, 1.0 / (frames_per_s * (division & 0xFF))))
-            return
-        self.starts.append((0, start_s, DEFAULT_US_PER_QUARTER / 1e6 / division))
-        for tick, us_per_quarter in tempos:
-            self.starts.append((tick, self.second(tick), us_per_quarter / 1e6 / division))
 
-    def second(self, tick: int) -> float:
-        """Return the time of a tick."""
-        start_tick, start_s, tick_s = self.starts[bisect_right(self.starts, tick, key=lambda start: start[0]) - 1]
-        return start_s + (tick - start_tick) * tick_s
-
-    def note(self, start: int, end: int, midi: int) -> Note:
-        """Return ``(onset_s, duration_s, midi)``."""
-        onset_s = self.second(start)
-        return (onset_s, self.second(end) - onset_s, float(midi))
+def _note(clock: Clock, start: int, end: int, midi: int) -> Note:
+    onset_s = clock.second(start)
+    return (onset_s, clock.second(end) - onset_s, float(midi))

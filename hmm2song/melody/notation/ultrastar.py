@@ -20,6 +20,7 @@ from statistics import median
 from hmm2song import encoding
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
+from hmm2song.melody.notation.clock import Clock
 from hmm2song.melody.notation.parts import Part
 
 MIDI_C4 = 60
@@ -106,10 +107,10 @@ def parse_song(song: str) -> KaraokeSong:
         raise ScoreError(f"#BPM must be a number of {MIN_BPM:g} to {MAX_BPM:g}, got {tags.get('BPM', '')[:20]!r}")
     gap_ms = max(-MAX_GAP_MS, min(_decimal(tags.get("GAP", "")), MAX_GAP_MS))
     units = 1 if re.match(r"[2-9]|\d\d", tags.get("VERSION", "")) else UNITS_PER_BEAT
-    changes = [(start, units * new_bpm) for start, new_bpm in tempos if MIN_BPM <= new_bpm <= MAX_BPM]
-    clock = _Clock(units * bpm, changes, gap_ms / 1000)
+    changes = [(start, 60 / (units * new_bpm)) for start, new_bpm in sorted(tempos) if MIN_BPM <= new_bpm <= MAX_BPM]
+    clock = Clock(60 / (units * bpm), changes, gap_ms / 1000)
     notes = _one_voice(voices)
-    part = Part(tags.get("ARTIST", ""), tuple(clock.notes(notes)))
+    part = Part(tags.get("ARTIST", ""), tuple(_timed(notes, clock)))
     warnings = [f"line {lost[0]} is no note (of {len(lost)} such lines)"] if lost else []
     if len(part.notes) < len(notes):
         warnings.append(f"{len(notes) - len(part.notes)} pitches are outside MIDI 0-127")
@@ -151,25 +152,12 @@ def _one_voice(voices: list[_Voice]) -> list[tuple[int, int, int]]:
     return line
 
 
-class _Clock:
-    """Converts units to seconds, by units per minute."""
-
-    def __init__(self, rate: float, changes: list[tuple[float, float]], gap_s: float) -> None:
-        self.starts = [(0.0, gap_s, 60.0 / rate)]  # (unit, second there, seconds per unit from there on)
-        for unit, new_rate in sorted(changes):
-            self.starts.append((unit, self.second(unit), 60.0 / new_rate))
-
-    def second(self, unit: float) -> float:
-        index = max(0, bisect_right(self.starts, unit, key=lambda start: start[0]) - 1)
-        start_unit, start_s, unit_s = self.starts[index]
-        return start_s + (unit - start_unit) * unit_s
-
-    def notes(self, notes: list[tuple[int, int, int]]) -> list[Note]:
-        """Return notes in seconds; where a negative gap puts the first before the start, the song starts with it."""
-        c4 = MIDI_C4 if median(pitch for _, _, pitch in notes) < MIDI_NUMBERS_FROM else 0
-        early_s = min(0.0, self.second(notes[0][0]))
-        timed = ((self.second(start), self.second(start + length), c4 + pitch) for start, length, pitch in notes)
-        return [(on_s - early_s, off_s - on_s, float(midi)) for on_s, off_s, midi in timed if 0 <= midi <= 127]
+def _timed(notes: list[tuple[int, int, int]], clock: Clock) -> list[Note]:
+    """Return notes in seconds; where a negative gap puts the first before the start, the song starts with it."""
+    c4 = MIDI_C4 if median(pitch for _, _, pitch in notes) < MIDI_NUMBERS_FROM else 0
+    early_s = min(0.0, clock.second(notes[0][0]))
+    timed = ((clock.second(start), clock.second(start + length), c4 + pitch) for start, length, pitch in notes)
+    return [(on_s - early_s, off_s - on_s, float(midi)) for on_s, off_s, midi in timed if 0 <= midi <= 127]
 
 
 def _decimal(text: str) -> float:
