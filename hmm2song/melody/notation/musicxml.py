@@ -115,17 +115,11 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     return content
 
 
-def parse_document(data: bytes) -> Document:
-    """Read a score; ScoreError for other documents and declared entities.
-
-    A document that breaks off, or holds impossible numbers, gives what can be read of it, and warnings.
-    """
-    root, fault = parse_damaged_xml(data)
-    return parse_score(root, fault)
-
-
 def parse_score(root: ElementTree.Element, fault: str = "") -> Document:
-    """Read a score that is parsed already; ``fault`` says where and why that ends, if it is not all."""
+    """Read a score; ``fault`` says where and why the XML ends, if it is not all. ScoreError for other documents.
+
+    A score that breaks off, or holds impossible numbers, gives what can be read of it, and warnings.
+    """
     if root.tag not in ("score-partwise", "score-timewise"):
         raise ScoreError(fault or f"<{root.tag[:40]}> is not a MusicXML score; export it as MusicXML")
     names, programs, drums = _part_list(root)
