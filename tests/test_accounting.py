@@ -117,6 +117,9 @@ def test_the_accounts_are_printed(tmp_path, capsys):
     assert [entry["path"] for entry in as_json["skipped"]] == ["d.zip", "c.abc"]
     added = add(tmp_path / "out", [folder / "a.mid", folder], default_encoder())
     assert added.to_dict()["files"]["total"] == 6
+    write(folder, "songs.csv", b"path,Title\na.mid,Once more\ngone.mid,Gone\n")
+    added = add(tmp_path / "out", [folder / "songs.csv"], default_encoder())
+    assert str(added.read.files) == "2 rows: 1 indexed, 1 skipped"
 
 
 def test_nothing_found_is_accounted_for_too(tmp_path):

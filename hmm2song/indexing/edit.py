@@ -82,6 +82,7 @@ def add(
         tuple(skipped for listing in listings for skipped in listing.skipped),
         sum(listing.n_total for listing in listings),
         sum(listing.n_not_music for listing in listings),
+        "row" if all(listing.unit == "row" for listing in listings) else "file",
     )
     partial = storage.partial_of(folder)
     findings = read_items(listing, partial, options, workers, progress)
