@@ -135,22 +135,26 @@ def _path(likelihood: np.ndarray) -> np.ndarray:
     return librosa.sequence.viterbi(emission.T, transition / transition.sum(axis=1, keepdims=True))
 
 
+def _around(likelihood: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pitches up to a quarter tone around the path, by index, and their likelihood; shape (n_frames, 3)."""
+    near = np.clip(path[:, None] + np.arange(-1, 2), 0, len(PITCHES_MIDI) - 1)
+    return near, np.take_along_axis(likelihood, near, axis=1)
+
+
 def _pitch_midi(likelihood: np.ndarray, path: np.ndarray) -> np.ndarray:
     """Return the pitch of each frame of the path, shape (n_frames,): the mean of the likely ones a quarter tone around.
 
     On twelve recordings 0.67 of pitches lie less than half a semitone from the notes, of whole quarter tones 0.49.
     """
-    near = np.clip(path[:, None] + np.arange(-1, 2), 0, len(PITCHES_MIDI) - 1)
-    likely = likelihood[np.arange(len(path))[:, None], near] + SMALL
-    return (likely * PITCHES_MIDI[near]).sum(axis=1) / likely.sum(axis=1)
+    near, likely = _around(likelihood, path)
+    weights = likely + SMALL
+    return (weights * PITCHES_MIDI[near]).sum(axis=1) / weights.sum(axis=1)
 
 
 def _voicing(likelihood: np.ndarray, harmonics: np.ndarray, path: np.ndarray, singing: np.ndarray) -> np.ndarray:
     """Return whether each frame of the path is sung, shape (n_frames,)."""
-    frames = np.arange(len(path))
-    near = np.clip(path[:, None] + np.arange(-1, 2), 0, len(PITCHES_MIDI) - 1)
-    likely = np.log(likelihood[frames[:, None], near].sum(axis=1) + SMALL)
-    level_db = uniform_filter1d(harmonics[SUNG_HARMONICS, frames, path].mean(axis=0) * -FLOOR_DB, 3)
+    likely = np.log(_around(likelihood, path)[1].sum(axis=1) + SMALL)
+    level_db = uniform_filter1d(harmonics[SUNG_HARMONICS, np.arange(len(path)), path].mean(axis=0) * -FLOOR_DB, 3)
     loud_db = percentile_filter(level_db, LOUD_PERCENTILE, size=NEARBY_FRAMES)
     odds = np.log(singing + SMALL) - np.log(1 - singing + SMALL)
     score = uniform_filter1d(likely, 5) + LEVEL_WEIGHT * (level_db - loud_db) + VAD_WEIGHT * uniform_filter1d(odds, 5)
