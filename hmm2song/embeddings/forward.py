@@ -52,6 +52,24 @@ def weight_shapes(sizes: NetworkConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def network_input(pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """Turn windows into network input.
+
+    Parameters
+    ----------
+    pitch_st : np.ndarray, shape (n, n_frames)
+        Semitones relative to the window's median, rests filled; NaN outside the melody.
+    voiced : np.ndarray, shape (n, n_frames), bool
+
+    Returns
+    -------
+    np.ndarray, shape (n, 3, n_frames), float32
+    """
+    inside = ~np.isnan(pitch_st)
+    pitch = np.clip(np.nan_to_num(pitch_st), -PITCH_LIMIT_ST, PITCH_LIMIT_ST) / PITCH_UNIT_ST
+    return np.stack((pitch, voiced & inside, inside), axis=1).astype(np.float32)
+
+
 class Forward:
     """The network with its weights.
 
@@ -74,9 +92,8 @@ class Forward:
     def __call__(self, pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
         """Embed windows (n, n_frames), NaN outside the melody, -> (n, dim) float32, unit length."""
         inside = ~np.isnan(pitch_st)
-        pitch = np.clip(np.nan_to_num(pitch_st), -PITCH_LIMIT_ST, PITCH_LIMIT_ST) / PITCH_UNIT_ST
-        fed = np.stack((pitch, voiced & inside, inside), axis=-1).astype(np.float32).transpose(1, 0, 2)
-        hidden = self._convolve(fed, "stem.0", stride=2)
+        fed = network_input(pitch_st, voiced)
+        hidden = self._convolve(fed.transpose(2, 0, 1), "stem.0", stride=2)
         hidden = self._convolve(hidden, "stem.2", stride=2, activate=True) + self._position
         for block, dilation in enumerate(self._sizes.dilations):
             wide = self._convolve(hidden, f"blocks.{block}.wide", dilation=dilation, activate=True)

@@ -13,25 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from hmm2song.embeddings.forward import N_CHANNELS_IN, N_HEADS, PITCH_LIMIT_ST, PITCH_UNIT_ST, NetworkConfig
+from hmm2song.embeddings import forward
+from hmm2song.embeddings.forward import N_CHANNELS_IN, N_HEADS, NetworkConfig
 
 
 def network_input(pitch_st: np.ndarray, voiced: np.ndarray) -> torch.Tensor:
-    """Turn windows into network input.
-
-    Parameters
-    ----------
-    pitch_st : np.ndarray, shape (n, n_frames)
-        Semitones relative to the window's median, rests filled; NaN outside the melody.
-    voiced : np.ndarray, shape (n, n_frames), bool
-
-    Returns
-    -------
-    torch.Tensor, shape (n, 3, n_frames), float32
-    """
-    inside = ~np.isnan(pitch_st)
-    pitch = np.clip(np.nan_to_num(pitch_st), -PITCH_LIMIT_ST, PITCH_LIMIT_ST) / PITCH_UNIT_ST
-    return torch.from_numpy(np.stack((pitch, voiced & inside, inside), axis=1).astype(np.float32))
+    """Return what :func:`hmm2song.embeddings.forward.network_input` makes of windows, as a tensor."""
+    return torch.from_numpy(forward.network_input(pitch_st, voiced))
 
 
 class ContourNetwork(nn.Module):
