@@ -79,10 +79,11 @@ class PackedContours:
 
 def pack_contours(contours: list[FilledContour], rate_hz: float) -> PackedContours:
     """Sample contours at ``rate_hz`` and pack them."""
-    return _pack([sample_contour(contour, rate_hz) for contour in contours], rate_hz)
+    return pack([sample_contour(contour, rate_hz) for contour in contours], rate_hz)
 
 
-def _pack(pitches: list[np.ndarray], rate_hz: float) -> PackedContours:
+def pack(pitches: list[np.ndarray], rate_hz: float) -> PackedContours:
+    """Pack contours, each of shape (n,), that have been sampled at ``rate_hz``."""
     first_frame = np.concatenate(([0], np.cumsum([len(pitch) for pitch in pitches]))).astype(np.int64)
     return PackedContours(np.concatenate(pitches), first_frame, rate_hz)
 
@@ -137,21 +138,22 @@ def place(
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
     start, stop = songs.frames(places)
     order = np.argsort(start, kind="stable")
+    start, stop = start[order], stop[order]
     lowest, highest = lowest_key_st[order].astype(np.float32), highest_key_st[order].astype(np.float32)
     first = np.arange(len(places) + 1)
     if together:
-        first = kernels.merge(start[order], stop[order], lowest, highest, np.float32(key_step_st))
-    starts, stops = start[order][first[:-1]], np.maximum.reduceat(stop[order], first[:-1])
+        first = kernels.merge(start, stop, lowest, highest, np.float32(key_step_st))
+    starts, stops = start[first[:-1]], np.maximum.reduceat(stop, first[:-1])
     lowest, highest = np.minimum.reduceat(lowest, first[:-1]), np.maximum.reduceat(highest, first[:-1])
     centre_st, units = _units(hum, songs.rate_hz)
+    hum_units, costs = _in_units(hums.pitch_midi, centre_st, units), _costs(units)
     cost, key = np.full(len(places), INFINITE_COST), np.zeros(len(places), np.float32)
-    end, version = start[order], np.zeros(len(places), np.int64)
+    end, version = start.copy(), np.zeros(len(places), np.int64)
 
     def work(share: np.ndarray) -> None:
         kernels.place_in_one_key(
-            _in_units(hums.pitch_midi, centre_st, units), hums.first_frame, tempo_st, songs.pitch_midi, starts, stops,
-            lowest, highest, np.float32(key_step_st), centre_st, units, _costs(units), share, first, start[order],
-            stop[order], cost, end, key, version,
+            hum_units, hums.first_frame, tempo_st, songs.pitch_midi, starts, stops, lowest, highest,
+            np.float32(key_step_st), centre_st, units, costs, share, first, start, stop, cost, end, key, version,
         )  # fmt: skip
 
     _share(work, len(starts), n_threads)
@@ -184,7 +186,7 @@ def _costs(units: np.float32, jump_st: float = 0.0) -> np.ndarray:
 
 def _hum_at(hum: FilledContour, rate_hz: float, speeds: np.ndarray) -> PackedContours:
     """Sample a hum at ``rate_hz`` as it would be at each tempo hypothesis, shape (n_speeds,), and pack the versions."""
-    return _pack([sample_contour(hum, rate_hz, speed) for speed in speeds], rate_hz)
+    return pack([sample_contour(hum, rate_hz, speed) for speed in speeds], rate_hz)
 
 
 def _tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
@@ -233,14 +235,15 @@ def place_drifting(
     speeds, version = np.unique(found.speed, return_inverse=True)
     hums = _hum_at(hum, songs.rate_hz, speeds)
     centre_st, units = _units(hum, songs.rate_hz)
+    hum_units, costs = _in_units(hums.pitch_midi, centre_st, units), _costs(units)
     keys_st = _keys_st(found.key_st, reach_st)
     start, stop = songs.frames(places)
     cost, end = np.full(len(places), INFINITE_COST), start.copy()
 
     def work(order: np.ndarray) -> None:
         kernels.place_in_moving_key(
-            _in_units(hums.pitch_midi, centre_st, units), hums.first_frame, version, songs.pitch_midi, start, stop,
-            keys_st, centre_st, units, _costs(units), order, cost, end,
+            hum_units, hums.first_frame, version, songs.pitch_midi, start, stop, keys_st, centre_st, units, costs,
+            order, cost, end,
         )  # fmt: skip
 
     _share(work, len(places), n_threads)
@@ -324,7 +327,8 @@ def place_folded(
     """
     tempi = np.asarray(speeds)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
-    keys = keys_st[:, None, :] if may_drift else keys_st[:, :, None]
+    hum_units = _in_units(hums.pitch_midi, np.float32(0.0), FOLDED_UNITS)
+    keys = (keys_st[:, None, :] if may_drift else keys_st[:, :, None]).astype(np.float32)
     costs = _costs(FOLDED_UNITS, JUMP_PENALTY_ST_S * songs.rate_hz)
     start, stop = songs.first_frame[chosen], songs.first_frame[chosen + 1]
     cost, key = np.full(len(chosen), INFINITE_COST), np.zeros(len(chosen), np.float32)
@@ -332,8 +336,8 @@ def place_folded(
 
     def work(order: np.ndarray) -> None:
         kernels.place_folded(
-            _in_units(hums.pitch_midi, np.float32(0.0), FOLDED_UNITS), hums.first_frame, tempo_st, songs.pitch_midi,
-            start, stop, keys.astype(np.float32), FOLDED_UNITS, costs, order, cost, key, version,
+            hum_units, hums.first_frame, tempo_st, songs.pitch_midi, start, stop, keys, FOLDED_UNITS, costs, order,
+            cost, key, version,
         )  # fmt: skip
 
     _share(work, len(chosen), n_threads)

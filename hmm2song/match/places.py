@@ -113,5 +113,5 @@ class Alignment:
 
 
 def first_of_each(keys: np.ndarray) -> np.ndarray:
-    """Return where each key stands first, in that order; ``keys`` has shape (n,), or (k, n) if a column is a key."""
-    return np.sort(np.unique(keys, axis=-1, return_index=True)[1])
+    """Return where each of ``keys`` (n,) stands first, in that order."""
+    return np.sort(np.unique(keys, return_index=True)[1])

@@ -24,6 +24,7 @@ from hmm2song.match.align import (
     INFINITE_COST,
     PackedContours,
     describe_path,
+    pack,
     pack_contours,
     place,
     place_drifting,
@@ -197,8 +198,7 @@ def _local_medians(contours: PackedContours) -> PackedContours:
             medians.append(np.median(pitch, keepdims=True))
         else:
             medians.append(np.median(np.lib.stride_tricks.sliding_window_view(pitch, length)[::hop], axis=1))
-    first = np.concatenate(([0], np.cumsum([len(each) for each in medians]))).astype(np.int64)
-    return PackedContours(np.concatenate(medians).astype(np.float32), first, LOCAL_MEDIAN_RATE_HZ)
+    return pack(medians, LOCAL_MEDIAN_RATE_HZ)
 
 
 @numba.njit(nogil=True, cache=True)
