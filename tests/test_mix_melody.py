@@ -137,3 +137,12 @@ def test_the_training_script_leaves_out_bands_with_singing(monkeypatch, tmp_path
     assert len(list(mix_sounds.bands([tmp_path]))) == 1
     monkeypatch.setattr(mix_sounds, "singing_probability", lambda samples, n_frames: np.ones(n_frames))
     assert list(mix_sounds.bands([tmp_path])) == [] and "singing in 100% of" in capsys.readouterr().err
+
+
+def test_the_training_script_names_voices_that_it_leaves_out(tmp_path, capsys):
+    noise = np.random.default_rng(1).normal(0.0, 0.1, 2 * SAMPLE_RATE_HZ)
+    soundfile.write(tmp_path / "noise_1.flac", noise, SAMPLE_RATE_HZ)
+    soundfile.write(tmp_path / "silent_1.flac", np.zeros(2 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    assert list(mix_sounds.voices([tmp_path])) == []
+    said = capsys.readouterr().err
+    assert "noise_1.flac is sure in too few places" in said and "silent_1.flac is silent" in said

