@@ -119,7 +119,7 @@ def _by_music21(path: Path) -> Reading:
     from music21 import converter
     from music21.repeat import ExpanderException
 
-    kind = {".krn": "humdrum", ".mei": "mei"}.get(path.suffix)
+    kind = {".krn": "humdrum", ".mei": "mei"}.get(path.suffix.lower())
     score = converter.parse(path, format=kind, forceSource=True)
     with contextlib.suppress(ExpanderException):
         score = score.expandRepeats()
@@ -294,7 +294,7 @@ def run(options: argparse.Namespace) -> None:
     rows = []
     with progress("comparing", "file", len(files)) as show, tempfile.TemporaryDirectory() as folder:
         for n_done, path in enumerate(files, start=1):
-            of_suffix = {name: read for name, (_, suffixes, read) in readers.items() if path.suffix in suffixes}
+            of_suffix = {name: read for name, (_, suffixes, read) in readers.items() if path.suffix.lower() in suffixes}
             for piece in pieces(path, Path(folder)):
                 rows += compared(piece, of_suffix)
             show(n_done)
@@ -311,7 +311,7 @@ def run(options: argparse.Namespace) -> None:
 
 def pieces(path: Path, folder: Path) -> Iterator[Path]:
     """Yield the file, or in its place each tune of it as a file in the folder."""
-    if path.suffix != ".abc":
+    if path.suffix.lower() != ".abc":
         yield path
         return
     for number, tune in enumerate(abc.split_tunes(decode(path.read_bytes())), start=1):
@@ -327,7 +327,7 @@ def compared(path: Path, readers: dict[str, Callable[[Path], Reading]]) -> list[
     ours: Reading | str
     try:
         ours = [note for part in our_parts(path) for note in part.notes]
-    except (ScoreError, IndexError) as error:
+    except ScoreError as error:
         ours = f"{error}"[:80]
     rows = []
     for name, read in readers.items():
@@ -343,7 +343,7 @@ def compared(path: Path, readers: dict[str, Callable[[Path], Reading]]) -> list[
             kind = "their errors" if kind != "same" and getattr(theirs, "errors", "") else kind
         found = {"ours": ours, "theirs": theirs}
         about = {key: value if isinstance(value, str) else f"{len(value)} notes" for key, value in found.items()}
-        rows.append({"file": path.name, "suffix": path.suffix, "reader": name, "class": kind, **about})
+        rows.append({"file": path.name, "suffix": path.suffix.lower(), "reader": name, "class": kind, **about})
     return rows
 
 
