@@ -50,7 +50,7 @@ from hmm2song.audio import load_audio
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
-from hmm2song.embeddings.network import NetworkConfig
+from hmm2song.embeddings.forward import NetworkConfig
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.sources import list_source
 from hmm2song.indexing.tags import song_fields
@@ -506,7 +506,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="a longer read is a hang (10)")
     parser.add_argument("--replay", metavar="FORMAT:N", help="write an input and read it here")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where --replay writes")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.replay and not options.out:
+        parser.error("--replay needs --out")
+    return options
 
 
 def run(options: argparse.Namespace) -> int:
