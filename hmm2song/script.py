@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from hmm2song.errors import Hmm2SongError
 
+if TYPE_CHECKING:
+    from subprocess import Popen
+
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+START_TIMEOUT_S = 120.0
 GOES_ON = "the same command goes on from here"
 """What a script that keeps what it has done says when it is stopped."""
 
@@ -93,6 +99,24 @@ class Journal:
             with self._file.open("a", encoding="utf-8") as stream:  # the first line feed ends a torn line
                 stream.write("\n" + json.dumps([key, self._found[key]], ensure_ascii=False))
         return self._found[key]
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def wait_for_app(app: Popen, url: str, log: Path) -> None:
+    """Wait until the app that was started answers; Hmm2SongError with the end of its log if it does not."""
+    import urllib.request  # here: the command line imports this file, and does not need it
+
+    give_up_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < give_up_s and app.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        time.sleep(0.2)
+    raise Hmm2SongError(f"the app did not start: {log.read_text(encoding='utf-8', errors='replace')[-300:].strip()}")
 
 
 def interval_text(estimate: dict[str, float], sign: str = "") -> str:

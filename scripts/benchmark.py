@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.machine import n_cores, peak_memory_bytes
 from hmm2song.melody.melody import Melody
 from hmm2song.recognizer import Recognizer
-from hmm2song.script import output_file, write_json
+from hmm2song.script import free_port, output_file, write_json
 
 EXAMPLES = ROOT / "assets" / "examples"
 START_TIMEOUT_S = 120.0
@@ -130,9 +129,7 @@ def measure_throughputs(clients: list[int], hums: list[Path], repeats: int) -> l
     """Start the app and ask it with several clients at once."""
     from gradio_client import Client
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started_s = time.perf_counter()
     app = subprocess.Popen([sys.executable, ROOT / "app.py", "--port", str(port)], stdout=subprocess.DEVNULL)
     try:

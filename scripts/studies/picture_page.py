@@ -16,21 +16,19 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Error, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.script import main_of
+from hmm2song.script import free_port, main_of, wait_for_app
 
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 LOCALES = {"en": "en-US", "ko": "ko-KR"}
@@ -169,7 +167,6 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--schemes", nargs="+", choices=("light", "dark"), default=["light", "dark"], metavar="SCHEME")
     parser.add_argument("--languages", nargs="+", choices=LOCALES, default=["en"], metavar="LANGUAGE")
     parser.add_argument("--axe", type=Path, metavar="FILE", help="axe.min.js of axe-core")
-    parser.add_argument("--port", type=int, default=7999)
     parser.add_argument("--catalog", help="as for app.py")
     return parser.parse_args(arguments)
 
@@ -191,18 +188,14 @@ def make_sounds(options: argparse.Namespace) -> None:
 def serving(options: argparse.Namespace) -> Iterator[str]:
     """Run app.py; what it writes goes to the folder of the pictures."""
     environment = {**os.environ, "GRADIO_TEMP_DIR": str(options.out / "gradio"), "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "app.py", "--port", str(options.port), "--host", "127.0.0.1"]
+    port = free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1"]
     command += ["--catalog", options.catalog] if options.catalog else []
     with (options.out / "app.log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{options.port}"
+        url = f"http://127.0.0.1:{port}"
         try:
-            while process.poll() is None:
-                try:
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.3)
+            wait_for_app(process, url, Path(log.name))
             yield url
         finally:
             process.terminate()
@@ -235,7 +228,7 @@ def picture(
     try:
         STATES[state](page, options)
         page.wait_for_timeout(1200)
-    except Exception as fault:
+    except Error as fault:
         faults.append(str(fault).splitlines()[0])
     page.screenshot(path=options.out / f"{name}.png")
     page.screenshot(path=options.out / f"{name}-full.png", full_page=True)

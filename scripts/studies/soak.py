@@ -47,8 +47,7 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, encoder_of
-from hmm2song.errors import Hmm2SongError
-from hmm2song.script import main_of, positive, progress, write_json
+from hmm2song.script import free_port, main_of, output_file, positive, progress, wait_for_app, write_json
 
 TIMEOUT_S = 120.0
 TMPFS_BYTES = 200_000_000
@@ -94,14 +93,8 @@ class App:
         with (self.folder.parent / "app.log").open("a") as log:
             command = [sys.executable, "-c", JUMPING_CLOCK, "--port", str(self.port), "--host", "127.0.0.1"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        give_up_s = time.monotonic() + TIMEOUT_S
-        while time.monotonic() < give_up_s and self.process.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(self.url, timeout=5).status_code == 200:
-                    self.growth.append([])
-                    return
-            time.sleep(0.3)
-        raise Hmm2SongError(f"the app did not start; see {log.name}")
+        wait_for_app(self.process, self.url, Path(log.name))
+        self.growth.append([])
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -340,9 +333,7 @@ def run(options: argparse.Namespace) -> None:
         )
         if is_small.returncode == 0:
             ending.callback(subprocess.run, ["umount", "-l", str(temporary)], check=False)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        app = App(folder, temporary, port)
+        app = App(folder, temporary, free_port())
         app.start()
         ending.callback(app.kill)
         soak = Soak(app, options.clients, options.seed)
@@ -403,8 +394,7 @@ def report(soak: Soak, app: App, has_disk: bool, figures: Path | None) -> None:
         print(f"life {number}: {sizes} MB, {handles} file handles")
     if not has_disk:
         print("no tmpfs could be mounted: the full disk was left out")
-    if figures:
-        write_json(figures, {"counts": soak.counts, "wrong": soak.wrong, "growth": app.growth, "has_disk": has_disk})
+    write_json(figures, {"counts": soak.counts, "wrong": soak.wrong, "growth": app.growth, "has_disk": has_disk})
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -413,7 +403,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--requests", type=positive, default=2000)
     parser.add_argument("--clients", type=positive, default=16)
     parser.add_argument("--seed", type=int, default=0, help="of the order of requests")
-    parser.add_argument("--figures", type=Path, help="JSON file for the counts")
+    parser.add_argument("--figures", type=output_file, help="JSON file for the counts")
     return parser.parse_args(arguments)
 
 
