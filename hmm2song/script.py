@@ -91,6 +91,10 @@ class Journal:
                 key, value = json.loads(line)
                 self._found[key] = value
 
+    def get(self, key: str) -> Any:
+        """Return what was found for a key so far; None if nothing was looked for."""
+        return self._found.get(key)
+
     def remembered(self, key: str, find: Callable[[], Any]) -> Any:
         """Return what was found for a key, now or in an earlier run; it consists of plain JSON types."""
         if key not in self._found:

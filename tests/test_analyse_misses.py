@@ -248,6 +248,7 @@ def test_measurements_come_back_and_a_torn_line_is_left_out(script, miss, tmp_pa
         file.write(path.read_text()[:50])
     again = Journal(path)
     assert script.as_measurement(again.remembered("hum.flac", pytest.fail)) == miss
+    assert again.get("hum.flac") == asdict(miss) and again.get("other.flac") is None
     again.remembered("other.flac", lambda: asdict(replace(miss, rank=0)))
     assert [Journal(path).remembered(name, pytest.fail)["rank"] for name in ("hum.flac", "other.flac")] == [5, 0]
     for content in (b"no json\n", b'{"file": "x"}\n', b"\xff\n"):

@@ -15,12 +15,11 @@ are the same hums with their song taken out of the answer (the others' probabili
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ from hmm2song.evaluation import Query, read_queries
 from hmm2song.listening import FIRST_SEARCH_S, SEARCH_EVERY_S, Guess, StopRule
 from hmm2song.recognizer import Recognizer
 from hmm2song.results import FOUND, level_of
-from hmm2song.script import GOES_ON, main_of, output_file, write_json
+from hmm2song.script import GOES_ON, Journal, main_of, output_file, write_json
 
 STEP_S = 0.5
 FIRST_S = 2.0
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     queries = read_queries(options.queries)
     drawn = random.Random(options.seed).sample(queries, min(options.hums, len(queries)))
     heard = search(drawn, options)
-    rows = [(query, heard[query.name]) for query in drawn if heard.get(query.name)]
+    rows = [(query, heard[query.name]) for query in drawn if heard[query.name]]
     write_json(options.json, report(rows[0::2], rows[1::2]))
 
 
@@ -93,29 +92,24 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def search(drawn: list[Query], options: argparse.Namespace) -> dict[str, list[Step]]:
-    """Return the steps of each hum by name; those not in the file are searched and added to it."""
-    heard = dict(read_steps(options.heard))
-    missing = [query for query in drawn if query.name not in heard]
-    if not missing:
-        return heard
-    recognizer = Recognizer.from_pretrained(options.catalog)
-    recognizer.warm_up()
+    """Return the steps of each hum by name, none if time was up; those not in the file are searched and added."""
+    journal = Journal(options.heard)
+    missing = [query for query in drawn if journal.get(query.name) is None]
+    if missing:
+        recognizer = Recognizer.from_pretrained(options.catalog)
+        recognizer.warm_up()
     stop_s = time.monotonic() + 60 * (options.minutes or 1e9)
-    with options.heard.open("a", encoding="utf-8") as file:
-        for query in tqdm(missing, unit=" hums", disable=None):
-            if time.monotonic() > stop_s:
-                break
-            heard[query.name] = list(grow(recognizer, query))
-            rows = [[step.heard_s, step.voiced_s, step.best, step.seconds] for step in heard[query.name]]
-            print(json.dumps({"name": query.name, "steps": rows}), file=file, flush=True)
-    return heard
+    for query in tqdm(missing, unit=" hums", disable=None):
+        if time.monotonic() > stop_s:
+            break
+        journal.remembered(query.name, lambda query=query: [astuple(step) for step in grow(recognizer, query)])
+    return {query.name: [step_of(row) for row in journal.get(query.name) or ()] for query in drawn}
 
 
-def read_steps(path: Path) -> Iterator[tuple[str, list[Step]]]:
-    """Read the file of an earlier run."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        row = json.loads(line)
-        yield row["name"], [Step(at, voiced, tuple(map(tuple, best)), took) for at, voiced, best, took in row["steps"]]
+def step_of(row: Sequence) -> Step:
+    """Rebuild a step from its JSON."""
+    heard_s, voiced_s, best, seconds = row
+    return Step(heard_s, voiced_s, tuple(map(tuple, best)), seconds)
 
 
 def grow(recognizer: Recognizer, query: Query) -> Iterator[Step]:
@@ -142,9 +136,8 @@ def report(choosing: list[tuple[Query, list[Step]]], reporting: list[tuple[Query
         print(f"  {rule.probability:.2f} x {rule.times}: {describe(figures)}")
         if figures["stopped_wrong"] <= MAX_WRONG:
             allowed.append((figures["median_found_s"], rule))
-    chosen = min(allowed, key=lambda pair: (round(pair[0], 1), -pair[1].times, pair[1].probability))[
-        1
-    ]  # of equals the surest
+    # of equals the surest
+    _, chosen = min(allowed, key=lambda pair: (round(pair[0], 1), -pair[1].times, pair[1].probability))
     figures = summarise(reporting, chosen)
     print(f"chosen: {chosen}\nother half: {describe(figures)}")
     default = summarise(reporting, StopRule())
