@@ -37,7 +37,7 @@ from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import STEPS_PER_ST
-from hmm2song.script import GOES_ON, main_of
+from hmm2song.script import GOES_ON, main_of, positive
 from hmm2song.training.mixtures import Collection, Mixer, targets
 from hmm2song.training.snapshot import LOG_FILE, Snapshot, log
 
@@ -74,9 +74,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared sound and the training's state")
     parser.add_argument("--out", type=Path, required=True, help="folder to write model.safetensors to")
     parser.add_argument("--start", type=Path, metavar="WEIGHTS", help="model.safetensors to learn on from")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=positive, default=4000)
     parser.add_argument("--minutes", type=float, help="train so long, however many steps that makes")
-    parser.add_argument("--batch", type=int, default=24, help="mixtures of 10 s per step; 128 fill a GPU")
+    parser.add_argument("--batch", type=positive, default=24, help="mixtures of 10 s per step; 128 fill a GPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="two steps of two mixtures, to see that it runs")
     options = parser.parse_args(arguments)

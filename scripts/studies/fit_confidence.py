@@ -46,7 +46,7 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_scores
-from hmm2song.script import main_of
+from hmm2song.script import main_of, output_file
 
 CATALOG_SHARES = (1.0, 0.4, 0.25)
 """Sizes of the catalogs asked, as shares of the songs given."""
@@ -111,7 +111,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--kind", choices=["written", "tracked"], default="written", help="whose constants to fit")
     parser.add_argument("--limit", type=int, default=500, metavar="N", help="hums to use (default 500)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the reliability as SVG")
+    parser.add_argument("--plot", type=output_file, metavar="OUT", help="draw the reliability as SVG")
     options = parser.parse_args(arguments)
     if bool(options.songs) == bool(options.catalog):
         parser.error("give scores or a catalog")
