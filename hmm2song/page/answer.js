@@ -21,8 +21,8 @@ function label() {
 }
 
 function card() {
-  const {id, title, artist, percent, level} = $(".winner").dataset;
-  return {id, title, artist, percent, level, at: Date.now()};
+  const {id, title, artist, percent} = $(".winner").dataset;
+  return {id, title, artist, percent, at: Date.now()};
 }
 
 function link(id) {

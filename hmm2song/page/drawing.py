@@ -4,14 +4,12 @@ Conventions
 -----------
 * The SVG's own units are seconds of song to the right and semitones downward; it is stretched to its box, and the width
   of the lines is not. Labels are placed in percent of the box.
-* Colours are those of the page (``.song``, ``.hum``, ``.match`` in ``page.css``).
+* Colours are those of the page (``.song``, ``.hum-line``, ``.match`` in ``page.css``).
 """
 
 from __future__ import annotations
 
 from html import escape
-
-import numpy as np
 
 from hmm2song.match.overlay import Contour, hum_contour, notes_apart, pitch_axis, song_contour, time_axis
 from hmm2song.melody.melody import Melody
@@ -30,12 +28,8 @@ def match_plot(match: Match, hum: Melody, words: str) -> str:
 
 def song_plot(song: Melody, length_s: float, words: str) -> str:
     """Draw the first seconds of a song."""
-    return _plot(Contour(*_head(song, length_s)), None, None, words)
-
-
-def _head(song: Melody, length_s: float) -> tuple[np.ndarray, np.ndarray]:
     part = song.slice_s(0.0, length_s)
-    return part.time_s, part.pitch_midi
+    return _plot(Contour(part.time_s, part.pitch_midi), None, None, words)
 
 
 def _plot(song: Contour, hum: Contour | None, match_s: tuple[float, float] | None, words: str) -> str:
@@ -65,12 +59,11 @@ def _plot(song: Contour, hum: Contour | None, match_s: tuple[float, float] | Non
 
 
 def _path(contour: Contour) -> str:
-    """Write a line with gaps where there is no pitch; frames in a straight line are left out."""
-    parts, before = [], None
+    """Write a line with gaps where there is no pitch."""
+    parts, is_drawn = [], False
     for time_s, pitch in zip(contour.time_s.tolist(), contour.pitch_midi.tolist(), strict=True):
-        if pitch != pitch:  # NaN
-            before = None
-            continue
-        parts.append(f"{'M' if before is None else 'L'}{time_s:.2f} {-pitch:.2f}")
-        before = pitch
+        is_voiced = pitch == pitch  # not NaN
+        if is_voiced:
+            parts.append(f"{'L' if is_drawn else 'M'}{time_s:.2f} {-pitch:.2f}")
+        is_drawn = is_voiced
     return "".join(parts)

@@ -40,7 +40,7 @@ function hasMicrophone() {
 async function start(again) {
   const mine = run = {
     id: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2) + Date.now(),
-    again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, sent: 0, failures: 0, pitches: [], frames: 0,
+    again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, sent: 0, failures: 0, pitches: [],
   };
   show("asking", props.words.asking);
   guesses.replaceChildren();
@@ -77,8 +77,8 @@ function feed(mine, samples) {
   samples = samples.subarray(0, mine.pcm.length - mine.total);
   mine.pcm.set(samples, mine.total);
   mine.total += samples.length;
-  for (; mine.frames * HOP + FRAME <= mine.total; mine.frames++) {
-    mine.pitches.push(pitchOf(mine.pcm.subarray(mine.frames * HOP, mine.frames * HOP + FRAME)));
+  for (let at; (at = mine.pitches.length * HOP) + FRAME <= mine.total;) {
+    mine.pitches.push(pitchOf(mine.pcm.subarray(at, at + FRAME)));
   }
   send(mine);
   if (mine.total === mine.pcm.length) stop(mine);
@@ -109,7 +109,7 @@ async function send(mine) {
     if (reply.stopped) { mine.sent = mine.total; stop(mine); }
     if (mine.done && (isLast || reply.stopped) && mine.sent >= mine.total) {
       mine.ended = true;
-      trigger("done", {run: mine.id, again: mine.again, late: Date.now()});
+      trigger("done", {run: mine.id, again: mine.again});
       tellPlace(mine, Infinity);
     }
   }

@@ -47,6 +47,8 @@ SEARCH_SITES = {
 """Search pages, not songs: the catalog does not know where a song can be heard."""
 
 MOVING_STATES = ("listening_plain", "searching")
+N_GUESSES = 3
+"""Songs shown while the hum goes on."""
 SONG_SHOWN_S = 20.0
 """What is drawn and played of a song that a link names."""
 
@@ -168,9 +170,9 @@ def songs_html(songs: Iterable[Song], query: str, language: str, is_cut: bool) -
     return f'{more}<ul class="songs">{"".join(rows)}</ul>'
 
 
-def guesses(result: SearchResult, language: str, n: int = 3) -> list[dict[str, str]]:
+def guesses(result: SearchResult, language: str) -> list[dict[str, str]]:
     """Return the best songs of an interim search as plain text."""
-    return [{"title": full_title(match, language), "percent": _percent(match)} for match in result.matches[:n]]
+    return [{"title": full_title(match, language), "percent": _percent(match)} for match in result.matches[:N_GUESSES]]
 
 
 def search_links(song: Song | Match) -> dict[str, str]:
