@@ -19,13 +19,12 @@ from hmm2song.audio import MAX_FILE_BYTES
 from hmm2song.catalog.hub import BUNDLED_CATALOG, CATALOG_VARIABLE
 from hmm2song.catalog.storage import read_manifest
 from hmm2song.errors import CatalogError, Hmm2SongError
+from hmm2song.page import CONCURRENT_SEARCHES
 from hmm2song.page.api import Api
 from hmm2song.page.browser import CSS, HEAD, ICON, PREVIEW_PICTURE, THEME, Described
 from hmm2song.page.search import EXAMPLES_FOLDER, Page
 from hmm2song.page.tools import Tools
 
-CONCURRENT_SEARCHES = 2
-"""The usual host has two cores, and one search keeps one busy."""
 MAX_WAITING = 64
 """Further searches are refused at once: at a few a second, nobody should wait longer than half a minute."""
 CACHE_SWEEP_S, CACHE_AGE_S = 600, 600

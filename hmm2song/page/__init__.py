@@ -5,3 +5,6 @@ Only this room imports gradio; ``app.py`` decides how it is served.
 
 SEARCH_QUEUE = "search"
 """Searches of the page and of the API share one queue, so that together they keep to the limit of the host."""
+CONCURRENT_SEARCHES = 2
+"""So many searches of that queue, and as many of hums that still go on: the usual host has two cores, and one search
+keeps one busy."""

@@ -2,11 +2,12 @@
 // Runs inside its gr.HTML with `element`, `props` and `watch` of Gradio.
 const $ = (selector) => element.querySelector(selector);
 const words = () => props.words;
+const span = () => $(".plot").dataset.span.split(" ").map(Number); // first second and length of what is drawn
 
 function place() { // the playhead stands where the song is
   const audio = $("audio"), plot = $(".plot"), head = $(".head");
   if (!audio || !plot) return;
-  const songS = Number(audio.dataset.from) + audio.currentTime, [first, length] = plot.dataset.span.split(" ").map(Number);
+  const songS = Number(audio.dataset.from) + audio.currentTime, [first, length] = span();
   head.style.left = `${Math.min(100, Math.max(0, (songS - first) / length * 100))}%`;
   head.hidden = audio.paused && audio.currentTime <= Number(audio.dataset.at);
   if (!audio.paused) requestAnimationFrame(place);
@@ -103,7 +104,7 @@ element.addEventListener("click", (event) => {
   const act = event.target.closest("[data-act]"), plot = event.target.closest(".plot"), audio = $("audio");
   if (act) acts[act.dataset.act]();
   else if (plot && audio) {
-    const [first, length] = plot.dataset.span.split(" ").map(Number), box = plot.getBoundingClientRect();
+    const [first, length] = span(), box = plot.getBoundingClientRect();
     audio.currentTime = Math.max(0, first + (event.clientX - box.left) / box.width * length - Number(audio.dataset.from));
     place();
   }

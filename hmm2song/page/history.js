@@ -17,9 +17,7 @@ function isOn() {
 
 function show() {
   const rows = read();
-  for (const name of ["title", "none", "keep", "forget"]) {
-    element.querySelector(`[data-word=${name}]`).textContent = props.words[name] || "";
-  }
+  for (const part of element.querySelectorAll("[data-word]")) part.textContent = props.words[part.dataset.word] || "";
   keep.checked = isOn();
   none.hidden = rows.length > 0;
   element.querySelector("button").hidden = rows.length === 0;

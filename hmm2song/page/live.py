@@ -19,11 +19,10 @@ from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import QueryError
 from hmm2song.listening import MAX_LISTENING_S, Heard, Listening
 from hmm2song.melody.melody import Melody
+from hmm2song.page import CONCURRENT_SEARCHES
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
 from hmm2song.song import ANY_GENDER
 
-N_SEARCHING = 2
-"""The usual host has two cores, and one search keeps one busy."""
 MAX_RUNS = 256
 """A run of 15 s holds 1 MB."""
 KEPT_S = 60.0
@@ -58,7 +57,7 @@ class Run:
 class Runs:
     """The hums in progress; ``n_searching`` of them are searched at the same time."""
 
-    def __init__(self, recognizer: Recognizer, n_searching: int = N_SEARCHING) -> None:
+    def __init__(self, recognizer: Recognizer, n_searching: int = CONCURRENT_SEARCHES) -> None:
         self._recognizer = recognizer
         self._runs: dict[str, Run] = {}
         self._lock = Lock()

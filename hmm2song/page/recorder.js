@@ -2,7 +2,7 @@
 // Runs inside its gr.HTML with `element`, `props`, `server`, `trigger` and `watch` of Gradio.
 const $ = (selector) => element.querySelector(selector), root = document.getElementById("page");
 const button = $(".hum"), say = $(".say"), canvas = $("canvas"), guesses = $(".guesses"), clock = $(".clock");
-const FIRST_CHUNK_S = 1, CHUNK_S = 0.5, GOAL_S = 10, SLOW_MS = 2500, GIVE_UP = 6, LOST_MS = 60000, DRAWN = 180;
+const FIRST_CHUNK_S = 1, GOAL_S = 10, SLOW_MS = 2500, GIVE_UP = 6, LOST_MS = 60000, DRAWN = 180;
 const WORKLET = `registerProcessor("tap", class extends AudioWorkletProcessor {
   process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; } })`;
 let run = null; // the hum in progress
@@ -48,8 +48,7 @@ async function start(again) {
   scrollTo(0, 0);
   mine.clicked = Date.now();
   try {
-    const wanted = {channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false};
-    mine.stream = await navigator.mediaDevices.getUserMedia({audio: wanted});
+    mine.stream = await navigator.mediaDevices.getUserMedia({audio: {channelCount: 1}}); // head.js asks for it plain
     if (run !== mine) return free(mine); // cancelled while the question was open
     mine.context = new AudioContext(); // at its own rate: Firefox takes a microphone at no other
     await mine.context.resume();
@@ -88,7 +87,7 @@ function feed(mine, samples) {
 async function send(mine) {
   if (mine.busy) return;
   mine.busy = true;
-  const chunkS = () => mine.total < 3 * RATE_HZ ? FIRST_CHUNK_S : CHUNK_S;
+  const chunkS = () => mine.total < props.first_s * RATE_HZ ? FIRST_CHUNK_S : props.every_s;
   while (!mine.ended && (mine.done || mine.total - mine.sent >= chunkS() * RATE_HZ)) {
     const slow = setTimeout(() => state === "searching" && show(state, props.words.uploading), SLOW_MS);
     const isLast = mine.done, part = muLaw(mine.pcm.subarray(mine.sent, mine.total));

@@ -20,7 +20,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG
 from hmm2song.catalog.storage import MANIFEST_FILE
 from hmm2song.errors import Hmm2SongError, UnknownSongError
-from hmm2song.listening import MAX_LISTENING_S
+from hmm2song.listening import FIRST_SEARCH_S, MAX_LISTENING_S, SEARCH_EVERY_S
 from hmm2song.melody.melody import Melody
 from hmm2song.page import SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
@@ -112,6 +112,8 @@ class Page:
             elem_id="live",
             words=_words(LIVE_WORDS, DEFAULT_LANGUAGE),
             language=DEFAULT_LANGUAGE,
+            first_s=FIRST_SEARCH_S,
+            every_s=SEARCH_EVERY_S,
             max_s=MAX_LISTENING_S,
             can_join=False,
             answer=0,
