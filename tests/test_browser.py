@@ -277,3 +277,10 @@ def test_a_korean_phone(visit: Visit, catalog: MiniatureCatalog) -> None:
     page.get_by_label(f"Search {N_SONGS} songs").fill("author 1")
     visit.see("ul.songs", HOSTILE_TITLE)
     playwright.expect(page.locator("ul.songs li")).to_have_count(3)  # authors 1, 10 and 11
+
+
+@pytest.mark.parametrize("visit", [{"locale": "ko-KR"}], indirect=True)
+def test_the_card_of_a_linked_song_speaks_the_language_of_the_visitor(visit: Visit) -> None:
+    visit.page.goto(f"{visit.page.url}?song=s0")
+    visit.page.get_by_role("button", name="그림 공유").click()
+    visit.see(".said", "그림을 저장했습니다")

@@ -132,7 +132,9 @@ class Page:
     def _lay_out_answer(self) -> None:
         self.answer = gr.State()
         self.again = gr.State(False)  # whether the next recording of the plain recorder is joined
-        self.winner = gr.HTML(js_on_load=browser.ANSWER_JS, elem_id="answer", words=_words(ANSWER_WORDS, "en"))
+        self.winner = gr.HTML(
+            js_on_load=browser.ANSWER_JS, elem_id="answer", words=_words(ANSWER_WORDS, DEFAULT_LANGUAGE)
+        )
         self.verdict = gr.HTML(js_on_load=browser.LEADS_JS, elem_id="verdict")
         self.drop_filter = gr.Button(variant="primary", visible=False)
         self.cards = gr.HTML(js_on_load=browser.CHOOSE_JS, elem_id="cards")
@@ -330,7 +332,7 @@ class Page:
 
     # What is shown
 
-    def choose(self, answer: Answer | None, language: str, event: gr.EventData) -> str | dict:
+    def choose(self, answer: Answer | None, language: str, event: gr.EventData) -> gr.HTML | dict:
         """Show the match whose card was chosen."""
         if answer is None or not 0 <= event.index < len(answer.result.matches):
             return gr.skip()
@@ -399,7 +401,8 @@ class Page:
         except UnknownSongError:
             return {self.status: cards.error_html(text(language, "song_gone"), language)}
         sound = self._sound(song_id, 0.0, min(melody.duration_s, cards.SONG_SHOWN_S))
-        return {self.winner: cards.song_html(song, melody, sound, language), self.live: self._told(True, **live)}
+        winner = self._card(cards.song_html(song, melody, sound, language), language)
+        return {self.winner: winner, self.live: self._told(True, **live)}
 
     def _show(self, answer: Answer, language: str, live: dict | None = None) -> dict:
         result = answer.result
@@ -415,10 +418,13 @@ class Page:
             self.cards: cards.ranking_html(result, language),
         }
 
-    def _winner(self, result: SearchResult, index: int, language: str) -> dict:
+    def _winner(self, result: SearchResult, index: int, language: str) -> gr.HTML:
         match = result.matches[index]
         sound = self._sound(match.id, match.alignment.start_s, match.alignment.end_s)
-        html = cards.winner_html(result, index, sound, language)
+        return self._card(cards.winner_html(result, index, sound, language), language)
+
+    def _card(self, html: str, language: str) -> gr.HTML:
+        """Fill the winner's card, and tell its script the language."""
         return gr.HTML(value=html, words=_words(ANSWER_WORDS, language))
 
     def _sound(self, song_id: str, start_s: float, end_s: float) -> Preview:
