@@ -132,8 +132,6 @@ class Recognizer:
         time_s = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
         scale = 0.2 * np.sin(2 * np.pi * np.where(time_s < 1.0, 220.0, 247.0) * time_s)
         self.recognize((SAMPLE_RATE_HZ, scale.astype(np.float32)))
-        steps = Melody(np.repeat([60.0, 62.0, 64.0], 25))
-        self.recognize_melody(steps)
 
     def hear(self, audio: AudioSource) -> Melody:
         """Return the melody of a hum without searching it: what ``earlier`` of :meth:`recognize` takes.
