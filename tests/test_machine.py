@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import numpy as np  # noqa: F401
+import numpy as np  # noqa: F401 - its library has to be there to be found
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
