@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from pathlib import Path
 from subprocess import PIPE
@@ -26,6 +25,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from humming import tune
 from serving import HUMMED_FROM_S, HUMMED_SHIFT_ST, HUMMED_TO_S, N_SONGS, ROOT, MiniatureCatalog, running_app
+from waiting import wait_until
 
 from hmm2song import Recognizer
 from hmm2song.audio import load_audio
@@ -238,10 +238,7 @@ def test_a_silent_run_is_forgotten(catalog: MiniatureCatalog, monkeypatch: pytes
     monkeypatch.setattr(live, "KEPT_S", 0.3)
     runs = Runs(Recognizer.from_pretrained(catalog.folder))
     runs.open("a")
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while len(runs) and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    assert len(runs) == 0
+    wait_until(lambda: len(runs) == 0)
 
 
 def test_who_finds_no_free_search_is_heard_all_the_same(catalog: MiniatureCatalog) -> None:
@@ -390,9 +387,9 @@ def test_a_port_that_is_taken_is_told_at_once() -> None:
 
 
 def test_what_is_loaded_and_where_the_page_is_are_said(catalog: MiniatureCatalog, tmp_path: Path) -> None:
-    log, give_up_s = tmp_path / "app.log", time.monotonic() + TIMEOUT_S
+    log = tmp_path / "app.log"
     with running_app(catalog, tmp_path) as url:
-        while "--share" not in (words := log.read_text()) and time.monotonic() < give_up_s:
-            time.sleep(0.1)  # it answers a moment before it says where
-    assert words.startswith(f"Loading {N_SONGS} songs…") and url in words and "--share" in words
+        wait_until(lambda: "--share" in log.read_text())  # it answers a moment before it says where
+    words = log.read_text()
+    assert words.startswith(f"Loading {N_SONGS} songs…") and url in words
     assert "launch()" not in words

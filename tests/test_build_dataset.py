@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
 
@@ -28,7 +28,6 @@ from hmm2song.errors import AudioError, Hmm2SongError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "build_dataset.py"
-TIMEOUT_S = 120
 
 
 def sung(seed: int, seconds: float) -> tuple[np.ndarray, np.ndarray]:
@@ -209,12 +208,11 @@ def test_killed_and_run_again(music, built, tmp_path, main):
         [sys.executable, str(SCRIPT), *command(music, out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     try:
-        deadline_s = time.monotonic() + TIMEOUT_S
-        while not list(work.glob("full/*.flac")) and process.poll() is None and time.monotonic() < deadline_s:
-            time.sleep(0.01)
+        wait_until(lambda: process.poll() is not None or list(work.glob("full/*.flac")))
+        assert process.poll() is None  # it is killed in the middle
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(TIMEOUT_S)
+        process.wait(PATIENCE_S)
     assert not out.exists()
     assert main(command(music, out)) == 0
     assert contents(out) == contents(built)

@@ -16,7 +16,8 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from web_site import PATIENCE_S, Site, answer
+from waiting import wait_until
+from web_site import Site, answer
 
 from hmm2song.collect import chart as melon
 from hmm2song.collect.fetch import (
@@ -483,9 +484,7 @@ def test_a_killed_run_goes_on_where_it_was(charts, collect, tmp_path):
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *options(charts, tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL
     )
-    deadline_s = time.monotonic() + PATIENCE_S
-    while ARTIST_12 not in charts.requests and process.poll() is None and time.monotonic() < deadline_s:
-        time.sleep(0.02)
+    wait_until(lambda: process.poll() is not None or ARTIST_12 in charts.requests)
     process.kill()
     process.wait()
     charts.hold.pop(ARTIST_12).set()

@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import unicodedata
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 import soundfile
 from test_audio import encode
 from test_storage import FILE_SYSTEM, KilledError
+from waiting import wait_until
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
@@ -445,11 +445,8 @@ def start_stalled(tmp_path):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, env=environment, **pipes)
         started.append(process)
-        deadline_s = time.monotonic() + 300
-        while not (folder / "stalled").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
+        wait_until(lambda: process.poll() is not None or (folder / "stalled").exists())
+        assert process.poll() is None, process.communicate()
         return process
 
     yield start

@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.errors import IndexUnavailableError
@@ -39,8 +39,6 @@ SERVER_PYTHON = os.environ.get("HMM2SONG_MILVUS_PYTHON", "")
 pytestmark = pytest.mark.timeout(600)
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "load_milvus.py"
-READY_S = 180.0
-"""A real server killed without warning first waits until its old session has expired."""
 DIM = 32
 K = 100
 GENRES = ("", "Folk", 'Rock "n" Roll\\, Folk', "발라드", "a\nb\tc, it's 🎵")
@@ -96,7 +94,7 @@ class LiteServer:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(self.is_ready)
+        wait_until(self.is_ready)  # a real server that was killed first waits until its old session has expired
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, (self.folder / "output.log").read_text()[-2000:]
@@ -131,13 +129,6 @@ class RealServer(LiteServer):
     def answers(self) -> bool:
         with urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5) as answer:
             return b"OK" in answer.read()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + READY_S
-    while not holds():
-        assert time.monotonic() < deadline_s, f"not within {READY_S} s"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

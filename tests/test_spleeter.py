@@ -15,8 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +23,7 @@ import numpy as np
 import pytest
 from script_modules import loaded_script
 from test_separation import band_tone, read, rms, voice_tone, write_song
+from waiting import wait_until
 from web_site import Site, answer
 
 from hmm2song.errors import SeparationError, SeparatorUnavailableError
@@ -87,13 +87,6 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-
-
 def write_weights(folder: Path, path: str = "model") -> Path:
     """Files that look like a checkpoint."""
     folder.mkdir(parents=True)
@@ -136,8 +129,7 @@ def test_killed_at_its_work_by_another_process(tmp_path: Path, fake: Path, separ
 
     def kill_when_hanging() -> None:
         for turn in (1, 2):
-            while not (fake / "hanging").exists() or len(pids(fake, "hanging")) < turn:
-                time.sleep(0.02)
+            wait_until(lambda turn=turn: (fake / "hanging").exists() and len(pids(fake, "hanging")) >= turn)
             os.kill(pids(fake, "hanging")[-1], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_when_hanging, daemon=True)

@@ -6,9 +6,9 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from waiting import PATIENCE_S
+
 HTML = "text/html; charset=utf-8"
-PATIENCE_S = 60.0
-"""How long the tests wait for a subprocess before they fail."""
 
 Answer = tuple[int, dict[str, str], bytes]
 
