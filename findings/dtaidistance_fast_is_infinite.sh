@@ -23,8 +23,11 @@ rng = np.random.default_rng(0)
 pairs = [(a, a + 0.05 * rng.standard_normal(50)) for a in rng.standard_normal((1000, 50))]
 fast = np.array([dtw.distance_fast(a, b) for a, b in pairs])
 unpruned = np.array([dtw.distance_fast(a, b, use_pruning=False) for a, b in pairs])
+matrix = np.array([dtw.distance_matrix_fast(np.array(pair))[0, 1] for pair in pairs])
 slow = np.array([dtw.distance(a, b) for a, b in pairs[:100]])
 print("infinite: distance_fast", np.isinf(fast).sum(), "of 1,000; without pruning", np.isinf(unpruned).sum())
 print("largest difference of the slow version from the unpruned:", np.abs(slow - unpruned[:100]).max())
-assert np.isinf(fast).sum() > 100 and np.isfinite(unpruned).all() and np.allclose(slow, unpruned[:100])
+print("largest difference of distance_matrix_fast from the unpruned:", np.abs(matrix - unpruned).max())
+assert np.isinf(fast).sum() > 100 and np.isfinite(unpruned).all()
+assert np.allclose(slow, unpruned[:100]) and np.allclose(matrix, unpruned)
 EOF

@@ -30,6 +30,7 @@ for f0_hz in (110, 150, 220, 330, 440):
         found, _ = pyworld.harvest(sound, RATE)
         voiced[name] = np.mean(found > 0), np.mean(np.abs(found - f0_hz) < 0.02 * f0_hz)
     dio = np.mean(pyworld.dio(sine, RATE)[0] > 0)
-    print(f0_hz, "Hz, share voiced (and within 2 %):", {k: "%.2f (%.2f)" % v for k, v in voiced.items()}, "Dio %.2f" % dio)
+    shares = {name: "%.2f (%.2f)" % share for name, share in voiced.items()}
+    print(f0_hz, "Hz, share voiced (and within 2 %):", shares, "Dio %.2f" % dio)
     assert voiced["sine"][0] < 0.1 and voiced["sine with noise"][1] > 0.9 and voiced["saw"][1] > 0.95 and dio > 0.95
 EOF

@@ -13,7 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 "setuptools<81" mido==1.3.3 pretty_midi==0.2.11.post0 miditoolkit==1.0.1 symusic==0.6.0
+venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 "setuptools<81" mido==1.3.3 \
+  pretty_midi==0.2.11.post0 miditoolkit==1.0.1 symusic==0.6.0
 venv/bin/python - <<'EOF'
 import miditoolkit
 import mido

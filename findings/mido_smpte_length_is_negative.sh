@@ -14,7 +14,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 "setuptools<81" mido==1.3.3 pretty_midi==0.2.11.post0 miditoolkit==1.0.1 symusic==0.6.0
+venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 "setuptools<81" mido==1.3.3 \
+  pretty_midi==0.2.11.post0 miditoolkit==1.0.1 symusic==0.6.0
 venv/bin/python - <<'EOF'
 from pathlib import Path
 
@@ -33,16 +34,18 @@ content = bytearray(Path("smpte.mid").read_bytes())
 content[12:14] = 256 - 25, 40
 Path("smpte.mid").write_bytes(content)
 
-length_s = mido.MidiFile("smpte.mid").length
+read = mido.MidiFile("smpte.mid")
+length_s = read.length
 ticks = miditoolkit.MidiFile("smpte.mid").ticks_per_beat
-print("right is 2.0 s; mido:", round(length_s, 3), "s; ticks per beat of miditoolkit:", ticks)
+print("right is 2.0 s; mido:", round(length_s, 3), "s")
+print("ticks per beat of mido and miditoolkit:", read.ticks_per_beat, ticks)
 refused = {}
-for name, read in (("pretty_midi", pretty_midi.PrettyMIDI), ("symusic", symusic.Score)):
+for name, reader in (("pretty_midi", pretty_midi.PrettyMIDI), ("symusic", symusic.Score)):
     try:
-        read("smpte.mid")
+        reader("smpte.mid")
     except Exception as error:
         refused[name] = str(error)
 print("errors:", refused)
-assert length_s < 0 and ticks == -6360 and set(refused) == {"pretty_midi", "symusic"}
+assert length_s < 0 and read.ticks_per_beat == ticks == -6360 and set(refused) == {"pretty_midi", "symusic"}
 assert "end time" in refused["pretty_midi"] and "quarter" in refused["symusic"]
 EOF

@@ -13,7 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check "setuptools<81" numpy==2.4.6 pymilvus==2.6.17 milvus-lite==3.2.2
+venv/bin/pip install --quiet --disable-pip-version-check "setuptools<81" numpy==2.4.6 \
+  pymilvus==2.6.17 milvus-lite==3.2.2
 venv/bin/python - <<'EOF'
 from pymilvus import DataType, MilvusClient
 
@@ -29,7 +30,8 @@ first = client.insert("songs", [{"id": i, "vector": [1.0, i], "title": "old"} fo
 second = client.insert("songs", [{"id": 1, "vector": [0.0, 1.0], "title": "new"}])
 count = client.query("songs", filter="", output_fields=["count(*)"])[0]["count(*)"]
 titles = [row["title"] for row in client.query("songs", filter="id == 1", output_fields=["title"])]
-print("inserted", first["insert_count"], "and", second["insert_count"], "- count(*):", count, "- titles of key 1:", titles)
+print("inserted", first["insert_count"], "and", second["insert_count"])
+print("count(*):", count, "- titles of key 1:", titles)
 client.close()
 assert first["insert_count"] == 3 and second["insert_count"] == 1 and count == 3 and titles == ["new"]
 EOF

@@ -12,7 +12,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check "setuptools<81" numpy==2.4.6 pymilvus==2.6.17 milvus-lite==3.2.2
+venv/bin/pip install --quiet --disable-pip-version-check "setuptools<81" numpy==2.4.6 \
+  pymilvus==2.6.17 milvus-lite==3.2.2
 venv/bin/python - <<'EOF'
 from pymilvus import DataType, MilvusClient
 
@@ -27,7 +28,8 @@ client.create_collection("songs", schema=schema, index_params=index)
 rows = [{"id": i, "vector": [1.0, i, 0.0, 0.0], "genre": ["pop", "rock", None][i % 3]} for i in range(100)]
 client.insert("songs", rows)
 found = {}
-for text in ('genre != "pop"', 'not (genre == "pop")', 'genre not in ["pop"]', 'genre not in ["pop"] and genre is not null'):
+not_in = 'genre not in ["pop"]'
+for text in ('genre != "pop"', 'not (genre == "pop")', not_in, f"{not_in} and genre is not null"):
     queried = len(client.query("songs", filter=text, output_fields=["id"], limit=1000))
     searched = len(client.search("songs", data=[[1.0, 0.0, 0.0, 0.0]], filter=text, limit=100)[0])
     found[text] = queried, searched

@@ -3,7 +3,7 @@
 #
 # Version: music21 10.5.1.
 # Expected: clef=bass is a way of drawing and leaves the pitch; treble-8 and octave=-1 sound an octave lower,
-#   transpose=-2 two semitones, as abc2midi plays them.
+#   transpose=-2 two semitones, as the ABC standard (2.1) says.
 # Seen: C with clef=bass is read as MIDI 36 instead of 60. treble-8, octave=-1 and transpose=-2 change
 #   nothing.
 # Meaning: voices of a tune book land two octaves from each other: choose the lowest or the highest voice of

@@ -13,7 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 music21==10.5.1 partitura==1.9.0 verovio==6.4.1 mido==1.3.3
+venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 \
+  music21==10.5.1 partitura==1.9.0 verovio==6.4.1 mido==1.3.3
 venv/bin/python - <<'EOF'
 import base64
 import io

@@ -13,7 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 music21==10.5.1 partitura==1.9.0 verovio==6.4.1 mido==1.3.3
+venv/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 \
+  music21==10.5.1 partitura==1.9.0 verovio==6.4.1 mido==1.3.3
 venv/bin/python - <<'EOF'
 import base64
 import io
@@ -39,9 +40,10 @@ import partitura
 
 notes = "".join(f"<note><pitch><step>{step}</step><octave>4</octave></pitch><duration>1</duration><voice>1</voice>"
                 "<type>quarter</type></note>" for step in "CDEF")
-text = f"""<?xml version="1.0"?><score-partwise version="3.1"><part-list><score-part id="P1"><part-name>Trumpet</part-name>
-</score-part></part-list><part id="P1"><measure number="1"><attributes><divisions>1</divisions><key><fifths>0</fifths></key>
-<time><beats>4</beats><beat-type>4</beat-type></time><clef><sign>G</sign><line>2</line></clef><transpose>
+text = f"""<?xml version="1.0"?><score-partwise version="3.1"><part-list><score-part id="P1">
+<part-name>Trumpet</part-name></score-part></part-list><part id="P1"><measure number="1"><attributes>
+<divisions>1</divisions><key><fifths>0</fifths></key><time><beats>4</beats><beat-type>4</beat-type></time>
+<clef><sign>G</sign><line>2</line></clef><transpose>
 <diatonic>-1</diatonic><chromatic>-2</chromatic></transpose></attributes>{notes}</measure></part></score-partwise>"""
 with open("score.musicxml", "w") as file:
     file.write(text)

@@ -19,7 +19,6 @@ import av
 import numpy as np
 import soundfile as sf
 
-rng = np.random.default_rng(0)
 rows = []
 for rate in (16000, 44100, 48000):
     for length in (16000, 20000, 44100, 48000):

@@ -3,12 +3,12 @@
 #
 # Version: swift-f0 0.3.0, numpy 2.4.6, onnxruntime 1.32.0.
 # Expected: a steady tone with harmonics 1, 3, 5, 7 (as of a clarinet or a game console) in the middle of the
-#   range is an easy case, as with any autocorrelation.
+#   range is an easy case.
 # Seen: 220 Hz with amplitudes 1/k is heard at its 7th harmonic (1,566 Hz), 262 Hz at its 5th (1,302 Hz,
-#   confidence 0.65 in all frames). With harmonics 1 and 3 only, or all of 1 to 8, it is right; at 110, 330
+#   median confidence 0.65). With harmonics 1 and 3 only, or all of 1 to 8, it is right; at 110, 330
 #   and 440 Hz it is right too.
 # Meaning: the jump is no octave, so folding octaves does not mend it, and the confidence does not tell.
-#   Band-limit such input, or check against the autocorrelation.
+#   Band-limit such input.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

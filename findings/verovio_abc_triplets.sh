@@ -5,8 +5,8 @@
 # Expected: (3CDE takes the time of two notes; it is in every tune book, and the fourth note comes after two
 #   beats.
 # Seen: the three notes last a full beat each, so all that follows is a beat late.
-# Meaning: durations and bar lines of ABC are wrong wherever there is a triplet. abc2midi and music21 10.5.1
-#   read the same tune right.
+# Meaning: durations and bar lines of ABC are wrong wherever there is a triplet. Read ABC with
+#   another program.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -17,6 +17,7 @@ venv/bin/pip install --quiet --disable-pip-version-check verovio==6.4.1 mido==1.
 venv/bin/python - <<'EOF'
 import base64
 import io
+import re
 
 import mido
 import verovio
@@ -24,28 +25,28 @@ import verovio
 verovio.enableLog(verovio.LOG_OFF)
 
 
-def midi_of(text, options=None):
-    toolkit = verovio.toolkit()
-    toolkit.setOptions(options or {})
-    toolkit.loadData(text)
-    return mido.MidiFile(file=io.BytesIO(base64.b64decode(toolkit.renderToMIDI())))
-
-
-def quarters_a_minute(unit, dots):
+def tempo_in_midi_and_mei(unit, dots):
     notes = "".join(f"<note><pitch><step>{step}</step><octave>4</octave></pitch><duration>1</duration>"
                     "<type>eighth</type></note>" for step in "CDEFGA")
-    midi = midi_of(f"""<?xml version="1.0"?><score-partwise version="3.1"><part-list><score-part id="P1">
-<part-name>Voice</part-name></score-part></part-list><part id="P1"><measure number="1"><attributes><divisions>2</divisions>
-<key><fifths>0</fifths></key><time><beats>6</beats><beat-type>8</beat-type></time><clef><sign>G</sign><line>2</line></clef>
-</attributes><direction placement="above"><direction-type><metronome><beat-unit>{unit}</beat-unit>
+    toolkit = verovio.toolkit()
+    toolkit.loadData(f"""<?xml version="1.0"?><score-partwise version="3.1"><part-list><score-part id="P1">
+<part-name>Voice</part-name></score-part></part-list><part id="P1"><measure number="1"><attributes>
+<divisions>2</divisions><key><fifths>0</fifths></key><time><beats>6</beats><beat-type>8</beat-type></time>
+<clef><sign>G</sign><line>2</line></clef></attributes>
+<direction placement="above"><direction-type><metronome><beat-unit>{unit}</beat-unit>
 {"<beat-unit-dot/>" * dots}<per-minute>60</per-minute></metronome></direction-type></direction>{notes}</measure></part>
 </score-partwise>""")
-    return next(round(mido.tempo2bpm(m.tempo)) for track in midi.tracks for m in track if m.type == "set_tempo")
+    midi = mido.MidiFile(file=io.BytesIO(base64.b64decode(toolkit.renderToMIDI())))
+    quarters = next(round(mido.tempo2bpm(m.tempo)) for track in midi.tracks for m in track if m.type == "set_tempo")
+    return quarters, re.search(r'mm="60"[^>]*', toolkit.getMEI())[0]
 
 
 right = {("quarter", 0): 60, ("quarter", 1): 90, ("half", 1): 180, ("eighth", 1): 45, ("half", 0): 120}
-seen = {case: quarters_a_minute(*case) for case in right}
-for (unit, dots), quarters in seen.items():
-    print(unit, "dotted" if dots else "plain", "= 60: plays", quarters, "quarters a minute, right is", right[unit, dots])
-assert seen == {("quarter", 0): 60, ("quarter", 1): 80, ("half", 1): 160, ("eighth", 1): 40, ("half", 0): 120}
+seen = {case: tempo_in_midi_and_mei(*case) for case in right}
+for (unit, dots), (quarters, mei) in seen.items():
+    print(unit, "dotted" if dots else "plain", "= 60, in MEI", mei)
+    print("  plays", quarters, "quarters a minute, right is", right[unit, dots])
+assert seen["quarter", 1][1] == 'mm="60" mm.unit="4" mm.dots="1"'
+quarters = {case: played for case, (played, _) in seen.items()}
+assert quarters == {("quarter", 0): 60, ("quarter", 1): 80, ("half", 1): 160, ("eighth", 1): 40, ("half", 0): 120}
 EOF
