@@ -200,7 +200,7 @@ def test_the_winner_says_everything_about_its_match() -> None:
         assert words in seen.text
     assert "1 octave and 2 semitones lower" in seen.text and "100% faster" in seen.text
     assert seen.tags.count("details") == 2  # the details, and in them the lyrics
-    assert "details" not in Tags(cards.winner_html(make_result(make_match()), 0, SOUND, "en")).tags[-6:]
+    assert Tags(cards.winner_html(make_result(make_match()), 0, SOUND, "en")).tags.count("details") == 1
     (audio,) = [a for tag, a in zip(seen.tags, seen.attributes, strict=True) if tag == "audio"]
     assert (audio["src"], audio["data-at"], audio["data-from"]) == ("gradio_api/file=/tmp/match-1.mp3", "3.00", "7.00")
 
