@@ -105,9 +105,13 @@ def test_one_tap_leads_to_the_answer(visit: Visit) -> None:
 
     page.locator(".more").click()
     visit.see(".winner .state", "2 hums joined")
+    guesses = re.compile("component_server")
+    page.route(guesses, lambda route: route.abort())  # without guesses it does not stop by itself
     page.locator(".hum").click()  # a new hum stands for itself, and Stop ends it at once
     page.wait_for_timeout(4000)
+    playwright.expect(page.locator(".hum")).to_have_attribute("aria-pressed", "true")
     page.locator(".hum").click()
+    page.unroute(guesses)
     playwright.expect(page.locator(".winner .state")).to_have_text("Found")
 
 
