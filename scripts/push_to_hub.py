@@ -45,11 +45,11 @@ sys.path.insert(0, str(ROOT))
 from hmm2song import __version__
 from hmm2song.catalog.hub import CATALOG_VARIABLE, MODEL_VARIABLE, assets_folder
 from hmm2song.catalog.storage import (
-    DATA_FILES,
     MANIFEST_FILE,
     SONGS_FILE,
     check_files,
     checksums,
+    data_files,
     read_manifest,
     read_songs,
     write_manifest,
@@ -215,8 +215,8 @@ def fill_tree(tree: Tree, options: argparse.Namespace, figures: str) -> str:
         copy_files(options.model, (CONFIG_FILE, WEIGHTS_FILE), tree.folder)
         return model_card(tree.folder, tree.repo_id, figures, own_card(options.model / CARD_FILE))
     if tree.name == "catalog":
-        check_files(options.catalog)
-        copy_files(options.catalog, (MANIFEST_FILE, *DATA_FILES), tree.folder)
+        manifest = check_files(options.catalog)
+        copy_files(options.catalog, (MANIFEST_FILE, *data_files(manifest)), tree.folder)
         leave_out_lyrics(tree)
         return catalog_card(tree.folder, tree.repo_id, figures)
     copy_files(ROOT, space_files(ROOT), tree.folder)
@@ -289,7 +289,7 @@ def model_card(folder: Path, repo_id: str, figures: str, own: RepoCard) -> str:
 
 def catalog_card(folder: Path, repo_id: str, figures: str) -> str:
     """Return the card of a catalog."""
-    fingerprint, songs = check_files(folder).get("encoder_fingerprint"), read_songs(folder)
+    manifest, songs = check_files(folder), read_songs(folder)
     return card_of(
         "catalog",
         {},
@@ -298,8 +298,8 @@ def catalog_card(folder: Path, repo_id: str, figures: str) -> str:
         figures=figures,
         songs=songs,
         genres=[genre for song in songs for genre in song.genres or ("",)],
-        fingerprint=escape_markdown(str(fingerprint)),
-        files=files_table(folder, DATA_FILES),
+        fingerprint=escape_markdown(str(manifest.get("encoder_fingerprint"))),
+        files=files_table(folder, data_files(manifest)),
     )
 
 

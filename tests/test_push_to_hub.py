@@ -19,6 +19,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import yaml
+from heard import made_facets
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from script_modules import loaded_script
@@ -208,7 +209,11 @@ def make_catalog(folder: Path, encoder: MelodyEncoder, genre: str = "Folk") -> N
     melodies = [melody_from_notes([(0.0, 1.0, 60 + step), (1.0, 1.0, 62)]) for step in range(len(songs))]
     embeddings = np.ones((len(songs), encoder.dim), np.float16)
     n_windows = np.ones(len(songs), np.int32)
-    Catalog(tuple(songs), tuple(melodies), embeddings, n_windows, encoder.fingerprint, "# Credits\n").save(folder)
+    facets = made_facets(len(songs))
+    catalog = Catalog(
+        tuple(songs), tuple(melodies), embeddings, n_windows, encoder.fingerprint, "# Credits\n", facets=facets
+    )
+    catalog.save(folder)
 
 
 @pytest.fixture
@@ -507,6 +512,8 @@ def test_cards_describe_the_files_beside_them(push: Callable, hub: Hub, project:
     assert header["configs"] == [{"config_name": "songs", "data_files": "songs.json"}]
     assert "| Folk | 1 |" in body and "| CC0 | 1 |" in body and "| unknown | 2 |" in body
     assert "\n2 melodies to find" in body and "lyrics" not in body
+    heard = hub.repositories[CATALOG].files["facets.safetensors"]
+    assert f"| facets.safetensors | {len(heard):,} | {hashlib.sha256(heard).hexdigest()} |" in body
 
 
 def test_the_models_own_words_stand_in_its_card_once(push: Callable, hub: Hub, project: Project) -> None:

@@ -7,6 +7,7 @@ On disk a catalog is a folder::
     melodies.safetensors      pitch_cents int16 (all songs one after the other; UNVOICED_CENTS = rest),
                               n_frames int32 (n_songs,), and if any melody is tracked, tracked bool (n_songs,)
     embeddings.safetensors    embeddings float16 (n_windows, dim), n_windows int32 (n_songs,)
+    facets.safetensors        what was heard in recordings (:mod:`hmm2song.catalog.facets`), if there are any
     credits.md                where every entry comes from
     manifest.json             format version, size and SHA-256 of each file, the encoder's fingerprint
 
@@ -32,7 +33,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from hmm2song.catalog import storage
-from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, MELODIES_FILE
+from hmm2song.catalog.facets import Facets
+from hmm2song.catalog.storage import CREDITS_FILE, DATA_FILES, EMBEDDINGS_FILE, FACETS_FILE, MELODIES_FILE
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
@@ -79,6 +81,8 @@ class Catalog:
         Where it was loaded from; recordings are looked up there.
     tracked : np.ndarray, shape (n_songs,), bool
         Whether the melody was tracked in sound; otherwise it was written as notes, which is the default.
+    facets : Facets or None
+        What was heard in the recordings, a row a song; None if none was listened to.
     """
 
     songs: tuple[Song, ...]
@@ -89,6 +93,7 @@ class Catalog:
     credits: str = ""
     folder: Path | None = None
     tracked: np.ndarray | None = None
+    facets: Facets | None = None
 
     def __post_init__(self) -> None:
         if len(self.songs) == 0:
@@ -102,6 +107,8 @@ class Catalog:
         tracked = np.zeros(len(self.songs), bool) if self.tracked is None else np.array(self.tracked)
         if tracked.shape != (len(self.songs),) or tracked.dtype != bool:
             raise CatalogError(f"{len(self.songs)} songs but {tracked.shape} {tracked.dtype} marks of tracked melodies")
+        if self.facets is not None and len(self.facets) != len(self.songs):
+            raise CatalogError(f"{len(self.songs)} songs but facets of {len(self.facets)}")
         tracked.setflags(write=False)
         object.__setattr__(self, "tracked", tracked)
         for song, melody in zip(self.songs, self.melodies, strict=True):
@@ -296,6 +303,8 @@ class Catalog:
         (folder / EMBEDDINGS_FILE).write_bytes(
             save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
         )
+        if self.facets is not None:
+            self.facets.write(folder)
         storage.write_manifest(folder, self.encoder_fingerprint, len(self.songs))
 
     @classmethod
@@ -309,12 +318,18 @@ class Catalog:
         folder = Path(folder)
         storage.recover(folder)
         manifest = storage.read_manifest(folder)
+        if FACETS_FILE in manifest["files"] and MELODIES_FILE not in manifest["files"]:
+            raise CatalogError(
+                f"catalog {folder.name!r} holds no melodies: it can be explored, not searched by humming; "
+                "name another catalog for that"
+            )
         if manifest.get("encoder_fingerprint") != encoder.fingerprint:
             raise CatalogError(
                 f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
                 f"this program has {encoder.fingerprint!r}; build the catalog again"
             )
-        storage.check_files(folder)
+        storage.check_files(folder, DATA_FILES)
+        facets = Facets.load(folder)
         songs = storage.read_songs(folder)
         try:
             contours = load_file(folder / MELODIES_FILE)
@@ -333,7 +348,7 @@ class Catalog:
         if n_windows.dtype != np.int32 or n_windows.ndim != 1:
             raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
         tracked = contours.get("tracked")
-        return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked)
+        return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked, facets)
 
 
 def _require_pitch(song: Song, melody: Melody) -> None:

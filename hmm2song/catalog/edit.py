@@ -3,7 +3,7 @@
 Conventions
 -----------
 * Functions are pure: they return a new :class:`~hmm2song.catalog.catalog.Catalog` and leave the old ones as they are.
-* A song that stays keeps its melody and its embeddings, byte for byte.
+* A song that stays keeps its melody, its embeddings and its facets, byte for byte.
 * Catalogs are joined only if one encoder made both: embeddings of different encoders cannot be compared.
 * Ids are unique. Of several different songs with one id the first keeps it, the others get ``-2``, ``-3``, ...
 * Credits are Markdown. Lines that :func:`credits_of` wrote come and go with their songs; other text stays.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hmm2song.catalog.catalog import CENTS_PER_ST, Catalog
+from hmm2song.catalog.facets import Facets
 from hmm2song.errors import CatalogError
 from hmm2song.song import Song
 
@@ -83,7 +84,22 @@ def assemble(entries: Sequence[Entry], credits: str) -> Catalog:
         encoder_fingerprint=fingerprints.pop(),
         credits=credits,
         tracked=np.array([entry.catalog.tracked[entry.position] for entry in entries]),
+        facets=_facets_of(entries),
     )
+
+
+def _facets_of(entries: Sequence[Entry]) -> Facets | None:
+    """Return what was heard in the songs, or None if none was listened to."""
+    rows: dict[int, list[int]] = {}
+    for place, entry in enumerate(entries):
+        rows.setdefault(id(entry.catalog), []).append(place)
+    parts, places = [], []
+    for part in rows.values():
+        known = entries[part[0]].catalog.facets
+        parts.append(known.take([entries[place].position for place in part]) if known else Facets.unheard(len(part)))
+        places += part
+    joined = Facets.concatenate(parts)
+    return joined.take(np.argsort(places)) if joined.heard.any() else None
 
 
 def remove_songs(catalog: Catalog, song_ids: Collection[str]) -> Catalog:

@@ -36,7 +36,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, recover
+from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, OPTIONAL_FILES, recover
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, HubError, ModelError
@@ -56,7 +56,7 @@ MODEL_VARIABLE = "HMM2SONG_MODEL"
 BUNDLED_CATALOG = assets_folder() / "catalog"
 BUNDLED_MODEL = assets_folder() / "model"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, "README.md")
-CATALOG_FILES = (MANIFEST_FILE, *DATA_FILES, *MODEL_FILES)
+CATALOG_FILES = (MANIFEST_FILE, *DATA_FILES, *OPTIONAL_FILES, *MODEL_FILES)
 """A catalog may bring its model with it."""
 ONNX_FILES = ("*.onnx",)
 HUB_CONNECT_TIMEOUT_S = 2.0

@@ -30,7 +30,10 @@ SONGS_FILE = "songs.json"
 MELODIES_FILE = "melodies.safetensors"
 EMBEDDINGS_FILE = "embeddings.safetensors"
 CREDITS_FILE = "credits.md"
+FACETS_FILE = "facets.safetensors"
 DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
+OPTIONAL_FILES = (FACETS_FILE,)
+"""A catalog has these only if its manifest lists them."""
 SKIPPED_NAME = "skipped.csv"
 REPORT_NAME = "report.csv"
 SOURCES_NAME = "sources.json"
@@ -58,14 +61,19 @@ def read_songs(folder: Path) -> tuple[Song, ...]:
 
 
 def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
-    """Record size and checksum of every data file in ``folder``."""
+    """Record size and checksum of every data file that is in ``folder``."""
     manifest = {
         "format_version": FORMAT_VERSION,
         "encoder_fingerprint": encoder_fingerprint,
         "n_songs": n_songs,
-        "files": checksums(folder, DATA_FILES),
+        "files": checksums(folder, [name for name in (*DATA_FILES, *OPTIONAL_FILES) if (folder / name).is_file()]),
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def data_files(manifest: dict) -> tuple[str, ...]:
+    """Return the names of a catalog's data files, with the optional ones that it has."""
+    return (*DATA_FILES, *(name for name in OPTIONAL_FILES if name in manifest["files"]))
 
 
 def checksums(folder: Path, names: Iterable[str]) -> dict[str, dict]:
@@ -98,11 +106,12 @@ def read_manifest(folder: Path) -> dict:
     return manifest
 
 
-def check_files(folder: Path) -> dict:
-    """Compare every file with its record and return the manifest, or raise CatalogError or IntegrityError."""
+def check_files(folder: Path, names: Iterable[str] = (*DATA_FILES, *OPTIONAL_FILES)) -> dict:
+    """Compare files with their records and return the manifest, or raise CatalogError or IntegrityError."""
     manifest = read_manifest(folder)
-    for name in DATA_FILES:
-        _check_file(folder / name, manifest["files"].get(name))
+    for name in names:
+        if name in manifest["files"] or name not in OPTIONAL_FILES:
+            _check_file(folder / name, manifest["files"].get(name))
     return manifest
 
 
@@ -155,7 +164,7 @@ class FolderKind:
             )
 
 
-CATALOG = FolderKind("catalog", MANIFEST_FILE, frozenset((*DATA_FILES, *INDEXING_FILES)), CatalogError)
+CATALOG = FolderKind("catalog", MANIFEST_FILE, frozenset((*DATA_FILES, *OPTIONAL_FILES, *INDEXING_FILES)), CatalogError)
 
 
 def absolute(folder: str | os.PathLike[str]) -> Path:
@@ -235,7 +244,7 @@ def keep_other_files(folder: Path, new: Path) -> None:
     Files are linked, so that recordings take neither time nor room; what cannot be linked is copied. ``folder`` is not
     changed.
     """
-    own = {MANIFEST_FILE, *DATA_FILES}
+    own = {MANIFEST_FILE, *DATA_FILES, *OPTIONAL_FILES}
 
     def left_out(directory: str, _: list[str]) -> set[str]:
         return own if Path(directory) == folder else set()
