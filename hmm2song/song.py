@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 
 from hmm2song.encoding import decode
-from hmm2song.errors import CatalogError, ScoreError
+from hmm2song.errors import CatalogError, QueryError, ScoreError
 
 GENDERS = ("female", "male", "mixed")
 ANY_GENDER = "any"
@@ -90,25 +91,78 @@ class Song:
 
 @dataclass(frozen=True)
 class SongFilter:
-    """Which songs to search: of any of ``genres`` (all if empty), sung by ``gender``.
+    """Which songs to search: of any of ``genres`` (all if empty), sung by ``gender``, of ``years`` (first and last).
 
-    A song of unknown genre or gender passes too, unless ``only_known``.
+    A song of unknown genre, gender or year passes too, unless ``only_known``. The search by humming leaves the years
+    alone: an index outside this process does not hold them.
     """
 
     genres: tuple[str, ...] = ()
     gender: str = ANY_GENDER
     only_known: bool = False
+    years: tuple[int, int] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        songs: Iterable[Song],
+        genres: Iterable[str] = (),
+        gender: str = ANY_GENDER,
+        only_known: bool = False,
+        years: tuple[int, int] | None = None,
+    ) -> SongFilter:
+        """Return the filter in the spelling of ``songs``; QueryError for a genre that none has or a wrong value."""
+        if gender not in (ANY_GENDER, *GENDERS):
+            raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
+        if years is not None and not (len(years) == 2 and years[0] <= years[1]):
+            raise QueryError(f"years are a first and a last one, got {years!r:.60}")
+        genres = (genres,) if isinstance(genres, str) else tuple(genres)
+        if not genres:
+            return cls((), gender, only_known, years)  # the usual search: do not count a large catalog's genres for it
+        known = tuple(genre_counts(songs))
+        wanted = set()
+        for genre in genres:
+            alike = {name for name in known if fold_text(name) == fold_text(str(genre))}
+            if not alike:
+                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
+            wanted |= alike
+        return cls(tuple(sorted(wanted)), gender, only_known, years)
 
     def passes(self, song: Song) -> bool:
         """Tell whether a song is to be searched."""
         if self.only_known and self.is_unknown_of(song):
             return False
         genre_fits = not self.genres or not song.genres or not set(self.genres).isdisjoint(song.genres)
-        return genre_fits and (self.gender == ANY_GENDER or song.gender in ("", self.gender))
+        year = year_of(song)
+        year_fits = self.years is None or year is None or self.years[0] <= year <= self.years[1]
+        return genre_fits and year_fits and (self.gender == ANY_GENDER or song.gender in ("", self.gender))
 
     def is_unknown_of(self, song: Song) -> bool:
-        """Tell whether the filter asks for a genre or a gender that is unknown for this song."""
-        return bool(self.genres and not song.genres) or (self.gender != ANY_GENDER and not song.gender)
+        """Tell whether the filter asks for a genre, a gender or a year that is unknown for this song."""
+        return (
+            bool(self.genres and not song.genres)
+            or (self.gender != ANY_GENDER and not song.gender)
+            or (self.years is not None and year_of(song) is None)
+        )
+
+
+def year_of(song: Song) -> int | None:
+    """Return the year that a song's field states first (``"1921"``, ``"c. 1740-1745"``), or None."""
+    stated = re.search(r"\d{4}", song.year)
+    return int(stated[0]) if stated else None
+
+
+def genre_counts(songs: Iterable[Song]) -> dict[str, int]:
+    """Songs per genre, most frequent first; a song with two genres counts under both."""
+    counts = Counter(genre for song in songs for genre in song.genres)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def fold_text(text: str) -> str:
+    """Lower case without accents; Hangul stays as typed, composed."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return unicodedata.normalize("NFC", bare).strip()
 
 
 def safe_relative_path(path: str) -> bool:

@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from hmm2song.errors import QueryError
 from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
 
 BOTH = Song("both", "t", genre="Ballad, Folk", gender="female")
@@ -46,3 +47,20 @@ def test_only_known_takes_away_the_unknown_and_nothing_else():
         broad, narrow = SongFilter(genres, gender), SongFilter(genres, gender, only_known=True)
         for song in SONGS:
             assert narrow.passes(song) == (broad.passes(song) and not broad.is_unknown_of(song))
+
+
+@pytest.mark.parametrize(
+    ("year", "passes", "is_known"),
+    [("1969", True, True), ("c. 1970-1975", True, True), ("1968", False, True), ("1971", False, True), ("", True, False)],
+)
+def test_years_are_a_first_and_a_last_one(year, passes, is_known):
+    song, wanted = Song("s", "t", year=year), SongFilter(years=(1969, 1970))
+    assert (wanted.passes(song), wanted.is_unknown_of(song)) == (passes, not is_known)
+    assert SongFilter(years=(1969, 1970), only_known=True).passes(song) == (passes and is_known)
+
+
+@pytest.mark.parametrize("wrong", [{"years": (1970, 1969)}, {"gender": "boys"}, {"genres": ["Polka"]}])
+def test_a_filter_that_no_song_can_pass_is_an_error(wrong):
+    with pytest.raises(QueryError):
+        SongFilter.of(SONGS, **wrong)
+    assert SongFilter.of(SONGS, genres=["FOLK"], years=(1969, 1969)).genres == ("Folk",)

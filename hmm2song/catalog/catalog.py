@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import csv
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,11 +36,11 @@ from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.storage import CREDITS_FILE, DATA_FILES, EMBEDDINGS_FILE, FACETS_FILE, MELODIES_FILE
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
-from hmm2song.errors import CatalogError, QueryError, UnknownSongError
+from hmm2song.errors import CatalogError, UnknownSongError
 from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody, within_range
-from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
+from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter, fold_text, genre_counts
 
 UNVOICED_CENTS = -32768
 CENTS_PER_ST = 100.0
@@ -205,8 +204,7 @@ class Catalog:
 
     def genre_counts(self) -> dict[str, int]:
         """Songs per genre, most frequent first; a song with two genres counts under both."""
-        counts = Counter(genre for song in self.songs for genre in song.genres)
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return genre_counts(self.songs)
 
     def gender_counts(self) -> dict[str, int]:
         """Songs per singer gender; the empty key counts the unknown ones."""
@@ -219,9 +217,7 @@ class Catalog:
         A song passes if it has any of ``genres`` and the ``gender``. A song whose genre or gender the catalog does not
         know passes too, unless ``only_known``. QueryError for a genre that no song has, or an unknown gender.
         """
-        if gender not in (ANY_GENDER, *GENDERS):
-            raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
-        return self.selection(SongFilter(self._known_genres(genres), gender, only_known))
+        return self.selection(SongFilter.of(self.songs, genres, gender, only_known))
 
     def selection(self, wanted: SongFilter) -> Selection:
         """Return the songs that pass a filter in the catalog's own spelling."""
@@ -238,22 +234,9 @@ class Catalog:
         unknown = np.array([wanted.is_unknown_of(song) for song in self.songs])
         return Selection(wanted, mask, int(np.count_nonzero(mask & unknown)))
 
-    def _known_genres(self, genres: Iterable[str]) -> tuple[str, ...]:
-        genres = tuple(genres)
-        if not genres:
-            return ()  # the usual search: do not count a large catalog's genres for it
-        known = tuple(self.genre_counts())
-        wanted = set()
-        for genre in genres:
-            alike = {name for name in known if _fold(name) == _fold(str(genre))}
-            if not alike:
-                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
-            wanted |= alike
-        return tuple(sorted(wanted))
-
     def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
         """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
-        words = _fold(text).split()
+        words = fold_text(text).split()
         searched = zip(self.songs, self._haystacks, strict=True)
         found = (song for song, haystack in searched if all(word in haystack for word in words))
         return tuple(islice(found, limit))
@@ -261,7 +244,7 @@ class Catalog:
     @cached_property
     def _haystacks(self) -> tuple[str, ...]:
         searched = attrgetter("title", "title_ko", "singer", "author", "genre", "id")
-        return tuple(_fold(" ".join(searched(song))) for song in self.songs)
+        return tuple(fold_text(" ".join(searched(song))) for song in self.songs)
 
     def save(
         self,
@@ -359,13 +342,6 @@ def _require_pitch(song: Song, melody: Melody) -> None:
 def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
     _require_pitch(song, melody)
     return encoder.embed_song(fill_rests(melody)).astype(np.float16)
-
-
-def _fold(text: str) -> str:
-    """Lower case without accents; Hangul stays as typed, composed."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return unicodedata.normalize("NFC", bare).strip()
 
 
 def _to_cents(melody: Melody) -> np.ndarray:
