@@ -55,6 +55,7 @@ def karaoke(body, tags=""):
         (": 0 1 60 a\n: 1 1 72 b", "", [(0, 1, 60), (1, 1, 72)]),  # MIDI numbers instead of distances from C4
         ("P1\n: 0 2 0 a\n: 8 2 0 a\nP2\n: 1 2 7 b\n: 4 2 7 b\nE", "", [(0, 2, 60), (4, 2, 67), (8, 2, 60)]),
         ("P1\n: 0 1 0 a\nP3\n: 2 1 2 b\nP 2\n: 4 1 4 c", "", [(0, 1, 60), (2, 1, 62), (4, 1, 64)]),
+        (": 0 1 0 a\n: 2 1 2 b\nB 2 60.000000000001", "#GAP:1000.00000000001\n", [(2, 1, 60), (4, 0.5, 62)]),
         (": -2 1 0 a\n: 0 1 2 b", "#GAP:0\n", [(0, 1, 60), (2, 1, 62)]),
         ("P1\n: 0 1 0 a\nP3\n: 2 1 2 b\nB 4 60", "#VERSION:2.0.0\n", [(0, 4, 60), (8, 4, 62)]),  # a beat is a unit
     ],
@@ -86,6 +87,12 @@ def test_a_text_that_is_no_song_is_no_music(tmp_path):
     assert ([item.name for item in listing.items], listing.n_not_music, listing.skipped) == (["song.txt"], 1, ())
     assert not is_score(tmp_path / "notes.txt")
     assert read_scores(tmp_path / "song.txt").melodies[0].warnings == ("line 5 is no note (of 2 such lines)",)
+
+
+@pytest.mark.parametrize("gap", ["12 s", "1e3", "9" * 12])
+def test_an_ultrastar_gap_that_is_no_number_is_told(gap):
+    song = ultrastar.parse_song(HALF_SECOND_UNITS + f"#GAP:{gap}\n: 0 1 0 a")
+    assert (song.part.notes[0][0], len(song.lost)) == (0.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +285,14 @@ def test_humdrum_without_notes_says_so(tmp_path):
     (tmp_path / "a.krn").write_text("**mens\nsc\n*-\n")
     with pytest.raises(ScoreError, match=r"no \*\*kern"):
         read_scores(tmp_path / "a.krn")
+
+
+def test_an_expansion_that_names_what_is_not_there_is_told():
+    bars = f'<expansion plist="#A #gone"/><section xml:id="A">{measure(C, RPTEND)}</section>'
+    (movement,) = mei.parse_mei(parse_xml(encoded(bars).encode())).movements
+    assert (len(movement.parts[0].notes), "'gone'" in movement.lost[0]) == (2, True)
+    score = kern.parse_score("**kern\n*>[A,gone]\n*>A\n4c\n=:|!\n*-")
+    assert (len(score.parts[0].notes), "'gone'" in score.lost[0]) == (2, True)
 
 
 def test_expansions_of_expansions_are_bounded():

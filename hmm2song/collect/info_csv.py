@@ -23,7 +23,7 @@ from pathlib import Path
 from hmm2song.catalog.storage import whole_file
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.indexing.report import csv_text
-from hmm2song.indexing.sources import table_rows
+from hmm2song.indexing.sources import surplus_cells, table_rows
 from hmm2song.song import Song, gender_code, listed_genres, safe_relative_path
 
 COLUMNS = ("id", "Title", "Singer", "Lyric", "genre", "path", "gender")
@@ -150,10 +150,8 @@ def _read(file: Path) -> list[tuple[int, Row]]:
     rows = []
     for line, cells in lines:
         where = f"{file.name}, line {line}"
-        if len(cells) > len(columns):
-            raise TableError(
-                f"{where}: {len(cells)} cells for {len(columns)} columns; put cells with commas in double quotes"
-            )
+        if surplus := surplus_cells(line, cells, len(columns)):  # the table is written anew, without them
+            raise TableError(f"{file.name}, {surplus}")
         if any(map(str.strip, cells)):
             rows.append((line, _checked(dict.fromkeys(COLUMNS, "") | dict(zip(columns, cells, strict=False)), where)))
     return rows

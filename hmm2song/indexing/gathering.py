@@ -19,7 +19,7 @@ from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
 from hmm2song.indexing.extract import Extracted, IndexOptions, RecordingQuality, extract_file, load_result
 from hmm2song.indexing.runners import runner_of
 from hmm2song.indexing.separation.separation import open_separator
-from hmm2song.indexing.sources import Item, Listing, SkippedFile
+from hmm2song.indexing.sources import SURPLUS, Item, Listing, SkippedFile
 from hmm2song.indexing.state import RememberedFile
 from hmm2song.machine import n_cores
 from hmm2song.melody.melody import Melody
@@ -56,7 +56,12 @@ class IndexedSong:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What was lost of it, and why it may not be found."""
-        return self.warnings + (self.quality.doubts if self.quality is not None else ())
+        surplus = (self.item.row or {}).get(SURPLUS)
+        return (
+            self.warnings
+            + (self.quality.doubts if self.quality is not None else ())
+            + ((f"table, {surplus}",) if surplus else ())
+        )
 
 
 @dataclass(eq=False)

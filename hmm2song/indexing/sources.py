@@ -39,6 +39,8 @@ UNREADABLE_NOTES = (
 )  # fmt: skip
 ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 """Kinds of music that cannot be read, and what may hold music; they are listed, while pictures and texts are not."""
+SURPLUS = "surplus cells"
+"""Holds, in a row, what :func:`surplus_cells` says of it."""
 HIDDEN = "hidden, as its name or that of a folder starts with a dot"
 OF_MAC = "._"
 """How names start of what macOS stores beside a file on other systems; it is no music, whatever its suffix."""
@@ -246,8 +248,9 @@ def _file_of_row(folder: Path, path: str) -> Path:
 
 
 def read_table(table: Path) -> list[dict[str, str]]:
-    """Return the rows of a table of songs: the cells by lower-case column name, and ``line``, the row's last line.
+    """Return the rows of a table of songs: the cells by lower-case column name, ``line``, and :data:`SURPLUS`.
 
+    ``line`` is the row's last line.
     CatalogError if it is no CSV file with a ``path`` column, or too large.
     """
     rows = table_rows(table)
@@ -259,8 +262,16 @@ def read_table(table: Path) -> list[dict[str, str]]:
         )
     return [
         {"path": "", **dict(zip(columns, map(str.strip, cells), strict=False)), "line": str(line)}
+        | {SURPLUS: surplus_cells(line, cells, len(columns))}
         for line, cells in rows
     ]
+
+
+def surplus_cells(line: int, cells: Sequence[str], n_columns: int) -> str:
+    """Say that a row has more cells than there are columns; empty if it does not, or the others are blank."""
+    if not any(map(str.strip, cells[n_columns:])):
+        return ""
+    return f"line {line}: {len(cells)} cells for {n_columns} columns; put cells with commas in double quotes"
 
 
 def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:

@@ -88,7 +88,8 @@ def parse_score(text: str) -> KernScore:
                 reader.lost.append(f"{found}; nothing is read from there on")
             else:
                 reader.read_line(number, tokens)
-    return KernScore(tuple(records), reader.parts(), tuple(reader.lost))
+    parts = reader.parts()
+    return KernScore(tuple(records), parts, tuple(reader.lost))
 
 
 class _Reader:
@@ -237,7 +238,10 @@ class _Reader:
     def _expanded(self) -> list[int] | None:
         """Return the bars in the order of the expansion list; None without one, or if labels say more than it."""
         wanted = self.expansion or ()
-        if not wanted or any(bar.endings for bar in self.plan) or not set(wanted) <= set(self.labels):
+        if not wanted or any(bar.endings for bar in self.plan):
+            return None
+        if unknown := [label for label in wanted if label not in self.labels]:
+            self.lost.append(f"the expansion list names the section {unknown[0][:40]!r}, which is not there")
             return None
         starts = sorted({*self.labels.values(), len(self.plan)})
         order = list(range(starts[0]))

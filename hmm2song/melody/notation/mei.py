@@ -130,7 +130,9 @@ class _ScoreReader:
             if len(order) > MAX_PLAYED_BARS:
                 raise ScoreError(f"there are more than {MAX_PLAYED_BARS} bars")
         wanted = [ref.lstrip("#") for ref in expansion or ()]
-        if wanted and all(self.order_of.get(ref) for ref in wanted):
+        if unknown := [ref for ref in wanted if not self.order_of.get(ref)]:
+            self.links.lost.append(f"an expansion names {unknown[0][:40]!r}, which is no section with bars")
+        elif wanted:
             self.is_expanded, order = True, []
             for ref in wanted:
                 order += self.order_of[ref]

@@ -39,9 +39,9 @@ TAG = re.compile(r"#\s*([A-Za-z0-9]+)\s*:(.*)")
 SYLLABLE = re.compile(r"([:*FRG])\s*(-?\d{1,7})\s+(\d{1,7})\s+(-?\d{1,4})(?!\d)")
 """A start or length of more digits is damage."""
 LINE_BREAK = re.compile(r"-\s*(-?\d{1,8})(?:\s+(-?\d{1,8}))?")
-TEMPO = re.compile(r"B\s*(-?\d{1,8}(?:[.,]\d{1,9})?)\s+(\d{1,6}(?:[.,]\d{1,9})?)")
+TEMPO = re.compile(r"B\s*(-?\d{1,8}(?:[.,]\d+)?)\s+(\d{1,6}(?:[.,]\d+)?)")
 VOICE = re.compile(r"P\s*([1-9])\s*$")
-NUMBER = re.compile(r"\s*-?\d{1,9}([.,]\d{0,9})?\s*")
+NUMBER = re.compile(r"\s*[-+]?(\d{1,9}([.,]\d*)?|[.,]\d+)\s*")
 SONG_START = re.compile(r"\s*#\s*[A-Za-z0-9]+\s*:")
 BPM_LINE = re.compile(r"^\s*#\s*BPM\s*:", re.IGNORECASE | re.MULTILINE)
 ENCODING_LINE = re.compile(rb"^\s*#\s*ENCODING\s*:\s*([\w-]+)", re.IGNORECASE | re.MULTILINE)
@@ -105,13 +105,16 @@ def parse_song(song: str) -> KaraokeSong:
     bpm = _decimal(tags.get("BPM", ""))
     if not MIN_BPM <= bpm <= MAX_BPM:
         raise ScoreError(f"#BPM must be a number of {MIN_BPM:g} to {MAX_BPM:g}, got {tags.get('BPM', '')[:20]!r}")
-    gap_ms = max(-MAX_GAP_MS, min(_decimal(tags.get("GAP", "")), MAX_GAP_MS))
+    gap_ms = _decimal(tags.get("GAP", ""))
+    is_gap = abs(gap_ms) <= MAX_GAP_MS and NUMBER.fullmatch(tags.get("GAP", "") or "0") is not None
     units = 1 if re.match(r"[2-9]|\d\d", tags.get("VERSION", "")) else UNITS_PER_BEAT
     changes = [(start, 60 / (units * new_bpm)) for start, new_bpm in sorted(tempos) if MIN_BPM <= new_bpm <= MAX_BPM]
-    clock = Clock(60 / (units * bpm), changes, gap_ms / 1000)
+    clock = Clock(60 / (units * bpm), changes, gap_ms / 1000 * is_gap)
     notes = _one_voice(voices)
     part = Part(tags.get("ARTIST", ""), tuple(_timed(notes, clock)))
     warnings = [f"line {lost[0]} is no note (of {len(lost)} such lines)"] if lost else []
+    if not is_gap:
+        warnings.append(f"#GAP {tags['GAP'][:20]!r} is no number of milliseconds; the song starts at once")
     if len(part.notes) < len(notes):
         warnings.append(f"{len(notes) - len(part.notes)} pitches are outside MIDI 0-127")
     return KaraokeSong(tags, part, tuple(warnings))
