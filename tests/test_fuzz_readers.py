@@ -12,7 +12,8 @@ def fuzz():
         yield script
 
 
-def test_seeds_are_read_and_inputs_are_the_same_again(fuzz, tmp_path):
+def test_seeds_are_read_and_inputs_are_the_same_again(fuzz, tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz, "N_SEEDS", 4)
     inputs = fuzz.Inputs(None)
     for kind in fuzz.FORMATS:
         written = []
@@ -24,9 +25,9 @@ def test_seeds_are_read_and_inputs_are_the_same_again(fuzz, tmp_path):
         (tmp_path / kind / "seed").mkdir()
         seed, pack = inputs.seeds[kind][0], fuzz.PACKERS[kind][1] if kind in fuzz.PACKERS else bytes
         for name, content in seed.items():
-            file = tmp_path / kind / "seed" / (name or f"seed.{'csv' if kind == 'table' else kind}")
+            file = tmp_path / kind / "seed" / (name or fuzz.file_name(kind))
             file.write_bytes(pack(content))
-        fuzz.reader_of(kind)(file.parent if len(seed) > 1 else file)
+        fuzz.reader_of(kind)(file.parent if kind in fuzz.FOLDERS else file)
 
 
 def test_failures_are_counted_and_a_run_goes_on(fuzz, tmp_path, monkeypatch):

@@ -12,13 +12,14 @@ the packed inputs (.mxl, .jsonl.gz) are damaged inside, half of the XML stays we
 manifest that fits the damage. Input N of a format is always the same, so that --replay can write it.
 
 Every input is read in a process with a limit on its memory; one that takes longer than --timeout is ended. A failure
-is an exception that is no Hmm2SongError (memory included), a process that ends, or a hang. With --state the same
-command goes on where it was stopped; --minutes stops it.
+is an exception that is no Hmm2SongError (memory included), a process that ends, or a hang (twice: the machine may have
+been busy). With --state the same command goes on where it was stopped; --minutes stops it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import io
 import json
@@ -41,6 +42,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from xml.etree import ElementTree
 
+import av
 import numpy as np
 import soundfile
 
@@ -49,10 +51,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song.audio import load_audio
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.storage import SOURCES_NAME
+from hmm2song.collect.chart import MarkupError, parse_artist_gender, parse_chart, parse_lyric
+from hmm2song.collect.info_csv import read_info
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.forward import NetworkConfig
 from hmm2song.errors import Hmm2SongError
+from hmm2song.evaluation import read_queries
+from hmm2song.indexing.extract import RecordingQuality
 from hmm2song.indexing.sources import list_source
+from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
 from hmm2song.indexing.tags import song_fields
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.melody.scores import read_scores
@@ -210,6 +218,36 @@ def as_table(title: str, notes: list[tuple[int, int, int]]) -> bytes:
     return ("id,Title,Singer,Lyric,genre,path,gender,year\n" + "\n".join(rows)).encode()
 
 
+def as_queries(title: str, notes: list[tuple[int, int, int]]) -> bytes:
+    """Write a table of hums."""
+    return ("file,song_id,singer\n" + "".join(f'"{title}, {n}.wav",{n}|{n + 1},s{n % 2}\n' for n in range(8))).encode()
+
+
+def as_chart(title: str, notes: list[tuple[int, int, int]]) -> bytes:
+    """Write a page that is a chart, a song and an artist at once."""
+    rows = "".join(
+        f'<tr data-song-no="{midi}"><td><span class="rank">{rank}</span><div class="rank01"><span><a>{title}</a></span>'
+        f'</div><div class="rank02"><a href="javascript:goArtistDetail(\'{midi}\')">B</a></div></td></tr>'
+        for rank, (_, _, midi) in enumerate(notes, start=1)
+    )
+    artist = (
+        '<p class="title_atist">B</p><div class="section_atistinfo03"><dl><dt>유형</dt><dd>여성|솔로</dd></dl></div>'
+    )
+    song = f'<div class="song_name">{title}</div><div class="lyric"><!-- x -->la<br>la</div>'
+    return f'<span class="calendar_prid">2023.12</span><table>{rows}</table>{song}{artist}'.encode()
+
+
+def as_video(container: str, codec: str, title: str, notes: list[tuple[int, int, int]]) -> bytes:
+    """Write half a second of a tone as FFmpeg does."""
+    samples, packed = (8000 * np.sin(np.arange(24_000) * notes[0][2] / 1000)).astype(np.int16), io.BytesIO()
+    with av.open(packed, "w", format=container, options={"fflags": "+bitexact"}) as file:
+        stream = file.add_stream(codec, rate=48_000, options={"b": "64000"})
+        frame = av.AudioFrame.from_ndarray(np.stack([samples, samples]).T.reshape(1, -1), "s16", "stereo")
+        frame.rate = 48_000
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    return packed.getvalue()
+
+
 def as_sound(container: str, title: str, notes: list[tuple[int, int, int]]) -> bytes:
     """Write half a second of a tone; of Ogg two seconds with noise, so that it has several pages."""
     n = 96_000 if container == "OGG" else 8000
@@ -232,6 +270,12 @@ def zipped(content: bytes) -> bytes:
     return packed.getvalue()
 
 
+def in_riff(content: bytes) -> bytes:
+    """Wrap MIDI as .rmi."""
+    data = b"RMIDdata" + len(content).to_bytes(4, "little") + content
+    return b"RIFF" + len(data).to_bytes(4, "little") + data
+
+
 @cache
 def encoder() -> MelodyEncoder:
     """Return a tiny encoder, for which the catalogs are made."""
@@ -250,6 +294,14 @@ def catalog_seed(title: str, notes: list[tuple[int, int, int]]) -> Files:
     melody = melody_from_notes([(on / 4, length / 4, midi) for on, length, midi in notes])
     catalog = Catalog.build((Song("a", title, genre="Folk"), Song("b", title)), [melody, melody], encoder())
     return folder_files(catalog.save)
+
+
+def state_seed(title: str, notes: list[tuple[int, int, int]]) -> Files:
+    """Make the memory of a catalog."""
+    songs = (RememberedSong("a", {"title": title}, ("w",)), RememberedSong("b", {}))
+    quality = RecordingQuality(0.5, True, ("w",))
+    files = [RememberedFile("a.mid", "k", songs, ("p",)), RememberedFile("b.wav", "k", songs[:1], (), quality)]
+    return {SOURCES_NAME: state_text(files).encode()}
 
 
 def model_seed(title: str, notes: list[tuple[int, int, int]]) -> Files:
@@ -276,19 +328,41 @@ def read_catalog(folder: Path) -> None:
         catalog.select(song.genres[:1])
 
 
+def read_pages(path: Path) -> None:
+    """Read a page as each of the three that are collected."""
+    page = path.read_bytes().decode("utf-8", "replace")
+    for parse in (partial(parse_chart, month="2023-12"), parse_lyric, parse_artist_gender):
+        with contextlib.suppress(MarkupError):
+            parse(page)
+
+
 SCORES: dict[str, Callable[[str, list], bytes]] = {
     "mid": as_midi, "musicxml": as_musicxml, "mei": as_mei, "krn": as_kern, "txt": as_ultrastar, "f0.csv": as_f0,
     "jsonl": as_jsonl,
 }  # fmt: skip
 SOUNDS = {"wav": "WAV", "flac": "FLAC", "mp3": "MP3", "ogg": "OGG", "aiff": "AIFF"}
-PACKERS = {"mxl": ("musicxml", zipped), "jsonl.gz": ("jsonl", partial(gzip.compress, mtime=0))}
-FORMATS = ("abc", *SCORES, *PACKERS, "table", "catalog", "model", *SOUNDS)
+VIDEOS = {"m4a": ("mp4", "aac"), "webm": ("webm", "libopus"), "wma": ("asf", "wmav2")}
+PACKERS = {"mxl": ("musicxml", zipped), "jsonl.gz": ("jsonl", partial(gzip.compress, mtime=0)), "rmi": ("mid", in_riff)}
+OTHERS: dict[str, tuple[Callable, Callable]] = {
+    "table": (as_table, list_source), "info": (as_table, read_info), "queries": (as_queries, read_queries),
+    "chart": (as_chart, read_pages),
+}  # fmt: skip
+FOLDERS: dict[str, tuple[Callable, Callable]] = {
+    "catalog": (catalog_seed, read_catalog), "model": (model_seed, MelodyEncoder.load),
+    "state": (state_seed, read_state),
+}  # fmt: skip
+FORMATS = ("abc", *SCORES, *PACKERS, *OTHERS, *FOLDERS, *SOUNDS, *VIDEOS)
 
 
 def reader_of(kind: str) -> Callable[[Path], object]:
     """Return what reads a format."""
-    readers = {"table": list_source, "catalog": read_catalog, "model": MelodyEncoder.load}
-    return readers.get(kind, read_tagged_sound if kind in SOUNDS else read_scores)
+    _, reader = OTHERS.get(kind) or FOLDERS.get(kind) or (None, None)
+    return reader or (read_tagged_sound if kind in SOUNDS or kind in VIDEOS else read_scores)
+
+
+def file_name(kind: str) -> str:
+    """Return what an input of a format is called."""
+    return f"input.{'csv' if kind in OTHERS else kind}"
 
 
 def seeds_of(kind: str, folder: Path | None) -> list[Files]:
@@ -297,10 +371,11 @@ def seeds_of(kind: str, folder: Path | None) -> list[Files]:
         return seeds_of(PACKERS[kind][0], folder)
     if kind == "abc":
         own = [{"": path.read_bytes()} for path in sorted(SONGBOOK.glob("*.abc"))[:N_SEEDS]]
-    elif kind in ("catalog", "model"):
-        own = [{"catalog": catalog_seed, "model": model_seed}[kind](*tune) for tune in tunes()]
+    elif kind in FOLDERS:
+        own = [FOLDERS[kind][0](*tune) for tune in tunes()]
     else:
-        write = {"table": as_table, **SCORES}.get(kind) or partial(as_sound, SOUNDS[kind])
+        write, _ = OTHERS.get(kind) or (SCORES.get(kind), None)
+        write = write or (partial(as_sound, SOUNDS[kind]) if kind in SOUNDS else partial(as_video, *VIDEOS[kind]))
         own = [{"": write(*tune)} for tune in tunes()]
     found = sorted(folder.rglob(f"*.{kind}")) if folder else []
     others = [path for path in found if path.stat().st_size <= MAX_SEED_BYTES]
@@ -415,11 +490,11 @@ class Inputs:
         else:
             files[name] = self._damaged(kind, files[name], other[name], rng)
         if name == "":
-            path = folder / f"input.{'csv' if kind == 'table' else kind}"
+            path = folder / file_name(kind)
             path.write_bytes(files[name])
             return path
-        for file_name, content in files.items():
-            (folder / file_name).write_bytes(content)
+        for part, content in files.items():
+            (folder / part).write_bytes(content)
         if kind == "catalog" and name != storage.MANIFEST_FILE and number % 2:
             storage.write_manifest(folder, encoder().fingerprint, 2)
         return folder
@@ -465,6 +540,10 @@ class Reader:
 
     def read(self, kind: str, number: int) -> str:
         """Return "read", "refused", "hang", "crash ..." or a traceback."""
+        outcome = self._attempt(kind, number)
+        return self._attempt(kind, number) if outcome == "hang" else outcome
+
+    def _attempt(self, kind: str, number: int) -> str:
         if self.process is None:
             context = multiprocessing.get_context("spawn")
             self.pipe, theirs = context.Pipe()
