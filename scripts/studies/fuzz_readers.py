@@ -11,9 +11,10 @@ inserted, the end cut off, numbers replaced by extreme ones, words swapped, repe
 the packed inputs (.mxl, .jsonl.gz) are damaged inside, half of the XML stays well-formed, half of the catalogs get a
 manifest that fits the damage. Input N of a format is always the same, so that --replay can write it.
 
-Every input is read in a process with a limit on its memory; one that takes longer than --timeout is ended. A failure
-is an exception that is no Hmm2SongError (memory included), a process that ends, or a hang (twice: the machine may have
-been busy). With --state the same command goes on where it was stopped; --minutes stops it.
+Every input is read in a process with a limit on its memory; one that takes more than --timeout of processor time, or
+ten times as long by the clock, is ended as a hang. A failure is an exception that is no Hmm2SongError (memory
+included), a process that ends, or a hang. With --state the same command goes on where it was stopped; --minutes stops
+it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import random
 import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -507,7 +509,7 @@ class Inputs:
 # Reading in a process that may die ------------------------------------------------------------------------------
 
 
-def work(pipe: Connection, folder: Path | None, scratch: Path) -> None:
+def work(pipe: Connection, folder: Path | None, scratch: Path, timeout_s: float) -> None:
     """Read the inputs that the pipe names and answer what came of each: "read", "refused" or a traceback."""
     with open(os.devnull, "w") as nowhere:  # decoders write to stderr
         os.dup2(nowhere.fileno(), 2)
@@ -522,6 +524,7 @@ def work(pipe: Connection, folder: Path | None, scratch: Path) -> None:
         place.mkdir()
         path = inputs.write(kind, number, place)
         pipe.send("started")
+        signal.setitimer(signal.ITIMER_PROF, timeout_s)  # ends the process
         try:
             reader_of(kind)(path)
             pipe.send("read")
@@ -529,21 +532,18 @@ def work(pipe: Connection, folder: Path | None, scratch: Path) -> None:
             pipe.send("refused")
         except BaseException:  # whatever it is, it is what this script looks for
             pipe.send(traceback.format_exc(limit=-8)[:REPORT_CHARS])
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 class Reader:
     """A reading process, begun anew after it died or hung."""
 
     def __init__(self, folder: Path | None, scratch: Path, timeout_s: float) -> None:
-        self.arguments, self.timeout_s = (folder, scratch), timeout_s
+        self.arguments, self.longest_s = (folder, scratch, timeout_s), 10 * timeout_s
         self.process: multiprocessing.process.BaseProcess | None = None
 
     def read(self, kind: str, number: int) -> str:
         """Return "read", "refused", "hang", "crash ..." or a traceback."""
-        outcome = self._attempt(kind, number)
-        return self._attempt(kind, number) if outcome == "hang" else outcome
-
-    def _attempt(self, kind: str, number: int) -> str:
         if self.process is None:
             context = multiprocessing.get_context("spawn")
             self.pipe, theirs = context.Pipe()
@@ -553,11 +553,12 @@ class Reader:
         self.pipe.send((kind, number))
         try:
             self.pipe.recv()  # the start of the process and the making of the input do not count
-            if self.pipe.poll(self.timeout_s):
+            if self.pipe.poll(self.longest_s):
                 return self.pipe.recv()
         except EOFError:
             self.process.join()
-            return f"crash: the process ended with {self.end()}"
+            status = self.end()
+            return "hang" if status == -signal.SIGPROF else f"crash: the process ended with {status}"
         self.end()
         return "hang"
 
@@ -582,7 +583,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=Path, metavar="FOLDER", help="files to damage besides our own")
     parser.add_argument("--state", type=Path, metavar="FILE", help="where counts and failures are kept")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="a longer read is a hang (10)")
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="longest read (10)")
     parser.add_argument("--replay", metavar="FORMAT:N", help="write an input and read it here")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where --replay writes")
     options = parser.parse_args(arguments)
