@@ -9,13 +9,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from hmm2song.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -67,6 +70,21 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
         if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
             raise ModelError(f"{model}: the weights do not fit ({tensor_name!r:.80} is not finite float32)")
     return tensors
+
+
+def open_network(file: Path, sha256: str) -> InferenceSession:
+    """Open a bundled ONNX network for one thread; ModelError if it is missing or not the file that was recorded."""
+    import onnxruntime  # no search needs it
+
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read ({error.strerror}); install hmm2song again") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{file} differs from its recorded checksum: damaged or replaced; install hmm2song again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def one_line(error: Exception) -> str:
