@@ -21,11 +21,10 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import torch
-from onnx import helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -35,6 +34,9 @@ from hmm2song.embeddings.style import STYLE_FILE, STYLE_SHA256
 from hmm2song.embeddings.voice import VOICE_FILE, VOICE_SHA256
 from hmm2song.errors import Hmm2SongError
 from hmm2song.script import main_of
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET, IR_VERSION = 18, 9
 MUSICNN = ("musicnn==0.1.0", "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa")
@@ -51,6 +53,10 @@ VOICE_FRAMES, VOICE_BANDS, VOICE_DIM, VOICE_LAYERS = 160, 40, 256, 3
 
 def run(options: argparse.Namespace) -> None:
     """Convert both models and compare them with what is recorded."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise Hmm2SongError("the package onnx is missing: pip install -r requirements-convert.txt") from error
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.wheels or Path(scratch)
         style = musicnn_model(checkpoint_of(wheel_of(*MUSICNN, folder), "musicnn/MSD_musicnn/"))
@@ -187,12 +193,20 @@ class Graph:
 
     def add(self, operation: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
         """Add an operation and return the name of its output."""
-        self.nodes.append(helper.make_node(operation, inputs, [output], **attributes))
-        return output
+        return self.add_all(operation, inputs, [output], **attributes)
+
+    def add_all(self, operation: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> str:
+        """Add an operation with several outputs and return the name of the first."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(operation, inputs, outputs, **attributes))
+        return outputs[0]
 
     def model(self, name: str, takes: tuple, gives: dict[str, int]) -> onnx.ModelProto:
         """Return the whole: it takes ``x`` of a shape, in which names are free, and gives rows of some widths."""
-        kind = onnx.TensorProto.FLOAT
+        from onnx import TensorProto, helper, numpy_helper
+
+        kind = TensorProto.FLOAT
         graph = helper.make_graph(
             self.nodes,
             name,
@@ -281,7 +295,7 @@ def resemblyzer_model(pretrained: bytes) -> onnx.ModelProto:
         parts = (("inward", inward), ("inner", inner), ("bias", bias))
         constants = [graph.constant(f"lstm_{layer}/{name}", array) for name, array in parts]
         outputs = [f"lstm_{layer}/all", f"lstm_{layer}/last"]
-        graph.nodes.append(helper.make_node("LSTM", [x, *constants], outputs, hidden_size=VOICE_DIM))
+        graph.add_all("LSTM", [x, *constants], outputs, hidden_size=VOICE_DIM)
         x = graph.add("Squeeze", [outputs[0], axis[1]], f"lstm_{layer}")
     last = graph.add("Squeeze", [f"lstm_{VOICE_LAYERS - 1}/last", axis[0]], "last")
     linear = [graph.constant(name, weights[name]) for name in ("linear.weight", "linear.bias")]
