@@ -1,4 +1,4 @@
-"""The command line: ``hmm2song recognize | listen | index | ...``, or ``python -m hmm2song ...``.
+"""The command line: ``hmm2song recognize | listen | similar | ...``, or ``python -m hmm2song ...``.
 
 Exit codes: 0 done, 2 an error that the message explains, 130 stopped by Ctrl-C. Every command imports what it needs
 when it runs, so that ``--help`` answers at once.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hmm2song.indexing.extract import IndexOptions
     from hmm2song.indexing.report import IndexReport
     from hmm2song.results import SearchResult
+    from hmm2song.similar.songs import SimilarSongs
 
 EXAMPLES = """\
 recognize hum.wav
@@ -39,6 +40,9 @@ recognize hum.wav again.wav
 recognize hum.wav --catalog my-catalog --json
 listen
 listen - --json < hum.wav
+similar songbook_arirang
+similar some-id --catalog my-catalog --like voice --years 1960-1979 --per-artist 2
+similar some-id --catalog my-catalog --facets voice=1,style=0.5 --json
 index my-music --out my-catalog
 index my-music --out my-catalog --update --separator htdemucs
 index info.csv --out my-catalog --workers 4
@@ -64,7 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
     parser.set_defaults(program=program)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_command in (_add_recognize, _add_listen, _add_index, _add_add, _add_remove, _add_merge, _add_info):
+    for add_command in (
+        _add_recognize,
+        _add_listen,
+        _add_similar,
+        _add_index,
+        _add_add,
+        _add_remove,
+        _add_merge,
+        _add_info,
+    ):
         add_command(commands)
     return parser
 
@@ -102,6 +115,19 @@ def _add_recognize(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_search_options(command: argparse.ArgumentParser) -> None:
+    _add_filter_options(command)
+    command.add_argument("--top-k", type=int, default=10, metavar="N", help="how many songs to list (default: 10)")
+    _add_catalog_options(command)
+
+
+def _add_catalog_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--catalog", metavar="SOURCE", help="a folder or a repository on the Hub (default: the bundled catalog)"
+    )
+    command.add_argument("--revision", metavar="R", help="commit, tag or branch of the repository")
+
+
+def _add_filter_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--genre", action="append", default=[], metavar="G", help="search only this genre; may be given several times"
     )
@@ -109,18 +135,8 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
         "--gender", default="any", choices=("any", "female", "male", "mixed"), help="search only these singers' songs"
     )
     command.add_argument(
-        "--only-known", action="store_true", help="with --genre or --gender, leave out songs where it is not known"
+        "--only-known", action="store_true", help="leave out songs of which what is filtered by is not known"
     )
-    command.add_argument(
-        "--guessed",
-        action="store_true",
-        help="where genre or gender is not stated, go by what was guessed when the recording was indexed",
-    )
-    command.add_argument("--top-k", type=int, default=10, metavar="N", help="how many songs to list (default: 10)")
-    command.add_argument(
-        "--catalog", metavar="SOURCE", help="a folder or a repository on the Hub (default: the bundled catalog)"
-    )
-    command.add_argument("--revision", metavar="R", help="commit, tag or branch of the repository")
 
 
 def _recognize(options: argparse.Namespace) -> None:
@@ -142,7 +158,6 @@ def _search_options(options: argparse.Namespace) -> dict:
         "gender": options.gender,
         "top_k": options.top_k,
         "only_known": options.only_known,
-        "guessed": options.guessed,
     }
 
 
@@ -206,6 +221,64 @@ def _listen(options: argparse.Namespace) -> None:
         raise AudioError("no sound came; check what is piped in")
     if not options.json:
         _print_result(shown)
+
+
+# similar ----------------------------------------------------------------------------------------------------
+
+
+def _add_similar(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "similar", _similar, "List songs like one, by voice, style, feel or melody.")
+    command.add_argument("song", metavar="SONG", help="the song's id, as shown by `recognize --json` and the API")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--like",
+        metavar="PRESET",
+        help="all (default), voice, style, feel or tune; catalogs of notes are compared by tune",
+    )
+    how.add_argument(
+        "--facets",
+        type=weights,
+        metavar="WEIGHTS",
+        help="weights of voice, style, feel and melody, such as voice=1,style=0.5",
+    )
+    _add_search_options(command)
+    command.add_argument(
+        "--years", type=years, metavar="FROM-TO", help="list only songs of these years, such as 1960-1979"
+    )
+    command.add_argument(
+        "--per-artist", type=int, default=1, metavar="N", help="songs of one artist at most (default: 1; 0: any number)"
+    )
+
+
+def weights(text: str) -> dict[str, float]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    return {name.strip(): float(weight or 1) for name, _, weight in pairs}
+
+
+def years(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+def _similar(options: argparse.Namespace) -> None:
+    from hmm2song.similar.results import HEADINGS
+
+    songs = _similar_songs(options)
+    search = {**_search_options(options), "years": options.years, "per_artist": options.per_artist}
+    result = songs.like(options.song, options.facets or options.like, **search)
+    if options.json:
+        _print_json(result.to_dict())
+        return
+    for notice in result.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    print(f"Of {result.n_compared} songs the nearest by {', '.join(result.facets)}:")
+    _print_table(HEADINGS, [song.row() for song in result.songs])
+
+
+def _similar_songs(options: argparse.Namespace) -> SimilarSongs:
+    from hmm2song.similar.songs import SimilarSongs
+
+    return SimilarSongs.load(options.catalog, options.revision)
 
 
 # index ------------------------------------------------------------------------------------------------------
@@ -417,8 +490,6 @@ def _add_info(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from collections import Counter
-
     from hmm2song.catalog.catalog import Catalog
     from hmm2song.catalog.hub import encoder_of
 
@@ -428,22 +499,15 @@ def _info(options: argparse.Namespace) -> None:
     genres, genders = catalog.genre_counts(), catalog.gender_counts()
     if options.json:
         about = {"songs": len(catalog), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
-        about["guessed"] = {
-            name: dict(Counter(song.guesses[name].value for song in catalog.songs if name in song.guesses))
-            for name in ("genre", "gender")
-        }
         _print_json({**about, "encoder": encoder.fingerprint, "checksums": "ok"})
         return
     print(f"songs      {len(catalog)}")
     print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
     print(f"encoder    {encoder.fingerprint}")
     print("checksums  ok")
-    with_guesses = (catalog.genre_counts(guessed=True), catalog.gender_counts(guessed=True))
-    for name, counts, guessed in zip(("genre", "singers"), (genres, genders), with_guesses, strict=True):
+    for name, counts in (("genre", genres), ("singers", genders)):
         print()
-        heading = (name, "songs", "with guesses") if guessed != counts else (name, "songs")
-        rows = [(key or "unknown", str(counts.get(key, 0)), str(count)) for key, count in guessed.items()]
-        _print_table(heading, [row[: len(heading)] for row in rows])
+        _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
 
 
 # output -----------------------------------------------------------------------------------------------------

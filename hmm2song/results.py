@@ -6,8 +6,8 @@ endpoints alike, and do not change between minor versions. In a notebook a resul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from hmm2song.match.overlay import clock, overlay_figure
 from hmm2song.match.places import Alignment
 from hmm2song.melody.advice import Advice
 from hmm2song.melody.melody import Melody
-from hmm2song.song import Guess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +39,6 @@ class Match:
     ``probability`` is that of the *tune*: entries with the same non-empty ``tune`` are versions of one melody and share
     it. ``score`` is the uncalibrated match score in semitones, higher is better. ``melody`` is the song's whole melody,
     and ``is_tracked`` tells whether it was tracked in sound. ``artist`` is the singer if known, else the author.
-    ``guesses`` holds genre and gender where they were heard, not stated.
     """
 
     rank: int
@@ -59,7 +57,6 @@ class Match:
     melody: Melody
     is_tracked: bool = False
     author: str = ""
-    guesses: Mapping[str, Guess] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Match({self.rank}: {self.full_title!r}, {self.probability:.0%}, from {clock(self.alignment.start_s)})"
@@ -79,7 +76,6 @@ class Match:
         """Return plain JSON types; ``genre`` is comma-separated as in the catalog, ``gender`` empty when unknown."""
         stated = ("rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune")
         return {name: getattr(self, name) for name in stated} | {
-            "guessed": {label: guess.to_dict() for label, guess in self.guesses.items()},
             "probability": round(self.probability, 4),
             "score": round(self.score, 4),
             "start_s": round(self.alignment.start_s, 2),
@@ -153,11 +149,7 @@ class SearchResult:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the matches as a table of pandas, with the columns of :meth:`Match.to_dict`."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError('the table is made by pandas, which is missing: pip install "pandas>=3.1,<4"') from error
-        return pd.DataFrame([match.to_dict() for match in self.matches])
+        return to_frame(self.matches)
 
     def plot(self, rank: int = 1) -> go.Figure:
         """Draw the hum over the melody of the match with this rank.
@@ -194,3 +186,12 @@ def level_of(probability: float, voiced_s: float) -> str:
     if voiced_s < MIN_EVIDENCE_S or probability < PERHAPS_PROBABILITY:
         return NONE
     return FOUND if probability >= FOUND_PROBABILITY else PERHAPS
+
+
+def to_frame(results: Iterable) -> pd.DataFrame:
+    """Return a table of pandas with a row for each result, by its ``to_dict()``; ImportError without pandas."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError('the table is made by pandas, which is missing: pip install "pandas>=3.1,<4"') from error
+    return pd.DataFrame([result.to_dict() for result in results])

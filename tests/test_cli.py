@@ -50,7 +50,8 @@ def hum(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("recognize",), ("listen",), ("index",), ("add",), ("remove",), ("merge",), ("info",)]
+    "command",
+    [(), *((name,) for name in ("recognize", "listen", "similar", "index", "add", "remove", "merge", "info"))],
 )
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as done:
@@ -154,6 +155,10 @@ def test_info(catalog, capsys):
         (("recognize", "{hum}", "nowhere.wav", "--catalog", "{catalog}"), "nowhere.wav"),
         (("recognize", *["{hum}"] * 6, "--catalog", "{catalog}"), "5 earlier hums are too many"),
         (("recognize", "{hum}", "--catalog", "{catalog}", "--genre", "Polka"), "Polka"),
+        (("similar", "nobody", "--catalog", "{catalog}"), "no song has the id 'nobody'"),
+        (("similar", "stairs", "--catalog", "{catalog}", "--like", "voice"), "nobody has listened"),
+        (("similar", "stairs", "--catalog", "{catalog}", "--facets", "tempo=1"), "unknown facet 'tempo'"),
+        (("similar", "stairs", "--catalog", "{catalog}", "--facets", "melody=0"), "all weights are zero"),
         (("recognize", "{hum}", "--catalog", "{catalog}", "--top-k", "0"), "top_k"),
     ],
 )
@@ -211,6 +216,21 @@ def test_recognize_json_and_filters(catalog, hum, capsys):
     assert json.loads(capsys.readouterr().out)["n_unknown"] == 3
     assert main([*command, "--gender", "male", "--only-known"]) == 0
     assert json.loads(capsys.readouterr().out)["matches"] == []
+
+
+def test_similar(catalog, capsys):
+    assert main(["similar", "stairs", "--catalog", str(catalog), "--years", "1900-1999"]) == 0
+    output, errors = capsys.readouterr()
+    lines = output.splitlines()
+    assert lines[0] == "Of 2 songs the nearest by melody:" and lines[1].split() == ["title", "artist", "genre", "why"]
+    assert lines[2].startswith("1  ") and "the closest of all in melody" in lines[2] and len(lines) == 4
+    assert errors == ""
+    assert main(["similar", "stairs", "--catalog", str(catalog), "--facets", "melody=2", "--top-k", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["query"]["id"], result["facets"], len(result["songs"])) == ("stairs", {"melody": 1.0}, 1)
+    with pytest.raises(SystemExit):
+        main(["similar", "stairs", "--catalog", str(catalog), "--facets", "voice=much"])
+    assert "--facets: invalid weights value: 'voice=much'" in capsys.readouterr().err
 
 
 def test_interrupt_has_its_own_exit_code(catalog, monkeypatch, capsys, tmp_path):

@@ -1,0 +1,102 @@
+"""Which of the nearest songs are listed: not too many of one artist, and no song twice.
+
+Two entries are one song if the catalog says so (``Song.tune``), or if they are the same recording: equally long and of
+the same melody, or where the catalog holds no melodies, of the same title. Embeddings alone do not tell: different
+quiet pieces for piano are nearer to each other than two copies of one recording in different quality.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from hmm2song.catalog.facets import Facets
+from hmm2song.similar.tunes import Tunes
+from hmm2song.song import Song, fold_text
+
+SAME_DURATION = 1.01
+"""Two copies of a recording differ by no more in length: silence at the ends, an encoder's padding."""
+SAME_MELODY = 0.95
+"""Mean similarity of their melody windows from which two recordings are copies."""
+FIRST_CANDIDATES = 500
+NOBODY = ("", "traditional", "trad", "anonymous", "anon", "unknown", "unknown artist", "various", "various artists")
+"""What is no artist, and no limit is set to: also with a country behind it, as in "Traditional English"."""
+_GUEST = re.compile(r"\s*(?:[;(]|\bfeat\b|\bft\b|\bfeaturing\b).*")
+
+
+class Choice:
+    """Chooses among the songs of one catalog."""
+
+    def __init__(self, songs: Sequence[Song], facets: Facets | None, tunes: Tunes | None) -> None:
+        self._songs = songs
+        self._facets = facets
+        self._tunes = tunes
+        self._artists = [artist_key(song) for song in songs]
+        by_id = sorted(range(len(songs)), key=lambda position: songs[position].id)
+        self._place = np.argsort(by_id)
+
+    def choose(
+        self, farness: np.ndarray, mask: np.ndarray, query: int | None, n: int, per_artist: int
+    ) -> dict[int, list[str]]:
+        """Return the positions of ``n`` songs to list, nearest first, each with the ids of the same song again.
+
+        Parameters
+        ----------
+        farness : np.ndarray, shape (n_songs,)
+        mask : np.ndarray, shape (n_songs,), bool
+            The songs to choose from.
+        query : int or None
+            The song that is asked about: its copies are not listed; versions of its tune are, each for itself.
+        n : int
+        per_artist : int
+            0: any number.
+        """
+        chosen: dict[int, list[str]] = {}
+        n_listed: dict[str, int] = {}
+        tune = "" if query is None else self._songs[query].tune
+        for song in self._nearest_first(farness, mask):
+            if query is not None and self.same_recording(song, query):
+                continue
+            again = next((other for other in chosen if self._is_again(song, other, tune)), None)
+            artist = self._artists[song]
+            if again is not None:
+                chosen[again].append(self._songs[song].id)
+            elif len(chosen) == n:
+                break
+            elif not artist or not per_artist or n_listed.get(artist, 0) < per_artist:
+                chosen[song] = []
+                n_listed[artist] = n_listed.get(artist, 0) + 1
+        return chosen
+
+    def _nearest_first(self, farness: np.ndarray, mask: np.ndarray) -> Iterator[int]:
+        """Yield the songs under a mask in order of farness, of equally far ones in order of their ids."""
+        rows = np.flatnonzero(mask)
+        if len(rows) > FIRST_CANDIDATES:
+            limit = np.partition(farness[rows], FIRST_CANDIDATES)[FIRST_CANDIDATES]
+            near, rows = rows[farness[rows] <= limit], rows[farness[rows] > limit]
+            yield from map(int, near[np.lexsort((self._place[near], farness[near]))])
+        yield from map(int, rows[np.lexsort((self._place[rows], farness[rows]))])
+
+    def _is_again(self, song: int, other: int, tune_asked: str) -> bool:
+        tune = self._songs[song].tune
+        is_version = tune not in ("", tune_asked) and tune == self._songs[other].tune
+        return is_version or self.same_recording(song, other)
+
+    def same_recording(self, song: int, other: int) -> bool:
+        """Tell whether two songs are copies of one recording."""
+        if self._facets is None or not (self._facets.heard[song] and self._facets.heard[other]):
+            return False
+        durations_s = sorted(self._facets.duration_s[[song, other]])
+        if durations_s[1] > durations_s[0] * SAME_DURATION:
+            return False
+        if self._tunes is None:
+            return fold_text(self._songs[song].title) == fold_text(self._songs[other].title)
+        return float(self._tunes.likeness(song, np.array([other]))[0]) >= SAME_MELODY
+
+
+def artist_key(song: Song) -> str:
+    """Return by what songs of one artist are known, without guests; empty if there is no artist."""
+    name = _GUEST.sub("", fold_text(song.artist)).strip(" .")
+    return "" if name in NOBODY or name.startswith("traditional ") else name

@@ -1,0 +1,252 @@
+"""Songs like a song: by singer, style, feel and melody, as made up here, and every question that has no answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from heard import made_facets
+
+from hmm2song.catalog import storage
+from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
+from hmm2song.errors import CatalogError, Hmm2SongError, QueryError, UnknownSongError
+from hmm2song.similar.choice import artist_key
+from hmm2song.similar.neighbours import FacetSpace, sampling_order
+from hmm2song.similar.songs import SimilarSongs
+from hmm2song.song import Song
+
+N_SINGERS, N_SONGS = 8, 48
+"""Song i is sung by singer i % 8, in style i % 6, at 60 + 5 (i % 4) bpm."""
+
+
+def studio(n_songs: int = N_SONGS) -> tuple[tuple[Song, ...], Facets]:
+    """Return songs and what is heard in them: singers, styles and tempi are as far apart as can be."""
+    rng, number = np.random.default_rng(5), np.arange(n_songs)
+    songs = tuple(
+        Song(
+            f"s{i:02}",
+            f"Title {i}",
+            singer=f"Singer {i % N_SINGERS}",
+            genre=("Rock", "Jazz", "")[i % 3],
+            year=str(1960 + i) if i % 5 else "",
+        )
+        for i in number
+    )
+    facets = made_facets(n_songs)
+
+    def near(names: np.ndarray, n_columns: int) -> np.ndarray:
+        kinds = rng.normal(size=(names.max() + 1, n_columns))
+        return (kinds[names] + rng.normal(scale=0.3, size=(n_songs, n_columns))).astype(np.float16)
+
+    feel = np.ones((n_songs, len(FEEL_COLUMNS)), np.float32)
+    feel[:, 0] = 60.0 + 5 * (number % 4)
+    return songs, replace(
+        facets.take(np.zeros(n_songs, int)),
+        style=near(number % 6, facets.style.shape[1]),
+        timbre=near(number % 6, facets.timbre.shape[1]),
+        tags=np.full_like(facets.tags, 0.1),
+        voice=near(number % N_SINGERS, 64),
+        feel=feel,
+        duration_s=rng.uniform(100, 300, n_songs).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def songs() -> SimilarSongs:
+    return SimilarSongs(*studio())
+
+
+def numbers(result) -> list[int]:
+    return [int(found.song.id[1:]) for found in result.songs]
+
+
+@pytest.mark.parametrize(("preset", "kinds"), [("voice", N_SINGERS), ("style", 6), ("feel", 4)])
+def test_a_preset_lists_songs_alike_in_one_facet(songs, preset, kinds):
+    for query in (0, 17, 47):
+        found = numbers(songs.like(f"s{query:02}", preset, top_k=5, per_artist=0))
+        assert len(found) == 5 and query not in found
+        assert {number % kinds for number in found} == {query % kinds}
+
+
+def test_weights_join_facets(songs):
+    both = songs.like("s00", {"voice": 1, "style": 3}, top_k=1, per_artist=0)
+    assert numbers(both) == [24] and both.facets == {"voice": 0.25, "style": 0.75}  # of one singer and one style
+    assert numbers(songs.like("s00", {"style": 2.5, "voice": 0}, per_artist=0)) == numbers(
+        songs.like("s00", "style", per_artist=0)
+    )
+
+
+def test_results_say_why_in_percent_and_words(songs):
+    first, *others = songs.like("s00", {"voice": 1, "feel": 1}, top_k=40, per_artist=0).songs
+    assert first.closer_than["overall"] == 100.0 and "the closest of all in" in first.why
+    assert first.why.endswith("also 60 bpm")  # singer and tempo are the query's
+    assert any(found.why.endswith(", 65 bpm") for found in others)
+    percents = [found.closer_than["overall"] for found in others]
+    assert percents == sorted(percents, reverse=True) and 0 <= percents[-1] < 30
+    singers = songs.like("s00", "voice", top_k=2, per_artist=0).songs
+    assert singers[1].closer_than["voice"] == 97.8  # of 46 others 45 are farther
+    assert singers[1].why.startswith("closer in voice than 97 % of the catalog")
+
+
+def test_one_song_of_an_artist_unless_asked(songs):
+    result = songs.like("s00", "voice", top_k=20)
+    assert sorted(number % N_SINGERS for number in numbers(result)) == list(range(N_SINGERS))
+    assert "by the same artists" in result.notices[0]
+    assert max(np.bincount([number % N_SINGERS for number in numbers(songs.like("s00", per_artist=2))])) == 2
+
+
+def test_artists_are_known_without_their_guests_and_nobody_is_no_artist():
+    assert artist_key(Song("a", "a", singer="Ána feat. Bo")) == artist_key(Song("a", "a", author="ANA (live)")) == "ana"
+    assert {artist_key(Song("a", "a", author=name)) for name in ("", "Trad.", "Traditional Irish", "Anonymous")} == {""}
+
+
+def test_filters_are_those_of_the_search(songs):
+    assert all(number % 3 != 1 for number in numbers(songs.like("s00", genres=["rock"], top_k=40, per_artist=0)))
+    stated = numbers(songs.like("s00", years=(1970, 1980), only_known=True, top_k=40, per_artist=0))
+    assert sorted(stated) == [number for number in range(10, 21) if number % 5]
+    assert songs.like("s01", genres=["Jazz"], years=(1900, 1901), only_known=True).notices
+
+
+def test_the_same_song_again_is_listed_once():
+    songs, facets = studio()
+    rows = [*range(N_SONGS), 8, 8, 8]
+    again = [replace(songs[8], id=f"x{n}", title=title) for n, title in enumerate(("Title 8", "TITLE 8", "Other"))]
+    durations_s = facets.take(rows).duration_s.copy()
+    durations_s[-3:] *= (1.005, 1.2, 1.0)  # a copy; another length; another title, but sounding exactly alike
+    found = SimilarSongs((*songs, *again), replace(facets.take(rows), duration_s=durations_s))
+    listed = {entry.song.id: entry.also for entry in found.like("s00", top_k=12, per_artist=0).songs}
+    assert listed["s08"] == ("x0",) and {"x1", "x2"} <= set(listed)
+    assert "x0" not in [entry.song.id for entry in found.like("s08", top_k=12, per_artist=0).songs]
+
+
+def test_versions_of_one_tune_are_listed_once_but_the_query_own_all():
+    songs, facets = studio()
+    with_tunes = [replace(song, tune="a" if number % 8 == 0 else "") for number, song in enumerate(songs)]
+    found = SimilarSongs(with_tunes, facets)
+    assert len(found.like("s01", top_k=47, per_artist=0).songs) == 47 - 5
+    assert len(found.like("s00", top_k=47, per_artist=0).songs) == 47
+    assert found.like("s00", "voice").songs[0].why.startswith("a version of the same tune")
+
+
+def test_adding_songs_is_building_anew_in_any_order():
+    songs, facets = studio()
+    order = np.random.default_rng(1).permutation(N_SONGS)
+    built, grown = SimilarSongs(songs, facets), SimilarSongs([songs[i] for i in order], facets.take(order))
+    for facet in ("voice", "style", "feel"):
+        one, other, moved = built.space(facet), grown.space(facet), int(np.argsort(order)[3])
+        assert np.array_equal(one.farness(one.vectors[3], 3)[order], other.farness(other.vectors[moved], moved))
+    assert json.dumps(built.like("s03").to_dict()["songs"]) == json.dumps(grown.like("s03").to_dict()["songs"])
+
+
+def test_a_sample_stands_for_a_large_catalog(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors, known = rng.normal(size=(400, 12)).astype(np.float32), np.arange(400) % 10 > 0
+    order = sampling_order([f"song {number}" for number in range(400)])
+    whole = FacetSpace.of(vectors, known, order)
+    monkeypatch.setattr("hmm2song.similar.neighbours.N_SAMPLE", 100)
+    sampled = FacetSpace.of(vectors, known, order)
+    assert len(whole.sample) == 360 and len(sampled.sample) == 100 and known[sampled.sample].all()
+    assert np.abs(whole.farness(vectors[1], 1) - sampled.farness(vectors[1], 1)).max() < 0.2
+    assert np.allclose(whole.among(np.arange(1, 5))[0, 1:], whole.farness(vectors[1], 1)[2:5], atol=1e-5)
+
+
+def test_mutual_proximity_leaves_no_hub():
+    """A song in the middle of all is near to each, but each is far from it as its distances go."""
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(300, 100)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[0] *= 0.1
+    space = FacetSpace.of(vectors, np.ones(300, bool), np.arange(300))
+    plain, mutual = 0, 0
+    for row in range(1, 300):
+        plain += np.argsort(np.linalg.norm(vectors - vectors[row], axis=1))[1] == 0
+        mutual += np.argsort(space.farness(vectors[row], row))[1] == 0
+    assert plain > 250 and mutual < 30
+
+
+def test_a_recording_is_a_query_too(songs):
+    _, facets = studio()
+    heard = facets.take([3])
+    assert numbers(songs.like(heard, "voice", top_k=1)) == [3] and songs.like(heard).query is None
+    with pytest.raises(QueryError, match="another version"):
+        songs.like(replace(heard, listener="older"))
+    with pytest.raises(QueryError, match="one recording"):
+        songs.like(facets)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"facets": "lyrics"}, "unknown preset 'lyrics'; choose one of all, voice"),
+        ({"facets": {"tempo": 1}}, "unknown facet 'tempo'; choose from voice"),
+        ({"facets": {"voice": -1}}, "the weight of voice must be a number from 0 on, got -1"),
+        ({"facets": {"voice": float("nan")}}, "got nan"),
+        ({"facets": {"voice": 0, "style": 0.0}}, "all weights are zero"),
+        ({"facets": {}}, "all weights are zero"),
+        ({"facets": "tune"}, "melody: this catalog holds no melodies"),
+        ({"top_k": 0}, "top_k must be a whole number from 1 to 100"),
+        ({"per_artist": -1}, "per_artist"),
+        ({"genres": ["Polka"]}, "Polka"),
+        ({"years": (2000, 1990)}, "years"),
+    ],
+)
+def test_impossible_questions_are_errors(songs, asked, reason):
+    with pytest.raises(QueryError, match=reason):
+        songs.like("s00", **asked)
+
+
+def test_an_unknown_id_is_an_error(songs):
+    with pytest.raises(UnknownSongError, match="no song has the id 'nobody'"):
+        songs.like("nobody")
+
+
+def test_an_instrumental_is_compared_by_what_it_has():
+    songs, facets = studio()
+    voice = facets.voice.copy()
+    voice[:10] = 0
+    found = SimilarSongs(songs, replace(facets, voice=voice))
+    result = found.like("s00", top_k=5)
+    assert set(result.facets) == {"style", "feel"}
+    assert result.notices == ("voice is not compared: nobody sings in this recording",)
+    with pytest.raises(QueryError, match="voice: nobody sings in this recording"):
+        found.like("s00", "voice")
+    among = found.like("s10", "voice", top_k=47, per_artist=0)
+    assert among.n_compared == 37 and min(numbers(among)) >= 10
+    assert "voice" not in found.like("s10", top_k=47, per_artist=0).songs[-1].closer_than
+
+
+@pytest.mark.parametrize("n_songs", [1, 2, 3])
+def test_tiny_catalogs_answer(n_songs):
+    songs, facets = studio()
+    few = SimilarSongs(songs[:n_songs], facets.take(range(n_songs)))
+    result = few.like("s00")
+    assert len(result.songs) == n_songs - 1 and json.dumps(result.to_dict(), allow_nan=False)
+    assert bool(result.notices) == (n_songs == 1)
+
+
+def test_equal_songs_and_one_artist_with_the_whole_catalog():
+    songs, facets = studio()
+    equal = SimilarSongs(songs[:6], facets.take([0] * 6))
+    assert [found.song.id for found in equal.like("s00", top_k=5).songs] == ["s01", "s02", "s03", "s04", "s05"]
+    alone = SimilarSongs([replace(song, singer="One") for song in songs], facets)
+    result = alone.like("s00")
+    assert len(result.songs) == 1 and result.notices[0].startswith("only 1 of 47 songs are listed")
+
+
+def test_a_catalog_with_nothing_to_compare_is_refused(tmp_path):
+    songs, facets = studio()
+    with pytest.raises(CatalogError, match="nothing to compare"):
+        SimilarSongs(songs, Facets.unheard(N_SONGS))
+    with pytest.raises(CatalogError, match="nothing to compare"):
+        SimilarSongs(())
+    storage.write_songs(tmp_path, songs)
+    facets.write(tmp_path)
+    (tmp_path / storage.CREDITS_FILE).write_text("# Credits\n")
+    storage.write_manifest(tmp_path, "", N_SONGS)
+    assert numbers(SimilarSongs.load(tmp_path).like("s00", top_k=3)) == numbers(
+        SimilarSongs(songs, facets).like("s00", top_k=3)
+    )
+    with pytest.raises(Hmm2SongError):
+        SimilarSongs.load(tmp_path / "nowhere")
