@@ -137,6 +137,11 @@ def _add_filter_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--only-known", action="store_true", help="leave out songs of which what is filtered by is not known"
     )
+    command.add_argument(
+        "--guessed",
+        action="store_true",
+        help="where genre or gender is not stated, go by what was guessed when the recording was indexed",
+    )
 
 
 def _recognize(options: argparse.Namespace) -> None:
@@ -158,6 +163,7 @@ def _search_options(options: argparse.Namespace) -> dict:
         "gender": options.gender,
         "top_k": options.top_k,
         "only_known": options.only_known,
+        "guessed": options.guessed,
     }
 
 
@@ -251,11 +257,13 @@ def _add_similar(commands: argparse._SubParsersAction) -> None:
 
 
 def weights(text: str) -> dict[str, float]:
+    """Read weights by facet; ValueError if one is no number."""
     pairs = [part.partition("=") for part in text.split(",")]
     return {name.strip(): float(weight or 1) for name, _, weight in pairs}
 
 
 def years(text: str) -> tuple[int, int]:
+    """Read a year, or a first and a last one; ValueError if they are no numbers."""
     first, _, last = text.partition("-")
     return int(first), int(last or first)
 
@@ -490,6 +498,8 @@ def _add_info(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
+    from collections import Counter
+
     from hmm2song.catalog.catalog import Catalog
     from hmm2song.catalog.hub import encoder_of
 
@@ -499,15 +509,22 @@ def _info(options: argparse.Namespace) -> None:
     genres, genders = catalog.genre_counts(), catalog.gender_counts()
     if options.json:
         about = {"songs": len(catalog), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
+        about["guessed"] = {
+            name: dict(Counter(song.guesses[name].value for song in catalog.songs if name in song.guesses))
+            for name in ("genre", "gender")
+        }
         _print_json({**about, "encoder": encoder.fingerprint, "checksums": "ok"})
         return
     print(f"songs      {len(catalog)}")
     print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
     print(f"encoder    {encoder.fingerprint}")
     print("checksums  ok")
-    for name, counts in (("genre", genres), ("singers", genders)):
+    with_guesses = (catalog.genre_counts(guessed=True), catalog.gender_counts(guessed=True))
+    for name, counts, guessed in zip(("genre", "singers"), (genres, genders), with_guesses, strict=True):
         print()
-        _print_table((name, "songs"), [(key or "unknown", str(count)) for key, count in counts.items()])
+        heading = (name, "songs", "with guesses") if guessed != counts else (name, "songs")
+        rows = [(key or "unknown", str(counts.get(key, 0)), str(count)) for key, count in guessed.items()]
+        _print_table(heading, [row[: len(heading)] for row in rows])
 
 
 # output -----------------------------------------------------------------------------------------------------

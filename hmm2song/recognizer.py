@@ -156,6 +156,7 @@ class Recognizer:
         top_k: int = DEFAULT_TOP_K,
         only_known: bool = False,
         earlier: Sequence[Melody] = (),
+        guessed: bool = False,
     ) -> SearchResult:
         """Find the song of a hum.
 
@@ -174,6 +175,8 @@ class Recognizer:
         earlier : sequence of Melody
             What was heard in earlier hums of the same tune (:attr:`SearchResult.hum`), at most four: their evidence is
             joined with that of this one.
+        guessed : bool
+            Where genre or gender is not stated, take the guessed one for known.
 
         Raises
         ------
@@ -183,7 +186,7 @@ class Recognizer:
             An unknown genre or gender, an impossible ``top_k``, or too many earlier hums.
         """
         started_s = time.perf_counter()
-        selection = self._select(genres, gender, top_k, only_known, earlier)
+        selection = self._select(genres, gender, top_k, only_known, earlier, guessed)
         samples = load_audio(audio)
         track = track_pitch(samples)
         hum = track.melody
@@ -197,10 +200,11 @@ class Recognizer:
         top_k: int = DEFAULT_TOP_K,
         only_known: bool = False,
         earlier: Sequence[Melody] = (),
+        guessed: bool = False,
     ) -> SearchResult:
         """Find the song of a melody that was tracked elsewhere; parameters and errors as in :meth:`recognize`."""
         started_s = time.perf_counter()
-        selection = self._select(genres, gender, top_k, only_known, earlier)
+        selection = self._select(genres, gender, top_k, only_known, earlier, guessed)
         return self._answer(hum, earlier, (), selection, top_k, started_s)
 
     def listening(
@@ -210,11 +214,14 @@ class Recognizer:
         top_k: int = DEFAULT_TOP_K,
         only_known: bool = False,
         earlier: Sequence[Melody] = (),
+        guessed: bool = False,
     ) -> Listening:
         """Begin to listen to a hum whose sound comes piece by piece; parameters and errors as in :meth:`recognize`."""
-        self._select(genres, gender, top_k, only_known, earlier)
+        self._select(genres, gender, top_k, only_known, earlier, guessed)
         return Listening(
-            lambda samples: self.recognize((SAMPLE_RATE_HZ, samples), genres, gender, top_k, only_known, earlier)
+            lambda samples: self.recognize(
+                (SAMPLE_RATE_HZ, samples), genres, gender, top_k, only_known, earlier, guessed
+            )
         )
 
     def listen(self, chunks: Iterable[np.ndarray | bytes], **options: object) -> Iterator[Heard]:
@@ -242,7 +249,13 @@ class Recognizer:
         return self.listening(**options).follow(chunks)
 
     def _select(
-        self, genres: Iterable[str] | None, gender: str, top_k: int, only_known: bool, earlier: Sequence[Melody]
+        self,
+        genres: Iterable[str] | None,
+        gender: str,
+        top_k: int,
+        only_known: bool,
+        earlier: Sequence[Melody],
+        guessed: bool,
     ) -> Selection:
         if len(earlier) > MAX_EARLIER:
             raise QueryError(f"{len(earlier)} earlier hums are too many; at most {MAX_EARLIER} are joined")
@@ -250,7 +263,7 @@ class Recognizer:
             raise QueryError(f"top_k must be a whole number from 1 to {MAX_TOP_K}, got {top_k!r:.40}")
         if isinstance(genres, str):
             genres = [genres]
-        return self.catalog.select(genres or (), gender or ANY_GENDER, only_known)
+        return self.catalog.select(genres or (), gender or ANY_GENDER, only_known, guessed)
 
     def _answer(
         self,
@@ -299,6 +312,7 @@ class Recognizer:
             year=song.year,
             lyric=song.lyric,
             tune=song.tune,
+            guesses=song.guesses,
             probability=float(ranking.probability[position]),
             score=float(ranking.scores_st[position]),
             alignment=self.ranker.align(ranking, position),

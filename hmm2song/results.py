@@ -6,8 +6,8 @@ endpoints alike, and do not change between minor versions. In a notebook a resul
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from hmm2song.match.overlay import clock, overlay_figure
 from hmm2song.match.places import Alignment
 from hmm2song.melody.advice import Advice
 from hmm2song.melody.melody import Melody
+from hmm2song.song import Guess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,7 @@ class Match:
     ``probability`` is that of the *tune*: entries with the same non-empty ``tune`` are versions of one melody and share
     it. ``score`` is the uncalibrated match score in semitones, higher is better. ``melody`` is the song's whole melody,
     and ``is_tracked`` tells whether it was tracked in sound. ``artist`` is the singer if known, else the author.
+    ``guesses`` holds genre and gender where they were heard, not stated.
     """
 
     rank: int
@@ -57,6 +59,7 @@ class Match:
     melody: Melody
     is_tracked: bool = False
     author: str = ""
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Match({self.rank}: {self.full_title!r}, {self.probability:.0%}, from {clock(self.alignment.start_s)})"
@@ -76,6 +79,7 @@ class Match:
         """Return plain JSON types; ``genre`` is comma-separated as in the catalog, ``gender`` empty when unknown."""
         stated = ("rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune")
         return {name: getattr(self, name) for name in stated} | {
+            "guessed": {label: guess.to_dict() for label, guess in self.guesses.items()},
             "probability": round(self.probability, 4),
             "score": round(self.score, 4),
             "start_s": round(self.alignment.start_s, 2),

@@ -6,8 +6,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from hmm2song.encoding import decode
 from hmm2song.errors import CatalogError, QueryError, ScoreError
@@ -29,12 +31,29 @@ SOURCE_COLUMNS = {"title": "Title", "singer": "Singer", "lyric": "Lyric"}
 
 
 @dataclass(frozen=True)
+class Guess:
+    """A label that was heard in a recording, not stated: the value, its probability, and the version of the model."""
+
+    value: str
+    probability: float
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.probability:.2f}, {self.model})"
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Song:
     """One catalog entry; every field is text, empty when unknown.
 
     ``singer`` is who sings the recording that made the song known, ``author`` who wrote the melody; ``genre`` holds one
     or several genres, comma-separated; ``gender`` is that of the singer; ``path`` a recording relative to the catalog;
-    ``tune`` is shared by entries that are versions of one melody, which no hum can tell apart.
+    ``tune`` is shared by entries that are versions of one melody, which no hum can tell apart. ``guessed`` holds what
+    was heard where nothing is stated, as :func:`guessed_text` writes it.
     """
 
     id: str
@@ -51,6 +70,7 @@ class Song:
     licence: str = ""
     credit: str = ""
     tune: str = ""
+    guessed: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,6 +85,7 @@ class Song:
             raise CatalogError(
                 f"song {self.id!r:.80}: gender {self.gender!r:.40} is not one of {', '.join(GENDERS)} or empty"
             )
+        guesses_of(self.guessed)
 
     @property
     def artist(self) -> str:
@@ -81,9 +102,25 @@ class Song:
         """The song's genres, in the order given."""
         return tuple(part.strip() for part in self.genre.split(",") if part.strip())
 
+    @property
+    def guesses(self) -> Mapping[str, Guess]:
+        """The guessed labels, by ``"genre"`` and ``"gender"``: only of what is not stated."""
+        return {name: guess for name, guess in guesses_of(self.guessed).items() if not getattr(self, name)}
+
+    def known_genres(self, guessed: bool = False) -> tuple[str, ...]:
+        """Return the stated genres; if there are none and ``guessed``, the guessed one."""
+        guess = self.guesses.get("genre") if guessed and self.guessed else None
+        return (guess.value,) if guess else self.genres
+
+    def known_gender(self, guessed: bool = False) -> str:
+        """Return the stated gender; if there is none and ``guessed``, the guessed one."""
+        guess = self.guesses.get("gender") if guessed and self.guessed else None
+        return guess.value if guess else self.gender
+
     def to_row(self) -> dict[str, str]:
-        """Return the row as stored, under the source system's column names."""
-        return {SOURCE_COLUMNS.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        """Return the row as stored, under the source system's column names; ``guessed`` only if something is."""
+        cells = {SOURCE_COLUMNS.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        return cells if self.guessed else {name: cell for name, cell in cells.items() if name != "guessed"}
 
     @classmethod
     def from_row(cls, row: dict[str, str]) -> Song:
@@ -98,7 +135,8 @@ class Song:
 class SongFilter:
     """Which songs to search: of any of ``genres`` (all if empty), sung by ``gender``, of ``years`` (first and last).
 
-    A song of unknown genre, gender or year passes too, unless ``only_known``. The search by humming leaves the years
+    A song of unknown genre, gender or year passes too, unless ``only_known``; where genre or gender is not stated,
+    ``guessed`` takes the guessed one for known. The search by humming leaves the years
     alone: an index outside this process does not hold them.
     """
 
@@ -106,6 +144,7 @@ class SongFilter:
     gender: str = ANY_GENDER
     only_known: bool = False
     years: tuple[int, int] | None = None
+    guessed: bool = False
 
     @classmethod
     def of(
@@ -115,6 +154,7 @@ class SongFilter:
         gender: str = ANY_GENDER,
         only_known: bool = False,
         years: tuple[int, int] | None = None,
+        guessed: bool = False,
     ) -> SongFilter:
         """Return the filter in the spelling of ``songs``; QueryError for a genre that none has or a wrong value."""
         if gender not in (ANY_GENDER, *GENDERS):
@@ -123,30 +163,36 @@ class SongFilter:
             raise QueryError(f"years are a first and a last one, got {years!r:.60}")
         genres = (genres,) if isinstance(genres, str) else tuple(genres)
         if not genres:
-            return cls((), gender, only_known, years)  # the usual search: do not count a large catalog's genres for it
-        known = tuple(genre_counts(songs))
+            return cls(
+                (), gender, only_known, years, guessed
+            )  # the usual search: do not count a large catalog's genres for it
+        known = tuple(genre_counts(songs, guessed=True))
         wanted = set()
         for genre in genres:
             alike = {name for name in known if fold_text(name) == fold_text(str(genre))}
             if not alike:
                 raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
             wanted |= alike
-        return cls(tuple(sorted(wanted)), gender, only_known, years)
+        return cls(tuple(sorted(wanted)), gender, only_known, years, guessed)
 
     def passes(self, song: Song) -> bool:
         """Tell whether a song is to be searched."""
         if self.only_known and self.is_unknown_of(song):
             return False
-        genre_fits = not self.genres or not song.genres or not set(self.genres).isdisjoint(song.genres)
+        genres = song.known_genres(self.guessed)
+        genre_fits = not self.genres or not genres or not set(self.genres).isdisjoint(genres)
         year = year_of(song)
         year_fits = self.years is None or year is None or self.years[0] <= year <= self.years[1]
-        return genre_fits and year_fits and (self.gender == ANY_GENDER or song.gender in ("", self.gender))
+        return genre_fits and year_fits and self._gender_fits(song)
+
+    def _gender_fits(self, song: Song) -> bool:
+        return self.gender == ANY_GENDER or song.known_gender(self.guessed) in ("", self.gender)
 
     def is_unknown_of(self, song: Song) -> bool:
         """Tell whether the filter asks for a genre, a gender or a year that is unknown for this song."""
         return (
-            bool(self.genres and not song.genres)
-            or (self.gender != ANY_GENDER and not song.gender)
+            bool(self.genres and not song.known_genres(self.guessed))
+            or (self.gender != ANY_GENDER and not song.known_gender(self.guessed))
             or (self.years is not None and year_of(song) is None)
         )
 
@@ -157,9 +203,26 @@ def year_of(song: Song) -> int | None:
     return int(stated[0]) if stated else None
 
 
-def genre_counts(songs: Iterable[Song]) -> dict[str, int]:
-    """Songs per genre, most frequent first; a song with two genres counts under both."""
-    counts = Counter(genre for song in songs for genre in song.genres)
+@lru_cache(maxsize=4096)
+def guesses_of(text: str) -> Mapping[str, Guess]:
+    """Read what :func:`guessed_text` wrote, or raise CatalogError."""
+    guesses = {}
+    for part in text.split("; ") if text else ():
+        match = re.fullmatch(r"(genre|gender): ([^;()]+) \(([01]\.\d+), ([^;()]+)\)", part)
+        if match is None or (match[1] == "gender" and match[2] not in GENDERS) or float(match[3]) > 1:
+            raise CatalogError(f"guessed label {part!r:.80} is not written as 'gender: male (0.97, model)'")
+        guesses[match[1]] = Guess(match[2], float(match[3]), match[4])
+    return MappingProxyType(guesses)
+
+
+def guessed_text(guesses: Mapping[str, Guess]) -> str:
+    """Write guesses by label as a song keeps them: ``"gender: male (0.97, model); genre: Metal (0.91, model)"``."""
+    return "; ".join(f"{label}: {guess}" for label, guess in sorted(guesses.items()))
+
+
+def genre_counts(songs: Iterable[Song], guessed: bool = False) -> dict[str, int]:
+    """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if wished."""
+    counts = Counter(genre for song in songs for genre in song.known_genres(guessed))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -186,8 +186,8 @@ def ask(url: str, audio: object, earlier: object) -> str:
 def test_the_catalog_can_be_searched(client: Client) -> None:
     assert len(client.predict(api_name="/catalog")) == N_SONGS
     (found,) = client.predict("첫 노래", api_name="/catalog")
-    assert list(found) == ["id", "title", "title_ko", "artist", "genre", "gender", "year"]
-    assert list(found.values()) == ["s0", "Song 0", "첫 노래", "Author 0", "Folk", "female", "1900"]
+    assert list(found) == ["id", "title", "title_ko", "artist", "genre", "gender", "year", "guessed"]
+    assert list(found.values()) == ["s0", "Song 0", "첫 노래", "Author 0", "Folk", "female", "1900", {}]
 
 
 def test_a_song_is_told_in_full(client: Client) -> None:
@@ -272,11 +272,11 @@ def test_a_hum_that_joining_made_worse_is_shown_alone(catalog: MiniatureCatalog,
     recognizer = Recognizer.from_pretrained(catalog.folder)
     with gr.Blocks() as blocks:
         page = Page(recognizer, blocks)
-    other = page.search(str(other_hum), [], "any", False, "en", None)[page.answer]
-    joined = page.search(str(catalog.hum_path), [], "any", False, "en", other, True)
+    other = page.search(str(other_hum), [], "any", False, False, "en", None)[page.answer]
+    joined = page.search(str(catalog.hum_path), [], "any", False, False, "en", other, True)
     assert joined[page.answer].is_alone and not joined[page.answer].result.earlier
     assert "clearer" in joined[page.verdict]["value"]
-    same = page.search(str(catalog.hum_path), [], "any", False, "en", joined[page.answer], True)[page.answer]
+    same = page.search(str(catalog.hum_path), [], "any", False, False, "en", joined[page.answer], True)[page.answer]
     assert not same.is_alone and len(same.result.earlier) == 1
 
 
@@ -284,7 +284,7 @@ def test_a_fault_is_told_from_a_bad_recording_and_logged(catalog: MiniatureCatal
     recognizer = Recognizer.from_pretrained(catalog.folder)
     with gr.Blocks() as blocks:
         page = Page(recognizer, blocks)
-    asked = ([], "any", False, "en", None)
+    asked = ([], "any", False, False, "en", None)
     recognizer.recognize = Mock(side_effect=AudioError("'hum.wav' is empty"))
     assert "is empty" in page.search(str(catalog.hum_path), *asked)[page.status]
     assert not caplog.records

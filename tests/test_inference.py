@@ -44,7 +44,7 @@ RESULT_KEYS = {
     "seconds",
 }  # fmt: skip
 MATCH_KEYS = {
-    "rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune",
+    "rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune", "guessed",
     "probability", "score", "start_s", "end_s", "key_shift_st", "tempo_ratio",
 }  # fmt: skip
 

@@ -186,6 +186,7 @@ class FewHits(MilvusCollection):
         (SongFilter(), ""),
         (SongFilter(only_known=True), ""),
         (SongFilter(gender="male"), 'gender in ["male", ""]'),
+        (SongFilter(gender="male", only_known=True, guessed=True), 'gender in ["male", ""]'),  # not all of them pass
         (SongFilter(("a", "b")), '(array_contains_any(genres, ["a", "b"]) or array_length(genres) == 0)'),
         (SongFilter(("a",), "male", True), 'array_contains_any(genres, ["a"]) and gender in ["male"]'),
         (SongFilter(('"\\',), only_known=True), r'array_contains_any(genres, ["\"\\"])'),

@@ -65,6 +65,15 @@ def test_english_korean_japanese_and_spanish_are_spoken() -> None:
         assert {key for key, text in words.items() if not re.search(letters, str(text))} <= {"sure", "and"}
 
 
+@LANGUAGES
+def test_a_guess_is_marked_as_one_and_gives_way_to_what_is_stated(language: str) -> None:
+    song = Song("s", "t", gender="female", guessed="gender: male (0.97, v); genre: Polka (0.91, t)")
+    genre, singer = texts.label_words(song, language)
+    assert "Polka" in genre and "91" in genre and genre != "Polka"
+    assert singer == texts.text(language, "singer_female")
+    assert texts.label_words(Song("s", "t"), language) == ("", "")
+
+
 def test_genres_and_errors_are_translated() -> None:
     assert texts.genre_words("Hymn, Polka", "ja") == "賛美歌, Polka"  # a genre of one's own catalog keeps its name
     error = AudioError("'x.wav' is empty")

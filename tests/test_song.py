@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from hmm2song.errors import QueryError
-from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter
+from hmm2song.errors import CatalogError, QueryError
+from hmm2song.song import ANY_GENDER, GENDERS, Guess, Song, SongFilter, genre_counts, guessed_text
 
 BOTH = Song("both", "t", genre="Ballad, Folk", gender="female")
 NO_GENRE = Song("no genre", "t", gender="male")
@@ -64,3 +64,48 @@ def test_a_filter_that_no_song_can_pass_is_an_error(wrong):
     with pytest.raises(QueryError):
         SongFilter.of(SONGS, **wrong)
     assert SongFilter.of(SONGS, genres=["FOLK"], years=(1969, 1969)).genres == ("Folk",)
+
+
+GUESSES = {"gender": Guess("male", 0.97, "voice-1"), "genre": Guess("Hip-Hop", 0.9, "tags-1")}
+GUESSED = Song("guessed", "t", guessed=guessed_text(GUESSES))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stated", "guessed", "surely_guessed"),
+    [
+        ({"genres": ("Hip-Hop",)}, True, True, True),
+        ({"genres": ("Folk",)}, True, False, False),
+        ({"gender": "male"}, True, True, True),
+        ({"gender": "female"}, True, False, False),
+    ],
+    ids=str,
+)
+def test_a_guess_is_known_only_to_filters_that_go_by_guesses(wanted, stated, guessed, surely_guessed):
+    assert SongFilter(**wanted).passes(GUESSED) == stated
+    assert not SongFilter(**wanted, only_known=True).passes(GUESSED)
+    assert SongFilter(**wanted, guessed=True).passes(GUESSED) == guessed
+    assert SongFilter(**wanted, guessed=True, only_known=True).passes(GUESSED) == surely_guessed
+
+
+def test_what_is_stated_comes_before_what_is_guessed():
+    song = Song("s", "t", genre="Folk", gender="female", guessed=GUESSED.guessed)
+    assert (song.guesses, song.known_genres(True), song.known_gender(True)) == ({}, ("Folk",), "female")
+    assert (GUESSED.known_genres(True), GUESSED.known_gender(True)) == (("Hip-Hop",), "male")
+    assert (GUESSED.known_genres(), GUESSED.known_gender()) == ((), "")
+    assert genre_counts([song, GUESSED]) == {"Folk": 1}
+    assert genre_counts([song, GUESSED], guessed=True) == {"Folk": 1, "Hip-Hop": 1}
+    assert SongFilter.of([GUESSED], "hip-hop").genres == ("Hip-Hop",)
+
+
+def test_guesses_survive_a_row_and_are_left_out_of_rows_without():
+    assert GUESSED.guessed == "gender: male (0.97, voice-1); genre: Hip-Hop (0.90, tags-1)"
+    assert Song.from_row(GUESSED.to_row()) == GUESSED and GUESSED.guesses == GUESSES
+    assert "guessed" not in NOTHING.to_row()
+
+
+@pytest.mark.parametrize(
+    "text", ["male", "gender: robot (0.97, m)", "gender: male (1.97, m)", "gender: male (0.9)", "key: C (0.97, m)", ";"]
+)
+def test_a_guess_that_is_not_well_formed_is_refused(text):
+    with pytest.raises(CatalogError, match="guessed label"):
+        Song("s", "t", guessed=text)

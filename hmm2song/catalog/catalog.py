@@ -202,22 +202,25 @@ class Catalog:
         except (OSError, ValueError, KeyError, csv.Error):
             return {}
 
-    def genre_counts(self) -> dict[str, int]:
-        """Songs per genre, most frequent first; a song with two genres counts under both."""
-        return genre_counts(self.songs)
+    def genre_counts(self, guessed: bool = False) -> dict[str, int]:
+        """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if so."""
+        return genre_counts(self.songs, guessed)
 
-    def gender_counts(self) -> dict[str, int]:
-        """Songs per singer gender; the empty key counts the unknown ones."""
-        counts = Counter(song.gender for song in self.songs)
+    def gender_counts(self, guessed: bool = False) -> dict[str, int]:
+        """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""
+        counts = Counter(song.known_gender(guessed) for song in self.songs)
         return {gender: counts[gender] for gender in (*GENDERS, "")}
 
-    def select(self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False) -> Selection:
+    def select(
+        self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False, guessed: bool = False
+    ) -> Selection:
         """Filter the songs.
 
         A song passes if it has any of ``genres`` and the ``gender``. A song whose genre or gender the catalog does not
-        know passes too, unless ``only_known``. QueryError for a genre that no song has, or an unknown gender.
+        know passes too, unless ``only_known``; with ``guessed`` it knows what it has guessed, too. QueryError for a
+        genre that no song has, or an unknown gender.
         """
-        return self.selection(SongFilter.of(self.songs, genres, gender, only_known))
+        return self.selection(SongFilter.of(self.songs, genres, gender, only_known, guessed=guessed))
 
     def selection(self, wanted: SongFilter) -> Selection:
         """Return the songs that pass a filter in the catalog's own spelling."""

@@ -138,7 +138,8 @@ def join(first: Catalog, second: Catalog, replace: bool = False) -> MergeResult:
 def _is_same(first: Catalog, second: Catalog, song_id: str) -> bool:
     """Tell whether both have the same song, as precisely as it is stored."""
     own, other = (np.round(catalog.melody(song_id).pitch_midi * CENTS_PER_ST) for catalog in (first, second))
-    return first.song(song_id) == second.song(song_id) and np.array_equal(own, other, equal_nan=True)
+    songs = [dataclasses.replace(catalog.song(song_id), guessed="") for catalog in (first, second)]
+    return songs[0] == songs[1] and np.array_equal(own, other, equal_nan=True)
 
 
 def with_unique_ids(songs: Sequence[Song]) -> list[Song]:

@@ -314,13 +314,17 @@ def digest_of(catalog: EmbeddedSongs) -> str:
 
 
 def filter_expression(wanted: SongFilter) -> str:
-    """Return the scalar filter of Milvus that lets the same songs pass as ``wanted``."""
+    """Return the scalar filter of Milvus that lets the same songs pass as ``wanted``, if guesses count some more.
+
+    Milvus does not hold guesses: who searches leaves out those that do not pass.
+    """
+    only_known = wanted.only_known and not wanted.guessed
     parts = []
     if wanted.genres:
         known = f"array_contains_any(genres, [{', '.join(map(_quoted, wanted.genres))}])"
-        parts.append(known if wanted.only_known else f"({known} or array_length(genres) == 0)")
+        parts.append(known if only_known else f"({known} or array_length(genres) == 0)")
     if wanted.gender != ANY_GENDER:
-        genders = (wanted.gender,) if wanted.only_known else (wanted.gender, "")
+        genders = (wanted.gender,) if only_known else (wanted.gender, "")
         parts.append(f"gender in [{', '.join(map(_quoted, genders))}]")
     return " and ".join(parts)
 

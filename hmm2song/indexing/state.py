@@ -37,7 +37,7 @@ class RememberedSong:
     @classmethod
     def of(cls, final: Song, as_read: Song, warnings: tuple[str, ...] = ()) -> RememberedSong:
         """Remember how a song was read that stands in the catalog as ``final``."""
-        names = (field.name for field in fields(Song))
+        names = (field.name for field in fields(Song) if field.name != "guessed")  # no file states it
         return cls(
             final.id,
             {name: value for name in names if (value := getattr(as_read, name)) != getattr(final, name)},

@@ -16,7 +16,7 @@ from hmm2song.errors import AudioError, Hmm2SongError, QueryError
 from hmm2song.page import SEARCH_QUEUE
 from hmm2song.page.live import Runs
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
-from hmm2song.song import ANY_GENDER, GENDERS
+from hmm2song.song import ANY_GENDER, GENDERS, Song
 
 LISTED_SONGS = 200
 LISTED_FIELDS = ("id", "title", "title_ko", "artist", "genre", "gender", "year")
@@ -117,7 +117,7 @@ class Api:
             query: The words; empty lists the first songs.
         """
         songs = self.recognizer.catalog.find(query or "", LISTED_SONGS)
-        return [{field: getattr(song, field) for field in LISTED_FIELDS} for song in songs]
+        return [{field: getattr(song, field) for field in LISTED_FIELDS} | _guessed(song) for song in songs]
 
     @no_tool
     def song(self, id: str) -> dict:
@@ -131,7 +131,11 @@ class Api:
         fields = asdict(song)
         # Gradio's client takes any object with a "path" for a file and would try to download it.
         fields["recording"] = fields.pop("path")
-        return {**fields, "artist": song.artist, "melody_s": round(melody.duration_s, 2)}
+        return {**fields, **_guessed(song), "artist": song.artist, "melody_s": round(melody.duration_s, 2)}
+
+
+def _guessed(song: Song) -> dict:
+    return {"guessed": {label: guess.to_dict() for label, guess in song.guesses.items()}}
 
 
 def _answer(kind: str) -> gr.JSON:

@@ -36,12 +36,13 @@ class Asked(NamedTuple):
     genres: tuple[str, ...] = ()
     gender: str = ANY_GENDER
     only_known: bool = False
+    guessed: bool = False
     earlier: tuple[Melody, ...] = ()
 
     @property
-    def filter(self) -> tuple[tuple[str, ...], str, bool]:
-        """Genres, gender, and whether songs must be known to fit."""
-        return self[:3]
+    def filter(self) -> tuple[tuple[str, ...], str, bool, bool]:
+        """Genres, gender, whether songs must be known to fit, and whether what is guessed is known."""
+        return self[:4]
 
 
 @dataclass(eq=False)
@@ -82,7 +83,7 @@ class Runs:
                     raise QueryError(f"{MAX_RUNS} hums are going on already; try again in a minute")
                 asked = asked or Asked()
                 listening = self._recognizer.listening(
-                    asked.genres, asked.gender, top_k, asked.only_known, asked.earlier
+                    asked.genres, asked.gender, top_k, asked.only_known, asked.earlier, asked.guessed
                 )
                 self._runs[run_id] = Run(listening, asked)
                 self._forget_later(run_id, KEPT_S)

@@ -22,8 +22,8 @@ from hmm2song.page.texts import (
     advice_words,
     credit_words,
     full_title,
-    genre_words,
     key_words,
+    label_words,
     overlay_words,
     position_words,
     searched_words,
@@ -140,7 +140,7 @@ def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
         about=_listed(credit_words(song.artist, song.author, song.year, language)),
         ring="",
         plot=song_plot(melody, SONG_SHOWN_S, words),
-        details=f"<p>{escape(genre_words(song.genre, language))}</p>",
+        details=f"<p>{escape(_listed(label_words(song, language)))}</p>",
         data="",
     )
     return _winner(card, sound, ("share", "link"), language)
@@ -282,11 +282,12 @@ def _card(index: int, match: Match, language: str) -> str:
 def _facts(result: SearchResult, index: int, language: str) -> str:
     match = result.matches[index]
     first = next(each for each in result.matches if (each.tune or each.id) == (match.tune or match.id))
+    genre, singer = label_words(match, language)
     words = [
         key_words(match.alignment.key_shift_st, language),
         tempo_words(match.alignment.tempo_ratio, language),
-        genre_words(match.genre, language) or text(language, "genre_unknown"),
-        text(language, f"singer_{match.gender}") if match.gender else "",
+        genre or text(language, "genre_unknown"),
+        singer,
         text(language, "same_tune", rank=first.rank) if first.rank < match.rank else "",
     ]
     return f'<div class="chips">{"".join(f"<span>{escape(word)}</span>" for word in words if word)}</div>'
@@ -313,7 +314,7 @@ def _song_row(song: Song, language: str) -> str:
     first, *others = titles(song.title, song.title_ko, language) or (song.id,)
     other = f" ({escape(others[0])})" if others else ""
     credit = credit_words(song.artist, song.author, song.year, language)
-    rest = _listed([*credit, genre_words(song.genre, language)])
+    rest = _listed([*credit, label_words(song, language)[0]])
     link = f'<a dir="auto" href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
     return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span></li>'
 

@@ -80,8 +80,11 @@ class Page:
         self.runs = Runs(recognizer)
         self.example_paths = example_hums(self.catalog)
         self._manifest = self._read_manifest()
-        self.genre_counts = self.catalog.genre_counts()
-        self.genders = {gender: count for gender, count in self.catalog.gender_counts().items() if gender and count}
+        self.genre_counts = self.catalog.genre_counts(guessed=True)
+        self.genders = {
+            gender: count for gender, count in self.catalog.gender_counts(guessed=True).items() if gender and count
+        }
+        self.has_guesses = any(song.guessed for song in self.catalog.songs)
         self._number = count(1)  # of answers, so that the recorder learns of every one
         with gr.Column(elem_id="page"):  # its attributes say in which state the page is: Gradio's CSS reaches no higher
             self._lay_out_question()
@@ -144,7 +147,8 @@ class Page:
             genders = self._gender_choices(DEFAULT_LANGUAGE)
             self.gender = gr.Radio(genders, value=ANY_GENDER, min_width=280, visible=bool(self.genders))
             self.only_known = gr.Checkbox(min_width=280)
-        self.narrowing = [self.genres, self.gender, self.only_known]
+            self.guessed = gr.Checkbox(self.has_guesses, min_width=280, visible=self.has_guesses)
+        self.narrowing = [self.genres, self.gender, self.only_known, self.guessed]
         # No accordion: it would mount its content, and so begin to listen for answers, only when it is opened.
         self.history = gr.HTML(
             html_template=browser.HISTORY_HTML, js_on_load=browser.HISTORY_JS, words={}, elem_id="history"
@@ -186,7 +190,9 @@ class Page:
         self._say(self.recorder.start_recording, "listening_plain")
         refining = partial(gr.on, [widget.input for widget in self.narrowing])
         self._search(refining, self.refine, known)
-        dropping = self.drop_filter.click(lambda: ([], ANY_GENDER, False), None, self.narrowing, **QUICK)
+        dropping = self.drop_filter.click(
+            lambda: ([], ANY_GENDER, False, self.has_guesses), None, self.narrowing, **QUICK
+        )
         self._search(dropping.then, self.refine, known)
         self.cards.click(self.choose, [self.answer, self.language], self.winner, **QUICK)
 
@@ -218,10 +224,17 @@ class Page:
     # The hum
 
     def begin(
-        self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None, event: gr.EventData
+        self,
+        genres: list,
+        gender: str,
+        only_known: bool,
+        guessed: bool,
+        language: str,
+        answer: Answer | None,
+        event: gr.EventData,
     ) -> None:
         """Remember what a hum is searched for whose first sound is about to come."""
-        asked = Asked(tuple(genres), gender, only_known, self.join(answer, event.again))
+        asked = Asked(tuple(genres), gender, only_known, guessed, self.join(answer, event.again))
         try:
             self.runs.open(event.run, asked)
         except Hmm2SongError as error:  # the first chunk is told the same
@@ -241,7 +254,14 @@ class Page:
         return {"n": n_samples, "guesses": known, "level": level, "stopped": heard.stopped}
 
     def finish(
-        self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None, event: gr.EventData
+        self,
+        genres: list,
+        gender: str,
+        only_known: bool,
+        guessed: bool,
+        language: str,
+        answer: Answer | None,
+        event: gr.EventData,
     ) -> dict:
         """Answer a hum that has come in chunks."""
 
@@ -249,7 +269,8 @@ class Page:
             closed = self.runs.close(event.run)
             if closed is None or closed[1].result is None:
                 raise Hmm2SongError(text(language, "lost"))
-            asked, result = Asked(tuple(genres), gender, only_known, self.join(answer, event.again)), closed[1].result
+            asked = Asked(tuple(genres), gender, only_known, guessed, self.join(answer, event.again))
+            result = closed[1].result
             if closed[0].filter != asked.filter or len(closed[0].earlier) != len(asked.earlier):
                 result = self._search_melody(result, asked)
             return self._clearer(Answer(result, asked))
@@ -262,6 +283,7 @@ class Page:
         genres: list,
         gender: str,
         only_known: bool,
+        guessed: bool,
         language: str,
         answer: Answer | None,
         again: bool = False,
@@ -269,19 +291,23 @@ class Page:
         """Answer a recording."""
         if path is None:
             return {self.status: ""}
-        asked = Asked(tuple(genres), gender, only_known, self.join(answer, again))
+        asked = Asked(tuple(genres), gender, only_known, guessed, self.join(answer, again))
 
         def search() -> Answer:
-            result = self.recognizer.recognize(path, *asked.filter[:2], DEFAULT_TOP_K, only_known, asked.earlier)
+            result = self.recognizer.recognize(
+                path, *asked.filter[:2], DEFAULT_TOP_K, only_known, asked.earlier, guessed
+            )
             return self._clearer(Answer(result, asked))
 
         return self._explained(search, language)
 
-    def refine(self, genres: list, gender: str, only_known: bool, language: str, answer: Answer | None) -> dict:
+    def refine(
+        self, genres: list, gender: str, only_known: bool, guessed: bool, language: str, answer: Answer | None
+    ) -> dict:
         """Search the last hum again if the filter has changed since."""
-        if answer is None or answer.asked.filter == (tuple(genres), gender, only_known):
+        if answer is None or answer.asked.filter == (tuple(genres), gender, only_known, guessed):
             return {self.answer: gr.skip()}
-        asked = Asked(tuple(genres), gender, only_known, answer.asked.earlier)
+        asked = Asked(tuple(genres), gender, only_known, guessed, answer.asked.earlier)
         return self._explained(
             lambda: self._clearer(Answer(self._search_melody(answer.result, asked), asked)), language
         )
@@ -293,7 +319,7 @@ class Page:
     def _search_melody(self, heard: SearchResult, asked: Asked) -> SearchResult:
         """Search what was heard once more; what was wrong with the recording stays true."""
         result = self.recognizer.recognize_melody(
-            heard.hum, *asked.filter[:2], DEFAULT_TOP_K, asked.only_known, asked.earlier
+            heard.hum, *asked.filter[:2], DEFAULT_TOP_K, asked.only_known, asked.earlier, asked.guessed
         )
         return replace(result, advice=heard.advice)
 
@@ -357,6 +383,7 @@ class Page:
             self.recorder: text(language, "recorder"),
             self.filters: text(language, "filters"),
             self.only_known: text(language, "only_known"),
+            self.guessed: text(language, "with_guessed"),
             self.catalog_panel: text(language, "catalog"),
             self.query: text(language, "catalog_search", n=len(self.catalog)),
         }

@@ -17,6 +17,7 @@ from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.match.overlay import clock, distance_st
 from hmm2song.melody.melody import Melody
 from hmm2song.results import Advice, Match, SearchResult
+from hmm2song.song import Song
 
 DEFAULT_LANGUAGE = "en"
 SAME_KEY_ST = 0.5
@@ -98,6 +99,16 @@ def genre_words(genres: str, language: str) -> str:
     """Translate a comma-separated list of genres; one that is not known keeps the catalog's name."""
     known = load_texts()[language]["genres"]
     return ", ".join(known.get(genre, genre) for genre in map(str.strip, genres.split(",")))
+
+
+def label_words(song: Song | Match, language: str) -> tuple[str, str]:
+    """Say genre and singer of a song, and how sure they are where they are guessed; empty what is not known."""
+    singer = text(language, f"singer_{song.gender}") if song.gender else ""
+    stated = {"genre": genre_words(song.genre, language), "gender": singer}
+    for label, guess in song.guesses.items():
+        word = genre_words(guess.value, language) if label == "genre" else text(language, f"singer_{guess.value}")
+        stated[label] = text(language, "guessed", label=word, percent=round(100 * guess.probability))
+    return stated["genre"], stated["gender"]
 
 
 def credit_words(artist: str, author: str, year: str, language: str) -> tuple[str, ...]:

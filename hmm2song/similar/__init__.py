@@ -4,7 +4,8 @@ What the page, the command line and other programs call, all of it in :mod:`hmm2
 
     songs = SimilarSongs.load(source)        # a folder, a repository on the Hub, or None (the bundled catalog)
     songs.facets                             # {"voice": "", "style": "", "feel": "", "melody": "why it is missing"}
-    songs.like(query, facets, top_k=10, genres=(), gender="any", years=None, only_known=False, per_artist=1)
+    songs.like(query, facets, top_k=10, genres=(), gender="any", years=None, only_known=False, guessed=False,
+               per_artist=1)
                                              # -> SimilarResult: .songs (SimilarSong, ...), .notices, .to_dict()
     songs.moments(query, at_s=None, top_k=10, ...the same filters)  # -> MomentResult: .moments (SimilarMoment, ...)
     songs.path(first_id, last_id, n_steps=6, facets=None)           # -> SongPath: .songs, first and last included

@@ -163,6 +163,7 @@ class SimilarSongs:
         gender: str = ANY_GENDER,
         years: tuple[int, int] | None = None,
         only_known: bool = False,
+        guessed: bool = False,
         per_artist: int = 1,
     ) -> SimilarResult:
         """List the songs most like one.
@@ -175,7 +176,7 @@ class SimilarSongs:
             The name of one of :data:`PRESETS`, or weights by facet, which need not add up to one; default ``"all"``.
         top_k : int
             Length of the list, 1 to 100.
-        genres, gender, years, only_known
+        genres, gender, years, only_known, guessed
             The songs to list, see :class:`hmm2song.song.SongFilter`; ``years`` are a first and a last one.
         per_artist : int
             Songs of one artist that are listed at most; 0: any number.
@@ -191,7 +192,7 @@ class SimilarSongs:
         started_s = time.perf_counter()
         _require_whole("top_k", top_k, 1, MAX_TOP_K)
         _require_whole("per_artist", per_artist, 0, MAX_TOP_K)
-        passing = self._mask(SongFilter.of(self.songs, genres, gender, only_known, years))
+        passing = self._mask(SongFilter.of(self.songs, genres, gender, only_known, years, guessed))
         row, heard = self._query(query)
         weights, notices = self._weights(facets, row, heard)
         farness = {name: self._farness(name, row, heard) for name in weights}
