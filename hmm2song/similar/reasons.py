@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from hmm2song.similar.results import listed
+from hmm2song.similar.results import Reason, listed
 from hmm2song.song import Song
 
 TELLING_PERCENT = 80.0
 """A facet is a reason from here on."""
 MAX_REASONS = 2
 SAME_TEMPO = 1.04
+SHARES = {"tune": 1.0, "much_of_tune": 0.5, "phrase_of_tune": 1e-9}
+"""Codes by the least share of a melody that lies in another song."""
+TUNE_WORDS = {
+    "version": "a version of the same tune",
+    "tune": "nearly the same tune",
+    "much_of_tune": "shares much of the tune",
+    "phrase_of_tune": "shares a phrase of the tune",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,36 +52,41 @@ class Reasons:
     def _is_nearest(self, name: str, song: int) -> bool:
         return not (self._others(name, song) & (self.farness[name] < self.farness[name][song])).any()
 
-    def in_words(self, song: int, found: Song, query: Song | None, tempi_bpm: tuple[float | None, float | None]) -> str:
-        """Return why a song is listed, such as "closer in voice than 98 % of the catalog, also 92 bpm".
-
-        ``tempi_bpm`` are those of the query and of the song.
-        """
+    def of(
+        self, song: int, found: Song, query: Song | None, tempi_bpm: tuple[float | None, float | None]
+    ) -> tuple[Reason, ...]:
+        """Return why a song is listed; ``tempi_bpm`` are those of the query and of the song."""
         percents = {name: percent for name, percent in self.closer_than(song).items() if name != "overall"}
         best_first = sorted(percents, key=lambda name: (-percents[name], name))
         telling = [name for name in best_first if percents[name] >= TELLING_PERCENT][:MAX_REASONS] or best_first[:1]
         first = [name for name in telling if self._is_nearest(name, song)]
-        others = [name for name in telling if name not in first]
         is_version = query is not None and query.tune and found.tune == query.tune
-        parts = ["a version of the same tune" if is_version else _shared_in_words(self.shared.get(song, 0.0))]
-        if first:
-            parts.append(f"the closest of all in {listed(first)}")
-        if others:
-            parts.append(" and ".join(f"closer in {name} than {_shown(percents[name])}" for name in others))
-            parts[-1] += " of the catalog"
+        share = self.shared.get(song, 0.0)
+        tune = "version" if is_version else next((code for code, least in SHARES.items() if share >= least), "")
+        reasons = [Reason(tune, "melody", round(share, 2))] if tune else []
+        reasons += [Reason("closest", name, percents[name]) for name in first]
+        reasons += [Reason("closer", name, percents[name]) for name in telling if name not in first]
         asked_bpm, song_bpm = tempi_bpm
         if asked_bpm and song_bpm:
             is_same = max(asked_bpm, song_bpm) <= SAME_TEMPO * min(asked_bpm, song_bpm)
-            parts.append(f"{'also ' if is_same else ''}{song_bpm:.0f} bpm")
-        return ", ".join(filter(None, parts))
+            reasons.append(Reason("same_tempo" if is_same else "tempo", "feel", song_bpm))
+        return tuple(reasons)
 
 
-def _shared_in_words(share: float) -> str:
-    """Say how much of a melody lies in another song."""
-    if share == 1:
-        return "nearly the same tune"
-    return "shares much of the tune" if share >= 0.5 else "shares a phrase of the tune" if share > 0 else ""
+def in_words(reasons: Sequence[Reason]) -> str:
+    """Return reasons as English, such as "closer in voice than 98 % of the catalog, also 92 bpm"."""
+    parts = [TUNE_WORDS[reason.code] for reason in reasons if reason.code in TUNE_WORDS]
+    closest = [reason.facet for reason in reasons if reason.code == "closest"]
+    if closest:
+        parts.append(f"the closest of all in {listed(closest)}")
+    closer = [f"closer in {name} than {shown_percent(value)} %" for code, name, value in reasons if code == "closer"]
+    if closer:
+        parts.append(f"{' and '.join(closer)} of the catalog")
+    tempo = {"tempo": "", "same_tempo": "also "}
+    parts += [f"{tempo[code]}{value:.0f} bpm" for code, _, value in reasons if code in tempo]
+    return ", ".join(parts)
 
 
-def _shown(percent: float) -> str:
-    return f"{percent:.1f} %" if 99 < percent < 100 else f"{int(percent)} %"
+def shown_percent(percent: float) -> str:
+    """Write a percentile: to a tenth from 99 to 100, else whole, and never rounded up."""
+    return f"{percent:.1f}" if 99 < percent < 100 else str(int(percent))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hmm2song.results import to_frame
 from hmm2song.song import Song
@@ -25,6 +25,18 @@ def about(song: Song) -> dict:
     return {name: getattr(song, name) for name in stated}
 
 
+class Reason(NamedTuple):
+    """Why a song is listed.
+
+    ``code`` is ``version``, ``tune``, ``much_of_tune`` or ``phrase_of_tune`` (``value``: the share of the melody),
+    ``closest`` or ``closer`` (in a ``facet``; ``value``: see ``closer_than``), ``tempo`` or ``same_tempo`` (bpm).
+    """
+
+    code: str
+    facet: str
+    value: float
+
+
 @dataclass(frozen=True, eq=False)
 class SimilarSong:
     """One song of a list of similar ones.
@@ -35,7 +47,7 @@ class SimilarSong:
         By facet, and ``"overall"`` with the weights asked for: how many percent of the catalog's other songs are
         farther from the query. A facet is missing if the query or this song does not have it.
     why : str
-        The same in words, of the facets that stand out.
+        The same in words, of the facets that stand out; ``reasons`` say it in codes.
     tempo_bpm, duration_s : float or None
         As heard; None if this song was not listened to, or has no beat.
     also : tuple of str
@@ -50,6 +62,7 @@ class SimilarSong:
     tempo_bpm: float | None = None
     duration_s: float | None = None
     also: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     def __repr__(self) -> str:
         return f"SimilarSong({self.rank}: {self.song.title!r}, {self.why})"
@@ -65,6 +78,7 @@ class SimilarSong:
             **about(self.song),
             "closer_than": dict(self.closer_than),
             "why": self.why,
+            "reasons": [reason._asdict() for reason in self.reasons],
             "tempo_bpm": self.tempo_bpm,
             "duration_s": self.duration_s,
             "also": list(self.also),

@@ -23,7 +23,7 @@ from hmm2song.catalog.hub import encoder_of, resolve_catalog
 from hmm2song.errors import CatalogError, QueryError, UnknownSongError
 from hmm2song.similar.choice import Choice
 from hmm2song.similar.neighbours import N_SAMPLE, FacetSpace, sampling_order
-from hmm2song.similar.reasons import Reasons
+from hmm2song.similar.reasons import Reasons, in_words
 from hmm2song.similar.results import SimilarResult, SimilarSong
 from hmm2song.similar.spaces import Scaling, tempo_bpm
 from hmm2song.similar.tunes import Tunes
@@ -227,14 +227,16 @@ class SimilarSongs:
         asked = None if row is None else self.songs[row]
         song_heard = self._heard(song)
         tempi_bpm = tempo_bpm(heard), tempo_bpm(song_heard)
+        why = reasons.of(song, self.songs[song], asked, tempi_bpm)
         return SimilarSong(
             rank=rank,
             song=self.songs[song],
             closer_than=reasons.closer_than(song),
-            why=reasons.in_words(song, self.songs[song], asked, tempi_bpm),
+            why=in_words(why),
             tempo_bpm=tempi_bpm[1],
             duration_s=None if song_heard is None else round(float(song_heard.duration_s[0]), 1),
             also=tuple(also),
+            reasons=why,
         )
 
     def _heard(self, row: int) -> Facets | None:
