@@ -495,6 +495,7 @@ def _print_edit(report: EditReport, catalog: Path, summary: str, as_json: bool) 
 def _add_info(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "info", _info, "Check a catalog and say what is in it.")
     command.add_argument("catalog", metavar="CATALOG", help="the catalog's folder")
+    command.add_argument("--verify", action="store_true", help="read every file and compare its checksum")
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -504,8 +505,9 @@ def _info(options: argparse.Namespace) -> None:
     from hmm2song.catalog.hub import encoder_of
 
     encoder = encoder_of(Path(options.catalog))
-    catalog = Catalog.load(options.catalog, encoder)
-    duration_s = sum(melody.duration_s for melody in catalog.melodies)
+    catalog = Catalog.load(options.catalog, encoder, options.verify)
+    checksums = "ok" if options.verify else "not compared"
+    duration_s = float(catalog.melodies.duration_s.sum())
     genres, genders = catalog.genre_counts(), catalog.gender_counts()
     if options.json:
         about = {"songs": len(catalog), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
@@ -513,12 +515,12 @@ def _info(options: argparse.Namespace) -> None:
             name: dict(Counter(song.guesses[name].value for song in catalog.songs if name in song.guesses))
             for name in ("genre", "gender")
         }
-        _print_json({**about, "encoder": encoder.fingerprint, "checksums": "ok"})
+        _print_json({**about, "encoder": encoder.fingerprint, "checksums": checksums})
         return
     print(f"songs      {len(catalog)}")
     print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
     print(f"encoder    {encoder.fingerprint}")
-    print("checksums  ok")
+    print(f"checksums  {checksums}{'' if options.verify else ' (--verify reads every file)'}")
     with_guesses = (catalog.genre_counts(guessed=True), catalog.gender_counts(guessed=True))
     for name, counts, guessed in zip(("genre", "singers"), (genres, genders), with_guesses, strict=True):
         print()

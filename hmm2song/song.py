@@ -221,16 +221,22 @@ def guessed_text(guesses: Mapping[str, Guess]) -> str:
 
 
 def genre_counts(songs: Iterable[Song], guessed: bool = False) -> dict[str, int]:
-    """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if wished."""
-    counts = Counter(genre for song in songs for genre in song.known_genres(guessed))
+    """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if wished.
+
+    A table of songs (:class:`hmm2song.catalog.table.SongTable`) is counted without making its songs.
+    """
+    counts: Counter[str] = Counter()
+    for song, n_songs in songs.n_alike() if hasattr(songs, "n_alike") else ((song, 1) for song in songs):
+        for genre in song.known_genres(guessed):
+            counts[genre] += n_songs
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def fold_text(text: str) -> str:
     """Lower case without accents; Hangul stays as typed, composed."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return unicodedata.normalize("NFC", bare).strip()
+    marks = {ord(char): None for char in set(decomposed) if unicodedata.combining(char)}
+    return unicodedata.normalize("NFC", decomposed.translate(marks)).strip()
 
 
 def safe_relative_path(path: str) -> bool:

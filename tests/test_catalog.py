@@ -12,9 +12,10 @@ from encoders import tiny_encoder
 from safetensors.numpy import load_file
 
 from hmm2song.catalog import catalog as catalog_module
+from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
-from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, write_manifest
+from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, MAPPED_FILES, check_files, write_manifest
 from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
@@ -88,7 +89,7 @@ def test_what_is_saved_comes_back_exactly(folder):
 
 
 def test_where_melodies_come_from_is_saved_only_if_any_was_tracked(folder, tmp_path):
-    assert set(load_file(folder / "melodies.safetensors")) == {"pitch_cents", "n_frames"}  # as older versions wrote it
+    assert "tracked" not in load_file(folder / "melodies.safetensors")  # as older versions wrote it
     assert not Catalog.load(folder, ENCODER).tracked.any()
     marks = [False, True, True, False]
     mixed = Catalog.build(SONGS, make_melodies(4), ENCODER, tracked=marks)
@@ -192,7 +193,63 @@ def test_a_damaged_file_is_noticed(folder, name, damage, words):
     if damaged is not None:
         (folder / name).write_bytes(damaged)
     with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' {words}"):
+        check_files(folder)
+    if name in MAPPED_FILES and "checksum" in words:
+        Catalog.load(folder, ENCODER)  # it is not read to be opened
+        return
+    with pytest.raises(IntegrityError, match=f"{name} of catalog 'catalog' {words}"):
         Catalog.load(folder, ENCODER)
+
+
+def test_a_download_is_read_once_and_again_when_it_changes(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "cache_folder", lambda: tmp_path / "cache")
+    storage.check_downloaded(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "check_files", None)
+        storage.check_downloaded(folder)
+    whole = (folder / "embeddings.safetensors").read_bytes()
+    (folder / "embeddings.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    for _ in range(2):  # a refusal is not forgotten
+        with pytest.raises(IntegrityError, match="differs from its recorded checksum"):
+            storage.check_downloaded(folder)
+
+
+def test_headers_that_lie_are_refused(folder):
+    name = "embeddings.safetensors"
+    whole = (folder / name).read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    first, last = header["embeddings"]["data_offsets"]
+    for about in (
+        {"data_offsets": [first, last + 2**40]},
+        {"dtype": "F64"},
+        {"shape": [2**62, 16]},
+        {"dtype": "F8_E4M3"},
+    ):
+        changed = json.dumps({**header, "embeddings": {**header["embeddings"], **about}}).encode()
+        (folder / name).write_bytes(len(changed).to_bytes(8, "little") + changed + whole[8 + size :])
+        sign_again(folder)
+        with pytest.raises(CatalogError, match="not well formed"):
+            Catalog.load(folder, ENCODER)
+
+
+def test_what_is_not_aligned_is_read_as_it_is(folder):
+    expected = build().melodies.pitch_cents
+    whole = (folder / "melodies.safetensors").read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    header = whole[8 : 8 + size].rstrip() + b" "  # the library pads to whole numbers of eight bytes
+    (folder / "melodies.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + whole[8 + size :])
+    sign_again(folder)
+    np.testing.assert_array_equal(Catalog.load(folder, ENCODER).melodies.pitch_cents, expected)
+
+
+def test_a_catalog_of_an_older_version_is_searched_alike(folder):
+    tensors = load_file(folder / "melodies.safetensors")
+    old = {name: tensors[name] for name in ("pitch_cents", "n_frames")}
+    (folder / "melodies.safetensors").write_bytes(catalog_module.save(old))
+    sign_again(folder)
+    for name, expected in tensors.items():
+        np.testing.assert_array_equal(Catalog.load(folder, ENCODER).melodies.tensors[name], expected)
 
 
 def test_a_folder_without_manifest_is_no_catalog(folder):
@@ -271,9 +328,11 @@ def test_rows_with_impossible_fields_are_refused(folder, fields, words):
         ("melodies", {"pitch_cents": np.zeros(9, np.int16), "n_frames": np.int32([9])}, "4 songs but 1 melodies"),
         ("melodies", {**FOUR_MELODIES, "tracked": np.ones(3, bool)}, "4 songs but"),
         ("melodies", {**FOUR_MELODIES, "tracked": np.ones(4, np.uint8)}, "4 songs but"),
-        ("embeddings", {**FOUR_WINDOWS, "embeddings": np.zeros((4, 3))}, r"shape \(4, 3\), expected"),
+        ("embeddings", {**FOUR_WINDOWS, "embeddings": np.zeros((4, 3))}, r"shape \(4, 3\) and"),
         ("embeddings", {**FOUR_WINDOWS, "n_windows": np.int32([5, -1, 0, 0])}, "window counts add up"),
-        ("embeddings", {**FOUR_WINDOWS, "embeddings": np.full((4, ENCODER.dim), np.nan, np.float16)}, "finite"),
+        ("melodies", {**FOUR_MELODIES, "pitch_cents": np.full(4, -1, np.int16)}, "'one' has no melody"),
+        ("melodies", {**FOUR_MELODIES, "contour_begin": np.int32([0] * 4), "contour_end": np.int32([2] * 4)}, "inside"),
+        ("melodies", {**FOUR_MELODIES, "median_midi": np.zeros(5, np.float32)}, "local medians"),
         ("embeddings", {**FOUR_WINDOWS, "embeddings": np.zeros((4, ENCODER.dim), np.float32)}, "float16"),
         ("embeddings", {**FOUR_WINDOWS, "n_windows": np.int32([[1]] * 4)}, "int32"),
     ],
@@ -350,8 +409,8 @@ def test_songs_and_melodies_are_found_by_id():
     catalog = build()
     assert len(catalog) == 4
     assert [catalog.position(song.id) for song in SONGS] == [0, 1, 2, 3]
-    assert catalog.song("three") is SONGS[2]
-    assert catalog.melody("three") is catalog.melodies[2]
+    assert catalog.song("three") == SONGS[2]
+    np.testing.assert_array_equal(catalog.melody("three").pitch_midi, make_melodies(4)[2].pitch_midi)
     for look_up in (catalog.position, catalog.song, catalog.melody, catalog.recording):
         with pytest.raises(UnknownSongError, match="no song has the id 'five'") as refused:
             look_up("five")

@@ -126,13 +126,13 @@ def test_songs_come_and_go(catalog, tmp_path, capsys):
 
 
 def test_info(catalog, capsys):
-    assert main(["info", str(catalog)]) == 0
+    assert main(["info", str(catalog), "--verify"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     for expected in (["songs", "3"], ["Folk", "2"], ["March", "2"], ["unknown", "3"], ["checksums", "ok"]):
         assert expected in lines
     assert main(["info", str(catalog), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert (about["songs"], about["genres"], about["checksums"]) == (3, {"Folk": 2, "March": 2}, "ok")
+    assert (about["songs"], about["genres"], about["checksums"]) == (3, {"Folk": 2, "March": 2}, "not compared")
     assert about["genders"][""] == 3
     assert about["duration_s"] == pytest.approx(3 * 12.0, abs=1.0)
 
@@ -141,7 +141,8 @@ def test_info(catalog, capsys):
     ("arguments", "reason"),
     [
         (("info", "nowhere"), "not a catalog"),
-        (("info", "{damaged}"), "melodies.safetensors of catalog 'damaged' differs"),
+        (("info", "{damaged}", "--verify"), "melodies.safetensors of catalog 'damaged' differs"),
+        (("remove", "{damaged}", "nobody"), "melodies.safetensors of catalog 'damaged' differs"),
         (("index", "nowhere", "--out", "x"), "no file or folder"),
         (("index", ".", "--out", "x", "--workers", "0"), "at least 1"),
         (("index", "{music}", "--out", "x", "--separator", "stems:nowhere"), "nowhere"),

@@ -36,9 +36,9 @@ def everything() -> np.ndarray:
 
 @pytest.mark.parametrize("song", range(0, N_SONGS, 4))
 def test_any_position_of_any_song_is_found(searcher, melodies, song):
-    latest_s = searcher.contour(song).duration_s - HUM_S
+    latest_s = searcher.melodies.contour(song).duration_s - HUM_S
     for start_s in np.linspace(0.0, latest_s, 3):
-        ranking = searcher.rank(hummed(searcher.contour(song), start_s), everything())
+        ranking = searcher.rank(hummed(searcher.melodies.contour(song), start_s), everything())
         assert ranking.song[0] == song
         assert ranking.cost_st[0] < min(0.1, ranking.cost_st[1])
         assert (np.diff(ranking.cost_st) >= 0).all()
@@ -47,7 +47,7 @@ def test_any_position_of_any_song_is_found(searcher, melodies, song):
 @pytest.mark.parametrize("key_st", [-24.0, -12.3, -5.0, 3.4, 12.0, 24.0])
 def test_any_key_is_found_octaves_included(searcher, melodies, key_st):
     for song in (3, 17, 31):
-        hum = hummed(searcher.contour(song), 3.0, key_st=key_st)
+        hum = hummed(searcher.melodies.contour(song), 3.0, key_st=key_st)
         ranking = searcher.rank(hum, everything())
         assert ranking.song[0] == song
         assert searcher.align(hum, ranking, 0).key_shift_st == pytest.approx(key_st, abs=0.05)
@@ -56,7 +56,7 @@ def test_any_key_is_found_octaves_included(searcher, melodies, key_st):
 @pytest.mark.parametrize("speed", [0.7, 0.85, 1.15, 1.4])
 def test_any_usual_tempo_is_found(searcher, melodies, speed):
     for song in (5, 9, 20):
-        hum = hummed(searcher.contour(song), 2.0, speed=speed)
+        hum = hummed(searcher.melodies.contour(song), 2.0, speed=speed)
         ranking = searcher.rank(hum, everything())
         assert ranking.song[0] == song
         assert searcher.align(hum, ranking, 0).tempo_ratio == pytest.approx(speed, rel=0.06)
@@ -66,7 +66,7 @@ def test_the_alignment_says_where(searcher, melodies):
     notes = [(0.5 * number, 0.5, midi) for number, midi in enumerate(np.random.default_rng(1).integers(55, 70, 80))]
     random_song = melody_from_notes([(onset_s + 2.0, duration_s, midi) for onset_s, duration_s, midi in notes])
     searcher = MelodySearch([*melodies[:5], random_song])
-    hum = contour(hummed(searcher.contour(5), 17.0, key_st=2.0).pitch_midi, offset_s=0.6)
+    hum = contour(hummed(searcher.melodies.contour(5), 17.0, key_st=2.0).pitch_midi, offset_s=0.6)
     ranking = searcher.rank(hum, np.ones(6, dtype=bool))
     alignment = searcher.align(hum, ranking, 0)
     assert ranking.song[0] == 5
@@ -80,7 +80,7 @@ def test_a_modulation_is_followed():
     notes = [(0.5 * number, 0.5, float(midi)) for number, midi in enumerate([*verse, *(verse[::-1] + 14)])]
     song = melody_from_notes(notes)
     searcher = MelodySearch([song])
-    hum = hummed(searcher.contour(0), 14.0, key_st=-12.0)
+    hum = hummed(searcher.melodies.contour(0), 14.0, key_st=-12.0)
     ranking = searcher.rank(hum, np.array([True]))
     alignment = searcher.align(hum, ranking, 0)
     assert alignment.start_s == pytest.approx(14.0, abs=0.2)
@@ -90,7 +90,7 @@ def test_a_modulation_is_followed():
 def test_only_songs_under_the_mask_are_ranked(searcher, melodies):
     mask = np.zeros(N_SONGS, dtype=bool)
     mask[[2, 8, 30]] = True
-    hum = hummed(searcher.contour(8))
+    hum = hummed(searcher.melodies.contour(8))
     assert searcher.rank(hum, mask).song[0] == 8
     assert set(searcher.rank(hum, mask).song) == {2, 8, 30}
     mask[8] = False
@@ -98,14 +98,14 @@ def test_only_songs_under_the_mask_are_ranked(searcher, melodies):
 
 
 def test_nothing_under_the_mask_gives_nothing(searcher, melodies):
-    ranking = searcher.rank(hummed(searcher.contour(0)), ~everything())
+    ranking = searcher.rank(hummed(searcher.melodies.contour(0)), ~everything())
     assert len(ranking.song) == len(ranking.cost_st) == 0
 
 
 def test_songs_much_shorter_than_the_hum_are_left_out(melodies):
     short = melody_from_notes([(0.0, 0.5, 60), (0.5, 0.5, 64), (1.0, 0.5, 67)])
     searcher = MelodySearch([short, melodies[0]])
-    ranking = searcher.rank(hummed(searcher.contour(1)), np.ones(2, dtype=bool))
+    ranking = searcher.rank(hummed(searcher.melodies.contour(1)), np.ones(2, dtype=bool))
     np.testing.assert_array_equal(ranking.song, [1])
 
 
@@ -113,14 +113,14 @@ def test_no_song_gets_an_absurd_cost(melodies):
     # song lengths around the limit of what can be reached: a worthless placement must not count as one
     shorts = [melody_from_notes([(0.0, n_frames / FRAME_RATE_HZ, 60)]) for n_frames in range(40, 120)]
     searcher = MelodySearch([melodies[0], *shorts])
-    ranking = searcher.rank(hummed(searcher.contour(0)), np.ones(81, dtype=bool))
+    ranking = searcher.rank(hummed(searcher.melodies.contour(0)), np.ones(81, dtype=bool))
     assert 1 < len(ranking.song) < 81
     assert ranking.cost_st.max() < 4.0
 
 
 def test_the_fine_pass_is_for_the_best(searcher, melodies, monkeypatch):
     monkeypatch.setattr(search, "N_REFINED", 5)
-    ranking = searcher.rank(hummed(searcher.contour(12)), everything())
+    ranking = searcher.rank(hummed(searcher.melodies.contour(12)), everything())
     assert len(ranking.song) == 5
     assert ranking.song[0] == 12
 
@@ -147,7 +147,7 @@ def assert_same_best(found: Placements, expected: Placements) -> None:
 @pytest.mark.parametrize("song", range(1, N_SONGS, 6))
 @pytest.mark.parametrize(("start_s", "key_st", "speed"), [(0.0, 0.0, 1.0), (4.0, -9.5, 1.1), (8.0, 15.2, 0.8)])
 def test_near_the_right_place_the_best_is_that_of_a_full_search(searcher, song, start_s, key_st, speed):
-    hum = hummed(searcher.contour(song), start_s, HUM_S, speed, key_st)
+    hum = hummed(searcher.melodies.contour(song), start_s, HUM_S, speed, key_st)
     others = [(other, 3.0) for other in range(N_SONGS) if other != song]
     for proposed_s in (start_s, start_s - 2.5, start_s + 2.5):
         found = near(searcher, hum, *others, (song, proposed_s, speed))
@@ -155,7 +155,7 @@ def test_near_the_right_place_the_best_is_that_of_a_full_search(searcher, song, 
 
 
 def test_only_places_proposed_are_looked_at(searcher):
-    hum = hummed(searcher.contour(7), 18.0, 5.0)
+    hum = hummed(searcher.melodies.contour(7), 18.0, 5.0)
     everywhere = searcher.rank(hum, np.arange(N_SONGS) == 7)
     elsewhere = near(searcher, hum, (7, 2.0), (3, 0.0))
     assert set(elsewhere.song) == {3, 7}
@@ -163,7 +163,7 @@ def test_only_places_proposed_are_looked_at(searcher):
 
 
 def test_a_song_may_be_placed_repeatedly_and_each_score_chooses_its_best_places(searcher):
-    hum = hummed(searcher.contour(12), 9.0)
+    hum = hummed(searcher.melodies.contour(12), 9.0)
     found = near(searcher, hum, (12, 0.0), (4, 1.0), (12, 9.5), (4, 8.0), (12, 20.0))
     assert sorted(found.song) == [4, 4, 12, 12, 12]
     assert_same_best(found, searcher.rank(hum, everything()))
@@ -177,7 +177,7 @@ def test_a_song_may_be_placed_repeatedly_and_each_score_chooses_its_best_places(
 
 
 def test_the_stretches_of_placements_hold_the_hum(searcher):
-    hum = hummed(searcher.contour(12), 9.0, speed=1.1)
+    hum = hummed(searcher.melodies.contour(12), 9.0, speed=1.1)
     found = near(searcher, hum, (12, 9.5))
     stretches = found.stretches(hum.duration_s)
     (start_s,), (end_s,) = stretches.start_s, stretches.end_s
@@ -188,14 +188,14 @@ def test_the_stretches_of_placements_hold_the_hum(searcher):
 
 @pytest.mark.parametrize("before_s", [0.0, -1.5, -2.9])
 def test_a_hum_that_begins_before_its_song_is_found(searcher, before_s):
-    hum = hummed(searcher.contour(9), 0.0)
+    hum = hummed(searcher.melodies.contour(9), 0.0)
     assert_same_best(near(searcher, hum, (9, before_s)), searcher.rank(hum, everything()))
 
 
 def test_a_hum_that_goes_on_after_its_song_is_found(searcher):
-    song = searcher.contour(11)
+    song = searcher.melodies.contour(11)
     start_s = song.duration_s - 5.0
-    hum = contour(np.append(hummed(song, start_s, 5.0).pitch_midi, searcher.contour(0).pitch_midi[:50]))
+    hum = contour(np.append(hummed(song, start_s, 5.0).pitch_midi, searcher.melodies.contour(0).pitch_midi[:50]))
     for proposed_s in (start_s - 2.0, start_s, start_s + 2.0):
         found = near(searcher, hum, (11, proposed_s))
         assert found.cost_st[0] < 1.0  # what goes on costs 2.5 at most, for two seconds in seven
@@ -203,7 +203,7 @@ def test_a_hum_that_goes_on_after_its_song_is_found(searcher):
 
 
 def test_places_outside_a_song_do_no_harm(searcher):
-    hum = hummed(searcher.contour(5), 6.0)
+    hum = hummed(searcher.melodies.contour(5), 6.0)
     nowhere = [(song, place_s) for song in (0, 20, N_SONGS - 1) for place_s in (-500.0, -40.0, 900.0, 1e6)]
     found = near(searcher, hum, *nowhere, (5, 6.0))
     assert_same_best(found, searcher.rank(hum, everything()))
@@ -213,11 +213,11 @@ def test_places_outside_a_song_do_no_harm(searcher):
 
 def test_without_proposals_nothing_is_ranked(searcher):
     nothing = Places.whole(np.array([], dtype=np.int64))
-    assert len(searcher.rank(hummed(searcher.contour(5)), ~everything(), nothing)) == 0
+    assert len(searcher.rank(hummed(searcher.melodies.contour(5)), ~everything(), nothing)) == 0
 
 
 def test_the_first_places_are_looked_at_as_long_as_the_budget_lasts(searcher, monkeypatch):
-    hum = hummed(searcher.contour(2))
+    hum = hummed(searcher.melodies.contour(2))
     places = [(song, 2.0) for song in range(20)]
     one_s = 2 * search.PLACE_SLACK_S + search.LONGEST_STRETCH * HUM_S
     monkeypatch.setattr(search, "COARSE_BUDGET_S", 7.5 * one_s)
@@ -229,9 +229,9 @@ def test_the_first_places_are_looked_at_as_long_as_the_budget_lasts(searcher, mo
 def test_every_position_is_aligned_if_that_is_affordable_or_nothing_is_proposed(searcher, monkeypatch):
     mask = np.zeros(N_SONGS, dtype=bool)
     mask[[3, 8]] = True
-    hum = hummed(searcher.contour(3), 2.0)
+    hum = hummed(searcher.melodies.contour(3), 2.0)
     wrong = propose((8, 0.0))
-    total_s = searcher.contour(3).duration_s + searcher.contour(8).duration_s
+    total_s = searcher.melodies.contour(3).duration_s + searcher.melodies.contour(8).duration_s
     for budget_s, found in ((total_s + 0.1, [3, 8, 8]), (total_s - 0.1, [8])):
         monkeypatch.setattr(search, "COARSE_BUDGET_S", budget_s)
         assert searcher.rank(hum, mask, wrong).song.tolist() == found
@@ -240,14 +240,14 @@ def test_every_position_is_aligned_if_that_is_affordable_or_nothing_is_proposed(
 
 @pytest.mark.parametrize("song", [1, 10, 22, 33])
 def test_wrong_proposals_hide_nothing_and_right_ones_change_nothing(searcher, song):
-    hum = hummed(searcher.contour(song), 4.0, key_st=-9.5, speed=1.1)
+    hum = hummed(searcher.melodies.contour(song), 4.0, key_st=-9.5, speed=1.1)
     alone = searcher.rank(hum, everything())
     for proposed in (propose(((song + 1) % N_SONGS, 0.0), (song, 20.0)), propose((song, 4.0, 1.1))):
         assert_same_best(searcher.rank(hum, everything(), proposed), alone)
 
 
 def test_the_most_promising_places_are_refined_however_badly_they_align(searcher, monkeypatch):
-    hum = hummed(searcher.contour(12))
+    hum = hummed(searcher.melodies.contour(12))
     worst = searcher.rank(hum, everything()).song[-3:].tolist()
     places = propose(*((song, 1.0) for song in [*worst, 30, 31]))
     monkeypatch.setattr(search, "N_REFINED", 6)
@@ -288,7 +288,7 @@ def test_the_shortest_hum_and_song_can_be_aligned():
 
 
 def test_threads_change_nothing(searcher, melodies):
-    hum = hummed(searcher.contour(6), 4.0, key_st=1.3)
+    hum = hummed(searcher.melodies.contour(6), 4.0, key_st=1.3)
     alone, together = MelodySearch(melodies, n_threads=1).rank(hum, everything()), searcher.rank(hum, everything())
     np.testing.assert_array_equal(alone.song, together.song)
     np.testing.assert_array_equal(alone.cost_st, together.cost_st)

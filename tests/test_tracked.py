@@ -13,6 +13,7 @@ from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.tracked import TrackedSearch
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
+from hmm2song.melody.packed import PackedMelodies
 
 KEYS_ST = np.arange(-3.0, 12.0, 0.5)
 """More than an octave, so that the key may drift from anywhere."""
@@ -56,7 +57,7 @@ def reference_cost(hum: np.ndarray, song: np.ndarray, jump_st: float) -> float:
 
 
 def cost_of(hum: FilledContour, song: FilledContour, rate_hz: float = RATE_HZ) -> float:
-    songs = fold(pack_contours([song], rate_hz))
+    songs = pack_contours([song], rate_hz)
     return float(place_folded(hum, songs, np.array([0]), KEYS_ST[None], (1.0,), True, 1).cost_st[0])
 
 
@@ -91,7 +92,7 @@ def test_a_jump_costs_what_is_said(monkeypatch):
 def test_the_trace_is_the_longest_part_between_jumps():
     song = random_notes(4)
     hum = contour(np.concatenate((hummed(song, 30.0, 9.0).pitch_midi, hummed(song, 5.0, 5.0).pitch_midi)))
-    folded = fold(pack_contours([song], RATE_HZ)).pitch_midi
+    folded = fold(pack_contours([song], RATE_HZ).pitch_midi)
     hum_time_s, song_time_s = trace_folded(hum, folded, KEYS_ST, 1.0, RATE_HZ)
     assert (np.diff(song_time_s) >= 0).all() and (np.diff(hum_time_s) >= 0).all()
     assert hum_time_s[[0, -1]] == pytest.approx([0.0, 9.0], abs=0.5)
@@ -103,13 +104,17 @@ def contours() -> list[FilledContour]:
     return [mistracked(random_notes(seed, 200), seed) for seed in range(8)]
 
 
+def searching(contours: list[FilledContour]) -> TrackedSearch:
+    return TrackedSearch(PackedMelodies.of([Melody(each.pitch_midi) for each in contours]), 1)
+
+
 def test_long_wandering_hums_are_found(contours):
-    search = TrackedSearch(contours, np.arange(10, 18), 1)
+    search = searching([random_notes(0)] * 10 + contours)
     for number in range(4):
         written = random_notes(number, 200)
         parts = [hummed(written, start_s, 8.0, 1.1, 3.0).pitch_midi for start_s in (40.0, 10.0, 25.0)]
         hum = contour(np.concatenate(parts))
-        found = search.rank(hum, np.ones(18, bool), np.zeros(0, np.int64))
+        found = search.rank(hum, np.arange(18) >= 10, np.zeros(0, np.int64))
         assert found.song[0] == 10 + number
         assert sorted(found.song) == list(range(10, 18))
         alignment = search.align(hum, found, 0)
@@ -117,7 +122,7 @@ def test_long_wandering_hums_are_found(contours):
 
 
 def test_only_selected_songs_and_only_what_is_affordable(contours, monkeypatch):
-    search, hum = TrackedSearch(contours, np.arange(8), 1), hummed(random_notes(5, 200), hum_s=10.0)
+    search, hum = searching(contours), hummed(random_notes(5, 200), hum_s=10.0)
     mask = np.arange(8) % 2 == 1
     assert set(search.rank(hum, mask, np.zeros(0, np.int64)).song) == {1, 3, 5, 7}
     longest_s = max(each.duration_s for each in contours)

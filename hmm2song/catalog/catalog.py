@@ -5,45 +5,47 @@ On disk a catalog is a folder::
     songs.json                one row per song; the seven columns of the source system first (id, Title, Singer,
                               Lyric, genre, path, gender), then ours
     melodies.safetensors      pitch_cents int16 (all songs one after the other; UNVOICED_CENTS = rest),
-                              n_frames int32 (n_songs,), and if any melody is tracked, tracked bool (n_songs,)
+                              n_frames int32 (n_songs,), and if any melody is tracked, tracked bool (n_songs,); what a
+                              search would otherwise compute of them when it starts: contour_begin, contour_end int32
+                              (n_songs,), median_midi float32
     embeddings.safetensors    embeddings float16 (n_windows, dim), n_windows int32 (n_songs,)
     facets.safetensors        what was heard in recordings (:mod:`hmm2song.catalog.facets`), if there are any
     credits.md                where every entry comes from
     manifest.json             format version, size and SHA-256 of each file, the encoder's fingerprint
 
-The files may come from a stranger: they are checked against the manifest, and nothing in them is executed or unpickled.
+Melodies and embeddings are mapped, not read: a catalog opens at once, and only what a search looks at takes memory. The
+files may come from a stranger: sizes, headers and all that is read whole are checked against the manifest when a
+catalog is opened, the rest on demand (:func:`hmm2song.catalog.storage.check_files`) and once after a download. Nothing
+in them is executed or unpickled.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import islice
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
-from hmm2song.catalog.storage import CREDITS_FILE, DATA_FILES, EMBEDDINGS_FILE, FACETS_FILE, MELODIES_FILE
+from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, FACETS_FILE, MAPPED_FILES, MELODIES_FILE
+from hmm2song.catalog.table import SongTable
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, UnknownSongError
 from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
-from hmm2song.melody.melody import Melody, within_range
+from hmm2song.melody.melody import Melody
+from hmm2song.melody.packed import PackedMelodies
 from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter, fold_text, genre_counts
 
-UNVOICED_CENTS = -32768
-CENTS_PER_ST = 100.0
 CACHED_FILTERS = 64
 
 
@@ -67,10 +69,13 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """Songs with their melodies and embeddings, in memory.
+    """Songs with their melodies and embeddings, in memory or mapped.
 
     Attributes
     ----------
+    songs : SongTable
+    melodies : PackedMelodies
+        Both are sequences, and other ones may be given: melodies are then rounded to cents, as they are stored.
     embeddings : np.ndarray, shape (n_windows, dim), float16
         All songs' windows one after the other, one every hop of the encoder from a song's first voiced frame.
     n_windows : np.ndarray, shape (n_songs,), int32
@@ -84,8 +89,8 @@ class Catalog:
         What was heard in the recordings, a row a song; None if none was listened to.
     """
 
-    songs: tuple[Song, ...]
-    melodies: tuple[Melody, ...]
+    songs: Sequence[Song]
+    melodies: Sequence[Melody]
     embeddings: np.ndarray
     n_windows: np.ndarray
     encoder_fingerprint: str
@@ -97,6 +102,8 @@ class Catalog:
     def __post_init__(self) -> None:
         if len(self.songs) == 0:
             raise CatalogError("the catalog holds no songs; index at least one")
+        object.__setattr__(self, "songs", SongTable.of(self.songs))
+        object.__setattr__(self, "melodies", PackedMelodies.of(self.melodies))
         if len(self.melodies) != len(self.songs) or len(self.n_windows) != len(self.songs):
             raise CatalogError(
                 f"{len(self.songs)} songs but {len(self.melodies)} melodies and {len(self.n_windows)} window counts"
@@ -110,11 +117,8 @@ class Catalog:
             raise CatalogError(f"{len(self.songs)} songs but facets of {len(self.facets)}")
         tracked.setflags(write=False)
         object.__setattr__(self, "tracked", tracked)
-        for song, melody in zip(self.songs, self.melodies, strict=True):
-            _require_pitch(song, melody)
-        repeated = [song_id for song_id, count in Counter(song.id for song in self.songs).items() if count > 1]
-        if repeated:
-            raise CatalogError(f"song id {repeated[0]!r:.80} occurs more than once; ids must be unique")
+        for position in np.flatnonzero(self.melodies.contour_frames == 0)[:1]:
+            raise _unvoiced(self.songs.text(position, "id"))
 
     @classmethod
     def build(
@@ -153,12 +157,12 @@ class Catalog:
         return len(self.songs)
 
     def __repr__(self) -> str:
-        hours = sum(melody.duration_s for melody in self.melodies) / 3600
+        hours = self.melodies.duration_s.sum() / 3600
         return f"Catalog({len(self)} songs, {hours:.1f} h of melody, encoder {self.encoder_fingerprint})"
 
     @cached_property
     def _position(self) -> dict[str, int]:
-        return {song.id: position for position, song in enumerate(self.songs)}
+        return {song_id: position for position, song_id in enumerate(self.songs.column("id"))}
 
     def position(self, song_id: str) -> int:
         """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
@@ -208,8 +212,10 @@ class Catalog:
 
     def gender_counts(self, guessed: bool = False) -> dict[str, int]:
         """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""
-        counts = Counter(song.known_gender(guessed) for song in self.songs)
-        return {gender: counts[gender] for gender in (*GENDERS, "")}
+        counts = dict.fromkeys((*GENDERS, ""), 0)
+        for song, n_songs in self.songs.n_alike():
+            counts[song.known_gender(guessed)] += n_songs
+        return counts
 
     def select(
         self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False, guessed: bool = False
@@ -232,22 +238,13 @@ class Catalog:
         return lru_cache(maxsize=CACHED_FILTERS)(self._compare)
 
     def _compare(self, wanted: SongFilter) -> Selection:
-        mask = np.array([wanted.passes(song) for song in self.songs])
+        mask = self.songs.which(wanted.passes)
         mask.setflags(write=False)
-        unknown = np.array([wanted.is_unknown_of(song) for song in self.songs])
-        return Selection(wanted, mask, int(np.count_nonzero(mask & unknown)))
+        return Selection(wanted, mask, int(np.count_nonzero(mask & self.songs.which(wanted.is_unknown_of))))
 
     def find(self, text: str = "", limit: int = 200) -> tuple[Song, ...]:
         """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
-        words = fold_text(text).split()
-        searched = zip(self.songs, self._haystacks, strict=True)
-        found = (song for song, haystack in searched if all(word in haystack for word in words))
-        return tuple(islice(found, limit))
-
-    @cached_property
-    def _haystacks(self) -> tuple[str, ...]:
-        searched = attrgetter("title", "title_ko", "singer", "author", "genre", "id")
-        return tuple(fold_text(" ".join(searched(song))) for song in self.songs)
+        return tuple(self.songs[position] for position in islice(self.songs.find(fold_text(text).split()), limit))
 
     def save(
         self,
@@ -279,9 +276,7 @@ class Catalog:
     def _write_files(self, folder: Path) -> None:
         storage.write_songs(folder, self.songs)
         (folder / CREDITS_FILE).write_text(self.credits, encoding="utf-8")
-        contours = [_to_cents(melody) for melody in self.melodies]
-        n_frames = np.array([len(contour) for contour in contours], dtype=np.int32)
-        melodies = {"pitch_cents": np.concatenate(contours), "n_frames": n_frames}
+        melodies = self.melodies.tensors
         if self.tracked.any():  # otherwise the file is the same as before this property existed
             melodies["tracked"] = self.tracked
         # not save_file: it makes files that only their owner can read, whatever the umask
@@ -294,11 +289,13 @@ class Catalog:
         storage.write_manifest(folder, self.encoder_fingerprint, len(self.songs))
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder) -> Catalog:
-        """Read a catalog and check every file against its recorded checksum.
+    def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder, verify: bool = False) -> Catalog:
+        """Open a catalog; its melodies and embeddings are mapped, and read whole only to ``verify`` their checksums.
+
+        Who writes what was loaded should verify it: what is damaged would otherwise get a new checksum.
 
         If a program was killed while replacing the catalog, it is first put back in its place. CatalogError if it is
-        no catalog, of another format version, or made with another encoder; IntegrityError if a file is missing,
+        no catalog, of another format version, or made with another encoder; IntegrityError if a file is missing or
         truncated, or differs from its checksum.
         """
         folder = Path(folder)
@@ -314,47 +311,32 @@ class Catalog:
                 f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
                 f"this program has {encoder.fingerprint!r}; build the catalog again"
             )
-        storage.check_files(folder, DATA_FILES)
+        if verify:
+            storage.check_files(folder, MAPPED_FILES)
         facets = Facets.load(folder)
-        songs = storage.read_songs(folder)
+        songs, credits = storage.read_texts(folder, manifest)
+        contours, embedded = (storage.map_tensors(folder / name, manifest) for name in MAPPED_FILES)
         try:
-            contours = load_file(folder / MELODIES_FILE)
-            embedded = load_file(folder / EMBEDDINGS_FILE)
-            melodies = _split_melodies(contours["pitch_cents"], contours["n_frames"])
+            melodies = PackedMelodies(contours)
             embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
-            credits = (folder / CREDITS_FILE).read_text(encoding="utf-8")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        except (ValueError, KeyError) as error:
             raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
-        if embeddings.ndim != 2 or embeddings.shape[1] != encoder.dim:
+        if embeddings.ndim != 2 or embeddings.shape[1] != encoder.dim or embeddings.dtype != np.float16:
             raise CatalogError(
-                f"catalog {folder.name!r}: embeddings of shape {embeddings.shape}, expected (n, {encoder.dim})"
+                f"catalog {folder.name!r}: embeddings of shape {embeddings.shape} and type {embeddings.dtype}, "
+                f"expected (n, {encoder.dim}) and float16"
             )
-        if embeddings.dtype != np.float16 or not np.isfinite(embeddings).all():
-            raise CatalogError(f"catalog {folder.name!r}: the embeddings are not finite float16 numbers")
         if n_windows.dtype != np.int32 or n_windows.ndim != 1:
             raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
         tracked = contours.get("tracked")
         return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked, facets)
 
 
-def _require_pitch(song: Song, melody: Melody) -> None:
-    if not melody.voiced.any():
-        raise CatalogError(f"song {song.id!r:.80} has no melody: no frame of it is voiced")
+def _unvoiced(song_id: str) -> CatalogError:
+    return CatalogError(f"song {song_id!r:.80} has no melody: no frame of it is voiced")
 
 
 def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
-    _require_pitch(song, melody)
+    if not melody.voiced.any():
+        raise _unvoiced(song.id)
     return encoder.embed_song(fill_rests(melody)).astype(np.float16)
-
-
-def _to_cents(melody: Melody) -> np.ndarray:
-    cents = np.round(np.nan_to_num(melody.pitch_midi) * CENTS_PER_ST)
-    return np.where(melody.voiced, cents, UNVOICED_CENTS).astype(np.int16)
-
-
-def _split_melodies(pitch_cents: np.ndarray, n_frames: np.ndarray) -> tuple[Melody, ...]:
-    if (n_frames < 0).any() or int(n_frames.sum()) != len(pitch_cents):
-        raise ValueError(f"melody lengths add up to {int(n_frames.sum())}, not {len(pitch_cents)}")
-    # UNVOICED_CENTS is out of range. So are frames that earlier versions stored of impossible frequencies.
-    pitch_midi = within_range(pitch_cents / np.float32(CENTS_PER_ST))
-    return tuple(Melody(part) for part in np.split(pitch_midi, np.cumsum(n_frames)[:-1]))

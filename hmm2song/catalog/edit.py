@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hmm2song.catalog.catalog import CENTS_PER_ST, Catalog
+from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
 from hmm2song.errors import CatalogError
+from hmm2song.melody.packed import CENTS_PER_ST
 from hmm2song.song import Song
 
 CREDITS_TITLE = "# Credits"

@@ -80,12 +80,13 @@ class ResolvedFolder:
     """A catalog's or a model's folder on this machine, whose files are not verified yet.
 
     ``origin`` is ``"bundled"``, the folder, or ``owner/name@commit``; ``notices`` tell the user the commit a branch
-    stood for, or that a fallback is in use.
+    stood for, or that a fallback is in use; ``downloaded`` says that it came from the Hub, now or earlier.
     """
 
     folder: Path
     origin: str
     notices: tuple[str, ...] = ()
+    downloaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _from_hub(repository: _Repository, local_files_only: bool) -> ResolvedFolder
     notice = f"Using {name} at commit {commit}; pin it with revision={commit!r}."
     if reason:
         notice = f"The Hub was not reached ({reason}): using {name} as downloaded before, commit {commit}."
-    return ResolvedFolder(folder, f"{name}@{commit}", () if pinned else (notice,))
+    return ResolvedFolder(folder, f"{name}@{commit}", () if pinned else (notice,), downloaded=True)
 
 
 def _snapshot(repository: _Repository, local_files_only: bool) -> Path:

@@ -16,12 +16,17 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
 from hmm2song.errors import CatalogError, Hmm2SongError, IntegrityError
+from hmm2song.machine import cache_folder
 from hmm2song.song import Song
 
 FORMAT_VERSION = 1
@@ -34,11 +39,18 @@ FACETS_FILE = "facets.safetensors"
 DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
 OPTIONAL_FILES = (FACETS_FILE,)
 """A catalog has these only if its manifest lists them."""
+MAPPED_FILES = (MELODIES_FILE, EMBEDDINGS_FILE)
 SKIPPED_NAME = "skipped.csv"
 REPORT_NAME = "report.csv"
 SOURCES_NAME = "sources.json"
 INDEXING_FILES = (SKIPPED_NAME, REPORT_NAME, SOURCES_NAME)
 """What indexing leaves beside a catalog."""
+TENSOR_TYPES = {
+    "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.dtype("<i2"), "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"),
+}  # fmt: skip
+"""Types of arrays in a catalog's files."""
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)
 NEW, PREVIOUS = "new", "previous"
 """In the partial folder: the one that is being made, and the one that waits while that takes its place."""
 
@@ -55,9 +67,48 @@ def write_songs(folder: Path, songs: Sequence[Song]) -> None:
 def read_songs(folder: Path) -> tuple[Song, ...]:
     """Read the songs' rows, or raise CatalogError."""
     try:
-        return tuple(Song.from_row(row) for row in json.loads((folder / SONGS_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CatalogError(f"catalog {folder.name!r} is not well formed: {SONGS_FILE}: {error!r:.200}") from error
+        return _songs_of((folder / SONGS_FILE).read_bytes())
+    except (OSError, *_MALFORMED) as error:
+        raise _malformed(folder / SONGS_FILE, error) from error
+
+
+def read_texts(folder: Path, manifest: dict) -> tuple[tuple[Song, ...], str]:
+    """Read songs and credits, and compare both with their checksums; CatalogError or IntegrityError."""
+    songs, credits = (_checked_bytes(folder / name, manifest) for name in (SONGS_FILE, CREDITS_FILE))
+    try:
+        return _songs_of(songs), credits.decode("utf-8")
+    except _MALFORMED as error:
+        raise _malformed(folder / SONGS_FILE, error) from error
+
+
+def _songs_of(content: bytes) -> tuple[Song, ...]:
+    return tuple(Song.from_row(row) for row in json.loads(content.decode("utf-8")))
+
+
+def map_tensors(path: Path, manifest: dict) -> dict[str, np.ndarray]:
+    """Map a safetensors file of a catalog without reading it: arrays by name, not writable.
+
+    IntegrityError if it is missing or has another size than the manifest records, CatalogError if its header is wrong.
+    A file must not be truncated while it is mapped: the system then ends the program (SIGBUS). On Windows it is read:
+    there, nobody could replace a mapped file.
+    """
+    _check_size(path, manifest)
+    try:
+        with safe_open(path, framework="numpy") as file:  # compares sizes and places of all tensors with the file's
+            names = file.keys()
+        with path.open("rb") as file:
+            (header_bytes,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(header_bytes))
+        mapped = np.fromfile(path, np.uint8) if os.name == "nt" else np.memmap(path, np.uint8, mode="r")
+        return {name: _tensor(mapped[8 + header_bytes :], **header[name]) for name in names}
+    except (SafetensorError, OSError, *_MALFORMED) as error:
+        raise _malformed(path, error) from error
+
+
+def _tensor(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    begin, end = data_offsets
+    array = data[begin:end].view(np.ndarray).view(TENSOR_TYPES[dtype]).reshape(shape)
+    return array if array.flags.aligned else array.copy()  # compiled code takes aligned ones only
 
 
 def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
@@ -111,12 +162,33 @@ def check_files(folder: Path, names: Iterable[str] = (*DATA_FILES, *OPTIONAL_FIL
     manifest = read_manifest(folder)
     for name in names:
         if name in manifest["files"] or name not in OPTIONAL_FILES:
-            _check_file(folder / name, manifest["files"].get(name))
+            _check_size(folder / name, manifest)
+            _check_digest(folder / name, manifest, sha256_of(folder / name))
     return manifest
 
 
-def _check_file(path: Path, recorded: object) -> None:
-    name = f"{path.name} of catalog {path.parent.name!r}"
+def check_downloaded(folder: Path) -> None:
+    """Compare every file with its record, unless that was done before with the very same files."""
+    places = [folder / name for name in (MANIFEST_FILE, *DATA_FILES, *OPTIONAL_FILES)]
+    states = [(place.stat().st_size, place.stat().st_mtime_ns) if place.is_file() else None for place in places]
+    facts = json.dumps([str(folder.resolve()), states, sha256_of(folder / MANIFEST_FILE)])
+    mark = cache_folder() / "verified" / hashlib.sha256(facts.encode()).hexdigest()
+    if not mark.exists():
+        check_files(folder)
+        with suppress(OSError):  # without a mark it is done again
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+
+def _checked_bytes(path: Path, manifest: dict) -> bytes:
+    _check_size(path, manifest)
+    content = path.read_bytes()
+    _check_digest(path, manifest, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check_size(path: Path, manifest: dict) -> None:
+    recorded, name = manifest["files"].get(path.name), f"{path.name} of catalog {path.parent.name!r}"
     if not isinstance(recorded, dict) or not path.is_file():
         raise IntegrityError(f"{name} is missing; fetch or build the catalog again")
     size = path.stat().st_size
@@ -125,10 +197,18 @@ def _check_file(path: Path, recorded: object) -> None:
             f"{name} has {size} bytes instead of {recorded.get('bytes')}: truncated or changed; "
             "fetch or build the catalog again"
         )
-    if sha256_of(path) != recorded.get("sha256"):
+
+
+def _check_digest(path: Path, manifest: dict, sha256: str) -> None:
+    if sha256 != manifest["files"][path.name].get("sha256"):
         raise IntegrityError(
-            f"{name} differs from its recorded checksum: damaged or tampered with; fetch or build the catalog again"
+            f"{path.name} of catalog {path.parent.name!r} differs from its recorded checksum: damaged or tampered "
+            "with; fetch or build the catalog again"
         )
+
+
+def _malformed(path: Path, error: Exception) -> CatalogError:
+    return CatalogError(f"catalog {path.parent.name!r} is not well formed: {path.name}: {error!r:.200}")
 
 
 # Replacing a folder ---------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def index(
 def _previous_catalog(folder: Path, encoder: MelodyEncoder) -> PreviousCatalog:
     if not (folder / MANIFEST_FILE).is_file():
         return PreviousCatalog()
-    catalog = Catalog.load(folder, encoder)
+    catalog = Catalog.load(folder, encoder, verify=True)
     files = read_state(folder)
     if files is None:
         raise CatalogError(

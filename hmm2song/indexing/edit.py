@@ -75,7 +75,7 @@ def add(
     is no catalog, or nothing to add.
     """
     folder, options = storage.absolute(folder), options or IndexOptions()
-    catalog = Catalog.load(folder, encoder)
+    catalog = Catalog.load(folder, encoder, verify=True)
     listings = [list_source(Path(source), own_folders(folder, options)) for source in sources]
     listing = Listing(
         tuple(item for listing in listings for item in listing.items),
@@ -113,7 +113,7 @@ def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: Mel
     UnknownSongError for an id that no song has, CatalogError if no song would be left; nothing is removed then.
     """
     folder = storage.absolute(folder)
-    catalog = remove_songs(Catalog.load(folder, encoder), frozenset(song_ids))
+    catalog = remove_songs(Catalog.load(folder, encoder, verify=True), frozenset(song_ids))
     catalog.save(folder, _kept_files(folder, set(song_ids)))
     return EditReport(catalog, 0)
 
@@ -128,10 +128,10 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     out = storage.absolute(out)
     storage.recover(out)
     storage.CATALOG.check_replaceable(out)
-    merged, renamed, repeated = Catalog.load(folders[0], encoder), [], []
+    merged, renamed, repeated = Catalog.load(folders[0], encoder, verify=True), [], []
     n_first = len(merged)
     for folder in folders[1:]:
-        joined = join(merged, Catalog.load(folder, encoder))
+        joined = join(merged, Catalog.load(folder, encoder, verify=True))
         merged, renamed, repeated = joined.catalog, renamed + [*joined.renamed], repeated + [*joined.repeated]
     first = Path(folders[0])
     model = {name: first / name for name in (CONFIG_FILE, WEIGHTS_FILE) if (first / name).is_file()}

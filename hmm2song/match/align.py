@@ -20,9 +20,11 @@ in the song for :data:`JUMP_PENALTY_ST_S`. On written melodies folding loses mor
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +33,7 @@ from hmm2song.match.kernels import INFINITE_COST
 from hmm2song.match.places import Alignment, Placements, Places
 from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import HOP_S
+from hmm2song.melody.packed import PackedMelodies
 
 COST_CAP_ST = 2.5
 """Largest cost of a frame, in semitones."""
@@ -53,21 +56,22 @@ JUMP_PENALTY_ST_S = 1.9
 """Cost of resuming elsewhere in a tracked song, in semitone seconds: three quarters of a second of wrong notes."""
 
 
-@dataclass(frozen=True, eq=False)
-class PackedContours:
-    """Many contours at one rate in one array.
+class Contours(ABC):
+    """Many contours at one rate, as if they stood one after the other.
 
-    Attributes
-    ----------
-    pitch_midi : np.ndarray, shape (n_frames,), float32
-    first_frame : np.ndarray, shape (n_contours + 1,), int64
-        Contour ``i`` is ``pitch_midi[first_frame[i]:first_frame[i + 1]]``.
-    rate_hz : float
+    Contour ``i`` has the frames ``first_frame[i]`` to ``first_frame[i + 1]``; ``first_frame`` has shape
+    (n_contours + 1,) and type int64.
     """
 
-    pitch_midi: np.ndarray
     first_frame: np.ndarray
     rate_hz: float
+
+    @abstractmethod
+    def stretches(self, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return pitches (n,) float32 that hold the frames ``start[i]`` to ``stop[i]``, and where each begins there.
+
+        No stretch may reach from one contour into the next.
+        """
 
     def frames(self, places: Places) -> tuple[np.ndarray, np.ndarray]:
         """Return the first frame of each place and the one after its last, (n,) int64; a place keeps one at least."""
@@ -75,6 +79,38 @@ class PackedContours:
         start = np.clip(np.floor(places.start_s * self.rate_hz), 0, n_frames - 1).astype(np.int64)
         stop = np.clip(np.ceil(places.end_s * self.rate_hz), start + 1, n_frames).astype(np.int64)
         return first + start, first + stop
+
+
+@dataclass(frozen=True, eq=False)
+class PackedContours(Contours):
+    """Contours in one array, ``pitch_midi`` of shape (n_frames,), float32."""
+
+    pitch_midi: np.ndarray
+    first_frame: np.ndarray
+    rate_hz: float
+
+    def stretches(self, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Contours.stretches`."""
+        return self.pitch_midi, start
+
+
+@dataclass(frozen=True, eq=False)
+class SampledContours(Contours):
+    """The filled contours of melodies, of which stretches are sampled when they are asked for."""
+
+    melodies: PackedMelodies
+    rate_hz: float
+
+    @cached_property
+    def first_frame(self) -> np.ndarray:
+        """See :class:`Contours`."""
+        return np.concatenate(([0], np.cumsum(self.melodies.n_samples(self.rate_hz))))
+
+    def stretches(self, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Contours.stretches`."""
+        melody = np.searchsorted(self.first_frame, start, side="right") - 1
+        before, after = start - self.first_frame[melody], stop - self.first_frame[melody]
+        return self.melodies.sample(self.rate_hz, melody, before, after), np.cumsum(stop - start) - (stop - start)
 
 
 def pack_contours(contours: list[FilledContour], rate_hz: float) -> PackedContours:
@@ -97,7 +133,7 @@ def sample_contour(contour: FilledContour, rate_hz: float, speed: float = 1.0) -
 
 def place(
     hum: FilledContour,
-    songs: PackedContours,
+    songs: Contours,
     places: Places,
     lowest_key_st: np.ndarray,
     highest_key_st: np.ndarray,
@@ -112,7 +148,7 @@ def place(
     ----------
     hum : FilledContour
         Not empty.
-    songs : PackedContours
+    songs : Contours
     places : Places
     lowest_key_st, highest_key_st : np.ndarray, shape (n_places,)
         Offsets hum minus song between which to try keys, for every place.
@@ -147,18 +183,21 @@ def place(
     lowest, highest = np.minimum.reduceat(lowest, first[:-1]), np.maximum.reduceat(highest, first[:-1])
     centre_st, units = _units(hum, songs.rate_hz)
     hum_units, costs = _in_units(hums.pitch_midi, centre_st, units), _costs(units)
+    pitch, begin = songs.stretches(starts, stops)
+    moved = np.repeat(starts - begin, np.diff(first))  # of each place, from its song to what was sampled of it
+    start, stop = start - moved, stop - moved
     cost, key = np.full(len(places), INFINITE_COST), np.zeros(len(places), np.float32)
     end, version = start.copy(), np.zeros(len(places), np.int64)
 
     def work(share: np.ndarray) -> None:
         kernels.place_in_one_key(
-            hum_units, hums.first_frame, tempo_st, songs.pitch_midi, starts, stops, lowest, highest,
+            hum_units, hums.first_frame, tempo_st, pitch, begin, begin + stops - starts, lowest, highest,
             np.float32(key_step_st), centre_st, units, costs, share, first, start, stop, cost, end, key, version,
         )  # fmt: skip
 
     _share(work, len(starts), n_threads)
     back = np.argsort(order, kind="stable")
-    end_s = (end[back] - songs.first_frame[places.song]) / songs.rate_hz
+    end_s = ((end + moved)[back] - songs.first_frame[places.song]) / songs.rate_hz
     return Placements(places.song, end_s, key[back], tempi[version[back]], cost[back])
 
 
@@ -205,7 +244,7 @@ def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> 
 
 def place_drifting(
     hum: FilledContour,
-    songs: PackedContours,
+    songs: Contours,
     places: Places,
     found: Placements,
     n_threads: int,
@@ -217,7 +256,7 @@ def place_drifting(
     ----------
     hum : FilledContour
         Not empty.
-    songs : PackedContours
+    songs : Contours
     places : Places
     found : Placements
         What :func:`place` has found on them: the keys and speeds to begin with.
@@ -238,17 +277,18 @@ def place_drifting(
     hum_units, costs = _in_units(hums.pitch_midi, centre_st, units), _costs(units)
     keys_st = _keys_st(found.key_st, reach_st)
     start, stop = songs.frames(places)
-    cost, end = np.full(len(places), INFINITE_COST), start.copy()
+    pitch, begin = songs.stretches(start, stop)
+    cost, end = np.full(len(places), INFINITE_COST), begin.copy()
 
     def work(order: np.ndarray) -> None:
         kernels.place_in_moving_key(
-            hum_units, hums.first_frame, version, songs.pitch_midi, start, stop, keys_st, centre_st, units, costs,
+            hum_units, hums.first_frame, version, pitch, begin, begin + stop - start, keys_st, centre_st, units, costs,
             order, cost, end,
         )  # fmt: skip
 
     _share(work, len(places), n_threads)
     cost = np.where(cost < INFINITE_COST, cost + _tempo_cost_st(found.speed), INFINITE_COST)
-    end_s = (end - songs.first_frame[places.song]) / songs.rate_hz
+    end_s = (end - begin + start - songs.first_frame[places.song]) / songs.rate_hz
     return replace(found, end_s=end_s, cost_st=cost)
 
 
@@ -287,15 +327,14 @@ def trace(
     return (hum_frame + 0.5) / rate_hz / speed, (song_frame + 0.5) / rate_hz
 
 
-def fold(songs: PackedContours) -> PackedContours:
-    """Return contours as pitch classes as :func:`place_folded` compares them: int16, 0 to 12 st in units."""
-    pitch = np.rint(songs.pitch_midi * FOLDED_UNITS).astype(np.int16)
-    return replace(songs, pitch_midi=pitch % np.int16(kernels.OCTAVE_ST * FOLDED_UNITS))
+def fold(pitch_midi: np.ndarray) -> np.ndarray:
+    """Return pitches as the pitch classes that :func:`place_folded` compares: int16, 0 to 12 st in units."""
+    return np.rint(pitch_midi * FOLDED_UNITS).astype(np.int16) % np.int16(kernels.OCTAVE_ST * FOLDED_UNITS)
 
 
 def place_folded(
     hum: FilledContour,
-    songs: PackedContours,
+    songs: Contours,
     chosen: np.ndarray,
     keys_st: np.ndarray,
     speeds: tuple[float, ...],
@@ -308,8 +347,8 @@ def place_folded(
     ----------
     hum : FilledContour
         Not empty.
-    songs : PackedContours
-        Folded (:func:`fold`), of whole songs.
+    songs : Contours
+        Of whole songs.
     chosen : np.ndarray, shape (n,)
         The contours to align with.
     keys_st : np.ndarray, shape (n, n_keys)
@@ -330,13 +369,14 @@ def place_folded(
     hum_units = _in_units(hums.pitch_midi, np.float32(0.0), FOLDED_UNITS)
     keys = (keys_st[:, None, :] if may_drift else keys_st[:, :, None]).astype(np.float32)
     costs = _costs(FOLDED_UNITS, JUMP_PENALTY_ST_S * songs.rate_hz)
-    start, stop = songs.first_frame[chosen], songs.first_frame[chosen + 1]
+    pitch, start = songs.stretches(songs.first_frame[chosen], songs.first_frame[chosen + 1])
+    folded, stop = fold(pitch), start + np.diff(songs.first_frame)[chosen]
     cost, key = np.full(len(chosen), INFINITE_COST), np.zeros(len(chosen), np.float32)
     version = np.zeros(len(chosen), np.int64)
 
     def work(order: np.ndarray) -> None:
         kernels.place_folded(
-            hum_units, hums.first_frame, tempo_st, songs.pitch_midi, start, stop, keys, FOLDED_UNITS, costs, order,
+            hum_units, hums.first_frame, tempo_st, folded, start, stop, keys, FOLDED_UNITS, costs, order,
             cost, key, version,
         )  # fmt: skip
 

@@ -119,9 +119,7 @@ class Ranker:
         self.catalog = catalog
         self._encoder = encoder
         self._search = MelodySearch(catalog.melodies, n_threads)
-        tracked = np.flatnonzero(catalog.tracked)
-        contours = [self._search.contour(int(song)) for song in tracked]
-        self._tracked = TrackedSearch(contours, tracked, self._search.n_threads) if contours else None
+        self._tracked = TrackedSearch(catalog.melodies, self._search.n_threads)
         self._index = index or ExactIndex.of(catalog.embeddings, catalog.n_windows, self._search.n_threads)
 
     def rank(self, hums: Sequence[Melody], selection: Selection) -> Ranking:
@@ -233,7 +231,7 @@ class Ranker:
     def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:
         """Return a number for the tune of each song, shape (n,), in order of first occurrence; versions share it."""
         numbers: dict[str, int] = {}
-        tunes = (self.catalog.songs[song].tune or self.catalog.songs[song].id for song in songs)
+        tunes = (self.catalog.songs.text(song, "tune") or self.catalog.songs.text(song, "id") for song in songs)
         return np.array([numbers.setdefault(tune, len(numbers)) for tune in tunes], dtype=np.int64)
 
 

@@ -22,17 +22,16 @@ from hmm2song.machine import n_cores
 from hmm2song.match.align import (
     DRIFT_REACH_ST,
     INFINITE_COST,
-    PackedContours,
+    SampledContours,
     describe_path,
-    pack,
-    pack_contours,
     place,
     place_drifting,
     trace,
 )
 from hmm2song.match.places import LONGEST_STRETCH, Alignment, Placements, Places, first_of_each
-from hmm2song.melody.contour import FilledContour, fill_rests
+from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import Melody
+from hmm2song.melody.packed import LOCAL_MEDIAN_RATE_HZ, LOCAL_MEDIAN_S, PackedMelodies
 
 COARSE_BUDGET_S = 30_000.0
 """Seconds of song that get the coarse pass: an eighth of a second on two cores, for a hum of eight seconds."""
@@ -52,9 +51,6 @@ N_REFINED = 200
 """Places that get the fine pass."""
 N_PROMISING = 50
 """Of these, the ones that are proposed first, however badly they align at first."""
-LOCAL_MEDIAN_S = 6.0
-"""Length over which a song's local median pitch is taken: about what a hum covers."""
-LOCAL_MEDIAN_RATE_HZ = 1.0
 KEY_MARGIN_ST = 3.0
 """How far the hum's median may lie from a local median of the song: the stretches need not coincide. For every second
 that a hum is shorter than that stretch, it may lie a semitone further off."""
@@ -82,20 +78,15 @@ class MelodySearch:
     ) -> None:
         self.n_threads = n_threads or n_cores()
         self.key_reach_st = key_reach_st
-        self._contours = [fill_rests(melody) for melody in melodies]
-        self._coarse = pack_contours(self._contours, COARSE_RATE_HZ)
-        self._fine = pack_contours(self._contours, FINE_RATE_HZ)
-        self._medians = _local_medians(self._coarse)
-        self._length_s = np.array([contour.duration_s for contour in self._contours])
+        self.melodies = PackedMelodies.of(melodies)
+        self._coarse = SampledContours(self.melodies, COARSE_RATE_HZ)
+        self._fine = SampledContours(self.melodies, FINE_RATE_HZ)
+        self._length_s = self.melodies.contour_s
 
     @property
     def n_songs(self) -> int:
         """How many melodies there are."""
-        return len(self._contours)
-
-    def contour(self, song: int) -> FilledContour:
-        """Return the filled contour of a song."""
-        return self._contours[song]
+        return len(self.melodies)
 
     def rank(self, hum: FilledContour, mask: np.ndarray, proposed: Places | None = None) -> Placements:
         """Place a hum that is not empty in songs; best first, songs too short for it are left out.
@@ -153,14 +144,14 @@ class MelodySearch:
     def _median_range_st(self, places: Places) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest local median of places, each of shape (n_places,)."""
         start, stop = self._coarse.frames(places)
-        first_frame, first_median = self._coarse.first_frame[places.song], self._medians.first_frame[places.song]
-        last_median = self._medians.first_frame[places.song + 1] - 1
+        first_frame, first_median = self._coarse.first_frame[places.song], self.melodies.first_median[places.song]
+        last_median = self.melodies.first_median[places.song + 1] - 1
         per_frame = LOCAL_MEDIAN_RATE_HZ / COARSE_RATE_HZ
         begin = np.minimum(first_median + ((start - first_frame) * per_frame).astype(np.int64), last_median)
         # a median covers what follows it: those that reach beyond the place say nothing about it
         reach = np.maximum(stop - first_frame - int(LOCAL_MEDIAN_S * COARSE_RATE_HZ), start - first_frame)
         after = np.clip(first_median + (reach * per_frame).astype(np.int64) + 1, begin + 1, last_median + 1)
-        return _range_of(self._medians.pitch_midi, begin, after)
+        return _range_of(self.melodies.median_midi, begin, after)
 
     def align(self, hum: FilledContour, placements: Placements, index: int) -> Alignment:
         """Trace one placement."""
@@ -168,10 +159,10 @@ class MelodySearch:
         first = int(self._fine.first_frame[song])
         end = first + round(float(placements.end_s[index]) * FINE_RATE_HZ)
         start = max(first, end - _reach_frames(hum, speed, FINE_RATE_HZ))
-        stretch, key_st = self._fine.pitch_midi[start:end], float(placements.key_st[index])
+        (stretch, _), key_st = self._fine.stretches(np.array([start]), np.array([end])), float(placements.key_st[index])
         hum_time_s, song_time_s = trace(hum, stretch, key_st, speed, FINE_RATE_HZ, self.key_reach_st)
         song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
-        return describe_path(hum, self._contours[song], hum_time_s, song_time_s)
+        return describe_path(hum, self.melodies.contour(song), hum_time_s, song_time_s)
 
 
 def _affordable(proposed: Places, budget_s: float) -> Places:
@@ -185,20 +176,6 @@ def _affordable(proposed: Places, budget_s: float) -> Places:
 def _reach_frames(hum: FilledContour, speed: float, rate_hz: float) -> int:
     """Longest stretch a placement can cover: twice the stretched hum."""
     return 2 * int(hum.duration_s * speed * rate_hz) + 2
-
-
-def _local_medians(contours: PackedContours) -> PackedContours:
-    """Return the median pitch of what follows, once a second, for every contour; one value at least for each."""
-    length = int(LOCAL_MEDIAN_S * contours.rate_hz)
-    hop = int(contours.rate_hz / LOCAL_MEDIAN_RATE_HZ)
-    medians = []
-    for start, stop in zip(contours.first_frame[:-1], contours.first_frame[1:], strict=True):
-        pitch = contours.pitch_midi[start:stop]
-        if len(pitch) <= length:
-            medians.append(np.median(pitch, keepdims=True))
-        else:
-            medians.append(np.median(np.lib.stride_tricks.sliding_window_view(pitch, length)[::hop], axis=1))
-    return pack(medians, LOCAL_MEDIAN_RATE_HZ)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -9,13 +9,12 @@ to look.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from hmm2song.match.align import describe_path, fold, pack_contours, place_folded, trace_folded
+from hmm2song.match.align import SampledContours, describe_path, fold, place_folded, trace_folded
 from hmm2song.match.places import Alignment, Placements
 from hmm2song.melody.contour import FilledContour
+from hmm2song.melody.packed import PackedMelodies
 
 COARSE_BUDGET_S2 = 2.4e6
 """Seconds of hum times seconds of song that get the coarse pass: 28 hours of songs for a hum of 24 s."""
@@ -34,25 +33,22 @@ FINE_SPEEDS = (0.71, 0.84, 1.0, 1.19, 1.41)
 
 
 class TrackedSearch:
-    """Alignment search over the tracked songs of a catalog.
+    """Alignment search over the tracked songs of a catalog, which are under the masks given.
 
     Parameters
     ----------
-    contours : sequence of FilledContour
-        Those of the tracked songs, not empty.
-    songs : np.ndarray, shape (n_tracked,)
-        Their positions in the catalog, ascending.
+    melodies : PackedMelodies
+        Those of the catalog.
     n_threads : int
         Threads per search.
     """
 
-    def __init__(self, contours: Sequence[FilledContour], songs: np.ndarray, n_threads: int) -> None:
-        self.songs = songs
+    def __init__(self, melodies: PackedMelodies, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._contours = contours
-        self._coarse = fold(pack_contours(contours, COARSE_RATE_HZ))
-        self._fine = fold(pack_contours(contours, FINE_RATE_HZ))
-        self._length_s = np.array([contour.duration_s for contour in contours])
+        self._melodies = melodies
+        self._coarse = SampledContours(melodies, COARSE_RATE_HZ)
+        self._fine = SampledContours(melodies, FINE_RATE_HZ)
+        self._length_s = melodies.contour_s
 
     def rank(self, hum: FilledContour, mask: np.ndarray, promising: np.ndarray) -> Placements:
         """Align a hum that is not empty with songs; best first, each song once, ``end_s`` not filled.
@@ -78,25 +74,22 @@ class TrackedSearch:
         best = coarse.take(np.argsort(coarse.cost_st, kind="stable")[:N_REFINED])
         keys_st = best.key_st[:, None] + FINE_KEYS_ST
         fine = place_folded(hum, self._fine, best.song, keys_st, FINE_SPEEDS, may_drift=True, n_threads=self.n_threads)
-        ranked = fine.take(np.argsort(fine.cost_st, kind="stable"))
-        return Placements(self.songs[ranked.song], ranked.end_s, ranked.key_st, ranked.speed, ranked.cost_st)
+        return fine.take(np.argsort(fine.cost_st, kind="stable"))
 
     def affords(self, hum: FilledContour, mask: np.ndarray) -> bool:
         """Return whether the coarse pass reaches all songs under ``mask`` (n_songs of the catalog,)."""
-        return bool(self._length_s[mask[self.songs]].sum() <= COARSE_BUDGET_S2 / hum.duration_s)
+        return bool(self._length_s[mask].sum() <= COARSE_BUDGET_S2 / hum.duration_s)
 
     def _affordable(self, hum: FilledContour, mask: np.ndarray, promising: np.ndarray) -> np.ndarray:
-        """Return the songs under ``mask``, or as many promising ones as the budget allows, as numbers in here."""
+        """Return the songs under ``mask``, or as many promising ones as the budget allows."""
         if self.affords(hum, mask):
-            return np.flatnonzero(mask[self.songs])
-        numbers = np.searchsorted(self.songs, promising)
-        within = np.cumsum(self._length_s[numbers]) <= COARSE_BUDGET_S2 / hum.duration_s
-        return numbers[within]
+            return np.flatnonzero(mask)
+        return promising[np.cumsum(self._length_s[promising]) <= COARSE_BUDGET_S2 / hum.duration_s]
 
     def align(self, hum: FilledContour, placements: Placements, index: int) -> Alignment:
         """Trace one placement: the longest part of it without a jump."""
-        number = int(np.searchsorted(self.songs, placements.song[index]))
-        song = self._fine.pitch_midi[self._fine.first_frame[number] : self._fine.first_frame[number + 1]]
+        song, frames = int(placements.song[index]), self._fine.first_frame
+        pitch, _ = self._fine.stretches(frames[song : song + 1], frames[song + 1 : song + 2])
         keys_st = placements.key_st[index] + TRACE_KEYS_ST
-        path = trace_folded(hum, song, keys_st, float(placements.speed[index]), FINE_RATE_HZ)
-        return describe_path(hum, self._contours[number], *path)
+        path = trace_folded(hum, fold(pitch), keys_st, float(placements.speed[index]), FINE_RATE_HZ)
+        return describe_path(hum, self._melodies.contour(song), *path)
