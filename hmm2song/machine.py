@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
+
+Item, Answer = TypeVar("Item"), TypeVar("Answer")
 
 
 def n_cores() -> int:
@@ -20,6 +23,22 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=8)
+def _thread_pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="hmm2song")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_thread_pool.cache_clear)  # a forked process has none of the threads
+
+
+def in_threads(work: Callable[[Item], Answer], shares: Sequence[Item], n_threads: int) -> list[Answer]:
+    """Do ``work`` on shares with threads that all searches of this process have in common; it must not call this."""
+    if n_threads == 1 or len(shares) < 2:
+        return [work(share) for share in shares]
+    return list(_thread_pool(n_threads).map(work, shares))
 
 
 def cache_folder() -> Path:

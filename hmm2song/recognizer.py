@@ -20,7 +20,7 @@ from hmm2song.errors import QueryError
 from hmm2song.index.base import WindowIndex
 from hmm2song.index.milvus import index_from_setting
 from hmm2song.listening import Heard, Listening
-from hmm2song.match.ranking import MIN_VOICED_S, Ranker, Ranking
+from hmm2song.match.ranking import MIN_VOICED_S, Query, Ranker, Ranking
 from hmm2song.melody.advice import assess
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
@@ -282,12 +282,13 @@ class Recognizer:
         no_match, elsewhere = True, None
         if melody.voiced_s >= MIN_VOICED_S:
             hums = [melody, *earlier]
-            ranking = self.ranker.rank(hums, selection)
+            query = self.ranker.query(hums)
+            ranking = self.ranker.rank(query, selection)
             matches = tuple(self._match(ranking, position) for position in range(min(top_k, len(ranking))))
             voiced_s = sum(hum.voiced_s for hum in hums)
             best = matches[0].probability if matches else 0.0
             no_match = not ranking.is_match or level_of(best, voiced_s) == NONE
-            elsewhere = self._elsewhere(hums, selection, matches)
+            elsewhere = self._elsewhere(query, selection, matches)
         return SearchResult(
             matches=matches,
             no_match=no_match,
@@ -323,11 +324,11 @@ class Recognizer:
             is_tracked=bool(self.catalog.tracked[int(ranking.songs[position])]),
         )
 
-    def _elsewhere(self, hums: Sequence[Melody], selection: Selection, matches: tuple[Match, ...]) -> Match | None:
+    def _elsewhere(self, query: Query, selection: Selection, matches: tuple[Match, ...]) -> Match | None:
         """Look outside a filter whose own best is poor."""
         if selection.n_songs == len(self.catalog) or (matches and matches[0].probability >= GOOD_PROBABILITY):
             return None
-        ranking = self.ranker.rank(hums, self.catalog.select())
+        ranking = self.ranker.rank(query, self.catalog.select())
         if len(ranking) == 0 or ranking.probability[0] < GOOD_PROBABILITY:
             return None
         best = self._match(ranking, 0)

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import CatalogError, QueryError
 from hmm2song.index.exact import ExactIndex
+from hmm2song.match import ranking
 from hmm2song.match import search as search_module
 from hmm2song.match import votes as votes_module
 from hmm2song.melody.contour import fill_rests
@@ -300,10 +302,14 @@ def test_songs_of_unknown_gender_are_kept_and_counted(recognizer):
     assert (known.n_searched, known.n_unknown) == (15, 0)
 
 
-def test_the_right_song_is_offered_from_outside_the_filter(recognizer):
+def test_the_right_song_is_offered_from_outside_the_filter(recognizer, monkeypatch):
     melody = hummed_melody("blue-danube", duration_s=12.0)
     assert recognizer.recognize_melody(melody).matches[0].probability > 0.9
+    embedded = Mock(wraps=ranking.embed_hum)
+    monkeypatch.setattr(ranking, "embed_hum", embedded)
     result = recognizer.recognize_melody(melody, genres=["Hymn", "Children"])
+    hums = [(call.args[0].offset_s, call.args[0].duration_s) for call in embedded.call_args_list]
+    assert len(hums) == len(set(hums)) > 0  # once, although it is searched inside and outside the filter
     assert "blue-danube" not in ids(result)
     assert result.elsewhere is not None
     assert (result.elsewhere.id, result.elsewhere.rank) == ("blue-danube", 1)

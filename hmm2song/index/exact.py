@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 
 from hmm2song.index.base import Neighbours, WindowRanges, first_windows
-from hmm2song.machine import one_blas_thread
+from hmm2song.machine import in_threads, one_blas_thread
 from hmm2song.song import SongFilter
 
 BLOCK_WINDOWS = 1024
@@ -47,12 +46,10 @@ class ExactIndex:
         self, queries: np.ndarray, k: int, mask: np.ndarray | None = None, wanted: SongFilter | None = None
     ) -> Neighbours:
         """See :class:`hmm2song.index.base.WindowIndex`; without a mask all songs are searched."""
-        songs = np.arange(len(self.first_window) - 1) if mask is None else np.flatnonzero(mask)
-        rows, _ = WindowRanges.whole(songs).rows(self.first_window)
-        blocks = [rows[at : at + BLOCK_WINDOWS] for at in range(0, len(rows), BLOCK_WINDOWS)]
-        shares = [blocks[first :: self.n_threads] for first in range(self.n_threads)]
-        with one_blas_thread(), ThreadPoolExecutor(self.n_threads) as pool:
-            found = list(pool.map(lambda share: self._scan(queries, share, k), shares))
+        chosen = _ChosenRows.of(self.first_window, mask)
+        shares = [range(first, chosen.n_blocks, self.n_threads) for first in range(self.n_threads)]
+        with one_blas_thread():
+            found = in_threads(lambda share: self._scan(queries, chosen, share, k), shares, self.n_threads)
         row, similarity = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         row, similarity = np.take_along_axis(row, order, axis=1), np.take_along_axis(similarity, order, axis=1)
@@ -60,11 +57,11 @@ class ExactIndex:
         missing = row < 0
         return Neighbours(np.where(missing, -1, song), np.where(missing, -1, row - self.first_window[song]), similarity)
 
-    def _scan(self, queries: np.ndarray, blocks: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _scan(self, queries: np.ndarray, chosen: _ChosenRows, blocks: range, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and similarities (n_queries, k) of the best windows in ``blocks``, in no order."""
         best_row = np.full((len(queries), k), -1, np.int64)
         best = np.full((len(queries), k), -np.inf, np.float32)
-        for rows in blocks:
+        for rows in map(chosen.block, blocks):
             windows = self.embeddings[rows[0] : rows[-1] + 1]
             if len(windows) != len(rows):  # a filter left gaps
                 windows = self.embeddings[rows]
@@ -72,8 +69,43 @@ class ExactIndex:
         return best_row, best
 
 
+@dataclass(frozen=True, eq=False)
+class _ChosenRows:
+    """The rows of the windows that are searched, as runs without a gap: a filter leaves fewer runs than rows.
+
+    Run ``i`` begins with the row ``first_row[i]``, which is number ``first_number[i]`` of the chosen ones; the last
+    number is that of all.
+    """
+
+    first_row: np.ndarray
+    first_number: np.ndarray
+
+    @classmethod
+    def of(cls, first_window: np.ndarray, mask: np.ndarray | None) -> _ChosenRows:
+        """Choose the windows of the songs under ``mask`` (n_songs,), or of all."""
+        chosen = np.ones(len(first_window) - 1, bool) if mask is None else mask
+        begins, ends = (
+            np.flatnonzero(np.diff(np.concatenate(([False], chosen, [False])).astype(np.int8))).reshape(-1, 2).T
+        )
+        first_row = first_window[begins]
+        return cls(first_row, np.concatenate(([0], np.cumsum(first_window[ends] - first_row))))
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks of :data:`BLOCK_WINDOWS` there are."""
+        return -(-int(self.first_number[-1]) // BLOCK_WINDOWS)
+
+    def block(self, index: int) -> np.ndarray:
+        """Return the rows of a block."""
+        number = np.arange(index * BLOCK_WINDOWS, min((index + 1) * BLOCK_WINDOWS, self.first_number[-1]))
+        run = np.searchsorted(self.first_number, number, side="right") - 1
+        return number + (self.first_row - self.first_number[:-1])[run]
+
+
 def _single(half: np.ndarray) -> np.ndarray:
     """Convert float16 (n, dim), finite, to float32; six times as fast as numpy."""
+    half = half.view()
+    half.setflags(write=False)  # as in a mapped file: or it would be compiled for both
     single = np.empty(half.shape, np.float32)
     _widen(half.ravel().view(np.int16), single.ravel().view(np.int32))
     single *= np.float32(2.0**112)  # what the exponents of both types differ by

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from hmm2song.machine import in_threads
 from hmm2song.match import kernels
 from hmm2song.match.kernels import INFINITE_COST
 from hmm2song.match.places import Alignment, Placements, Places
@@ -235,11 +235,8 @@ def _tempo_cost_st(speeds: np.ndarray) -> np.ndarray:
 
 def _share(work: Callable[[np.ndarray], None], n_items: int, n_threads: int) -> None:
     """Let threads do ``work`` on shares of ``n_items`` positions; it has to release the interpreter lock."""
-    if n_threads == 1 or n_items < n_threads:
-        work(np.arange(n_items))
-    else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(work, [np.arange(first, n_items, n_threads) for first in range(n_threads)]))
+    n_shares = n_threads if n_items >= n_threads else 1
+    in_threads(work, [np.arange(first, n_items, n_shares) for first in range(n_shares)], n_threads)
 
 
 def place_drifting(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -55,6 +56,48 @@ class Evidence:
         """Return the same in order of score."""
         order = np.argsort(-self.scores_st, kind="stable")
         return Evidence(self.placements.take(order), self.vote[order], self.vote_weight_st)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedHum:
+    """A hum, or a phrase of one, with the windows of its pieces; written melodies are searched piece by piece."""
+
+    hum: FilledContour
+    pieces: tuple[tuple[FilledContour, HumWindows], ...]
+
+    @classmethod
+    def of(cls, hum: FilledContour, encoder: MelodyEncoder) -> EmbeddedHum:
+        """Cut and embed a hum that is not empty."""
+        return cls(hum, tuple((piece, embed_hum(piece, encoder)) for piece in cut_evenly(hum)))
+
+
+class Query:
+    """Hums of one tune, the latest first, embedded once, however many selections of songs they are ranked by.
+
+    Each needs :data:`MIN_VOICED_S` at least. Of the hums in :attr:`whole` and :attr:`phrases` each is a sequence of
+    parts that are placed for themselves.
+    """
+
+    def __init__(self, hums: Sequence[Melody], encoder: MelodyEncoder) -> None:
+        self._contours = [fill_rests(hum) for hum in hums]
+        self._encoder = encoder
+
+    @cached_property
+    def whole(self) -> list[list[EmbeddedHum]]:
+        """The hums as they are."""
+        return [[EmbeddedHum.of(hum, self._encoder)] for hum in self._contours]
+
+    @cached_property
+    def phrases(self) -> list[list[EmbeddedHum]] | None:
+        """The hums cut at their pauses; None if none of them has any."""
+        cut = [cut_at_pauses(hum) for hum in self._contours]
+        has_pauses = [parts[0] is not hum for parts, hum in zip(cut, self._contours, strict=True)]
+        if not any(has_pauses):
+            return None
+        return [
+            [EmbeddedHum.of(phrase, self._encoder) for phrase in parts] if is_cut else whole
+            for whole, parts, is_cut in zip(self.whole, cut, has_pauses, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +165,16 @@ class Ranker:
         self._tracked = TrackedSearch(catalog.melodies, self._search.n_threads)
         self._index = index or ExactIndex.of(catalog.embeddings, catalog.n_windows, self._search.n_threads)
 
-    def rank(self, hums: Sequence[Melody], selection: Selection) -> Ranking:
-        """Rank selected songs by hums of one tune, the latest first, each with :data:`MIN_VOICED_S` at least."""
-        whole = [[fill_rests(hum)] for hum in hums]
-        ranking = self._rank_parts(whole, selection)
-        phrases = [cut_at_pauses(hum) for (hum,) in whole]
-        if ranking.is_match or phrases == whole:
+    def query(self, hums: Sequence[Melody]) -> Query:
+        """Prepare hums of one tune, the latest first, each with :data:`MIN_VOICED_S` at least."""
+        return Query(hums, self._encoder)
+
+    def rank(self, query: Query, selection: Selection) -> Ranking:
+        """Rank selected songs by hums of one tune."""
+        ranking = self._rank_parts(query.whole, selection)
+        if ranking.is_match or query.phrases is None:
             return ranking
-        by_phrases = self._rank_parts(phrases, selection)
+        by_phrases = self._rank_parts(query.phrases, selection)
         return by_phrases if by_phrases.is_match else ranking
 
     def evidence(self, hum: FilledContour, selection: Selection | None = None) -> Evidence:
@@ -196,10 +241,10 @@ class Ranker:
             hum = hum.part(0, len(hum.pitch_midi) // 2)
         return self._search.align(hum, placements, 0)
 
-    def _rank_parts(self, hums: Sequence[Sequence[FilledContour]], selection: Selection) -> Ranking:
+    def _rank_parts(self, hums: Sequence[Sequence[EmbeddedHum]], selection: Selection) -> Ranking:
         """Join the evidence of the parts of every hum, each placed for itself."""
         written, tracked = self._judged(hums, selection)
-        voiced_s = sum(part.voiced_s for parts in hums for part in parts)
+        voiced_s = sum(part.hum.voiced_s for parts in hums for part in parts)
         kinds = [(*_join_pieces(pieces), constants) for pieces, constants in ((written, WRITTEN), (tracked, TRACKED))]
         songs, scores_st = (np.concatenate([kind[column] for kind in kinds]) for column in (0, 1))
         confidence = probabilities(np.concatenate([log_odds(scores, voiced_s, fitted) for _, scores, fitted in kinds]))
@@ -212,20 +257,19 @@ class Ranker:
         return Ranking(written + tracked, songs[order], scores_st[order], probability[order], confidence.none)
 
     def _judged(
-        self, hums: Sequence[Sequence[FilledContour]], selection: Selection
+        self, hums: Sequence[Sequence[EmbeddedHum]], selection: Selection
     ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-        """Return the evidence of written and of tracked songs; every piece of a hum is embedded once for both."""
+        """Return the evidence of written and of tracked songs."""
         written, tracked = (self._only(selection, kind) for kind in (~self.catalog.tracked, self.catalog.tracked))
         of_written: list[Piece] = []
         of_tracked: list[Piece] = []
         for number, part in ((number, part) for number, parts in enumerate(hums) for part in parts):
-            pieces = [(piece, embed_hum(piece, self._encoder)) for piece in cut_evenly(part)]
             if written.mask.any():
-                judged = ((piece, self._written_evidence(piece, windows, written)) for piece, windows in pieces)
+                judged = ((piece, self._written_evidence(piece, windows, written)) for piece, windows in part.pieces)
                 of_written += [Piece(piece, number, False, evidence) for piece, evidence in judged]
             if tracked.mask.any():
-                evidence = self._tracked_evidence(part, [windows for _, windows in pieces], tracked)
-                of_tracked.append(Piece(part, number, True, evidence))
+                evidence = self._tracked_evidence(part.hum, [windows for _, windows in part.pieces], tracked)
+                of_tracked.append(Piece(part.hum, number, True, evidence))
         return tuple(of_written), tuple(of_tracked)
 
     def _tune_numbers(self, songs: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from hmm2song.match.tracked import TrackedSearch
 from hmm2song.match.versions import SAME_PIECE_COST_ST
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ
+from hmm2song.melody.packed import PackedMelodies
 
 MAX_COMPARED_WINDOWS = 200_000
 """Windows that are compared with those of the query; the nearest songs by the first look come first."""
@@ -107,8 +108,7 @@ class Tunes:
         everyone = np.ones(len(others), bool)
         melodies = [self._catalog.melodies[other] for other in others]
         if self._catalog.tracked[song] or self._catalog.tracked[others].any():  # a tracker may be an octave off
-            contours = [fill_rests(melody) for melody in melodies]
-            tracked = TrackedSearch(contours, np.arange(len(others)), self._n_threads)
+            tracked = TrackedSearch(PackedMelodies.of(melodies), self._n_threads)
             placements = [tracked.rank(piece, everyone, np.arange(len(others))) for piece in pieces]
         else:
             written = MelodySearch(melodies, self._n_threads, key_reach_st=0.0)
