@@ -329,6 +329,11 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="store the path of each recording, so that `python app.py --previews FOLDER` plays them at the match",
     )
+    command.add_argument(
+        "--no-listen",
+        action="store_true",
+        help="take melodies only: quicker, but the songs cannot be compared by voice, style and feel",
+    )
     command.add_argument("--workers", type=int, metavar="N", help="files read at the same time (default: one per core)")
     command.add_argument(
         "--runner",
@@ -342,7 +347,9 @@ def _add_reading_options(command: argparse.ArgumentParser) -> None:
 def _reading_options(options: argparse.Namespace, update: bool = False) -> IndexOptions:
     from hmm2song.indexing.extract import IndexOptions
 
-    return IndexOptions(options.separator, options.stems_cache, options.previews, update, options.runner)
+    return IndexOptions(
+        options.separator, options.stems_cache, options.previews, update, options.runner, not options.no_listen
+    )
 
 
 def _index(options: argparse.Namespace) -> None:
@@ -361,6 +368,8 @@ def _index(options: argparse.Namespace) -> None:
     changes = f"; {report.unchanged} files unchanged, {report.removed} songs removed" if options.update else ""
     print(f"{report.counts()}\n{counted(report.indexed, 'song')} in {options.out}{changes}")
     print("".join(f"{line}\n" for line in report.recordings.lines()), end="")
+    if report.n_heard:
+        print(f"{counted(report.n_heard, 'recording')} listened to: somebody sings in {report.n_sung}")
     _print_read(report, out)
     if next_commands:
         minutes = math.ceil(report.recordings.not_separated_s / 60 / (options.workers or n_cores()))
@@ -374,6 +383,7 @@ def _separation_commands(options: argparse.Namespace) -> list[str]:
 
     index = [*options.program.split(), "index", options.source, "--out", options.out, "--separator", "htdemucs"]
     index += ["--update", *(["--previews"] if options.previews else [])]
+    index += ["--no-listen"] if options.no_listen else []
     for name in ("stems_cache", "workers", "runner"):
         if (value := getattr(options, name)) not in (None, "local"):
             index += [f"--{name.replace('_', '-')}", str(value)]

@@ -122,6 +122,11 @@ def load_audio(
         return _mono(_file_blocks(file, label, max_s), label, max_s)
 
 
+def load_recording(source: str | os.PathLike | tuple[int, np.ndarray]) -> np.ndarray:
+    """Do the same with a whole song."""
+    return load_audio(source, MAX_RECORDING_S, MAX_RECORDING_BYTES)
+
+
 def from_mu_law(coded: bytes) -> np.ndarray:
     """Decode mu-law bytes (ITU-T G.711) to float32 samples, shape (n,): half the size of 16 bits, good for pitch."""
     inverted = ~np.frombuffer(coded, np.uint8)
@@ -449,8 +454,9 @@ def _to_mono(frames: np.ndarray) -> np.ndarray:
     """Average the channels of (n, n_channels); take the loudest where they cancel (one wired in reverse)."""
     if frames.shape[1] == 1:
         return np.ascontiguousarray(frames[:, 0], dtype=np.float32)
-    mono = frames.mean(axis=1, dtype=np.float64)
-    power = frames.var(axis=0, dtype=np.float64)
+    channels = [frames[:, channel].astype(np.float64) for channel in range(frames.shape[1])]
+    mono = sum(channels[1:], start=channels[0]) / len(channels)  # numpy takes four times as long over rows of two
+    power = [channel.var() for channel in channels]
     loudest = int(np.argmax(power))
     if mono.var() < CANCELLED_POWER_RATIO * power[loudest]:
         return np.ascontiguousarray(frames[:, loudest], dtype=np.float32)

@@ -110,7 +110,7 @@ def test_arrays_that_do_not_fit_are_refused_even_when_signed(folder, name, array
 
 
 def test_another_number_of_rows_than_songs_is_refused(folder):
-    made_facets(3).write(folder)
+    made_facets(3).write(folder / FACETS_FILE)
     storage.write_manifest(folder, ENCODER.fingerprint, 4)
     with pytest.raises(CatalogError, match="4 songs but facets of 3"):
         Catalog.load(folder, ENCODER)
@@ -118,7 +118,7 @@ def test_another_number_of_rows_than_songs_is_refused(folder):
 
 def test_a_catalog_without_melodies_can_be_explored_only(tmp_path):
     storage.write_songs(tmp_path, SONGS)
-    made_facets(4).write(tmp_path)
+    made_facets(4).write(tmp_path / FACETS_FILE)
     (tmp_path / storage.CREDITS_FILE).write_text("# Credits\n", encoding="utf-8")
     storage.write_manifest(tmp_path, "", len(SONGS))
     assert same(Facets.load(tmp_path), made_facets(4))

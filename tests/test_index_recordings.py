@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import random
 
 import numpy as np
@@ -13,10 +14,12 @@ from test_indexing import files_of, sung
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
+from hmm2song.catalog.storage import FACETS_FILE, write_manifest
 from hmm2song.errors import CatalogError, SeparationError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing import gathering
 from hmm2song.indexing.build import IndexOptions, index
+from hmm2song.indexing.edit import add
 from hmm2song.indexing.separation import separation
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.separation.stems import Stems
@@ -135,11 +138,11 @@ def test_the_catalog_refers_to_recordings_only_when_asked(music, tmp_path):
 def test_the_report_says_which_recordings_have_a_voice(
     music, tmp_path, monkeypatch, separator, spec, share, codes, warning, kinds
 ):
-    real = extraction.vocal_melody
+    real, files = extraction.vocal_melody, iter(["Kim - Rising.flac", "album/02 falling.flac", "leaps.wav"])
 
     def heard(stems, recording):
         found = real(stems, recording)
-        return VocalMelody(found.melody, share, codes) if recording.name == "leaps.wav" else found
+        return VocalMelody(found.melody, share, codes) if next(files) == "leaps.wav" else found
 
     monkeypatch.setattr(extraction, "vocal_melody", heard)
     report = make(music, tmp_path / "out", separator=spec)
@@ -313,6 +316,73 @@ def test_two_rows_of_one_file_survive_an_update(music, tmp_path):
     assert before == [("a", "First"), ("b", "Second")]
     after = make(table, tmp_path / "out", update=True).catalog.songs
     assert [(song.id, song.title) for song in after] == before
+
+
+# Listening --------------------------------------------------------------------------------------------------
+
+
+def test_recordings_are_listened_to_and_notes_are_not(music, tmp_path):
+    (music / "notes.abc").write_text("X:1\nT:Notes\nL:1/4\nK:C\nCDEF GABc\n")
+    report = make(music, tmp_path / "out")
+    facets, ids = report.catalog.facets, [song.id for song in report.catalog.songs]
+    assert {song_id for song_id, is_heard in zip(ids, facets.heard, strict=True) if not is_heard} == {"notes"}
+    assert facets.duration_s[ids.index("leaps")] == pytest.approx(3, abs=0.01)
+    assert report.to_dict()["heard"] == {"songs": 3, "sung": int(facets.voice.any(axis=1).sum())}
+    quick = make(music, tmp_path / "quick", listen=False)
+    assert quick.catalog.facets is None and quick.to_dict()["heard"] == {"songs": 0, "sung": 0}
+
+
+@pytest.mark.parametrize("listener", ["", "another version"])
+def test_an_update_listens_to_what_was_not_heard_and_reads_nothing_again(music, tmp_path, monkeypatch, listener):
+    out = tmp_path / "out"
+    catalog = make(music, out, listen=bool(listener)).catalog
+    if listener:
+        dataclasses.replace(catalog.facets, listener=listener).write(out / FACETS_FILE)
+        write_manifest(out, catalog.encoder_fingerprint, len(catalog))
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "_read", None)
+        assert make(music, out, update=True).unchanged == 3
+        patched.setattr(extraction, "hear_samples", None)
+        make(music, out, update=True)
+    make(music, tmp_path / "clean")
+    assert files_of(out) == files_of(tmp_path / "clean")
+
+
+def test_songs_added_by_hand_that_another_version_heard_are_told(music, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    record(other / "mine.wav", [72, 71, 72, 67, 64, 60])
+    make(music, out)
+    catalog = add(out, [other], default_encoder(), 1).catalog
+    dataclasses.replace(catalog.facets, listener="another version").write(out / FACETS_FILE)
+    write_manifest(out, catalog.encoder_fingerprint, len(catalog))
+    record(other / "new.wav", [72, 71, 69, 67, 65, 60])
+    with pytest.raises(CatalogError, match="--no-listen"):
+        add(out, [other / "new.wav"], default_encoder(), 1)
+    report = make(music, out, update=True)
+    assert "added by hand: 1;" in report.notes[-1]
+    assert report.catalog.facets.heard.tolist() == [True, True, True, False]
+    assert add(out, [other / "mine.wav"], default_encoder(), 1).repeated == ("mine",)
+    assert add(out, [other / "mine.wav"], default_encoder(), 1, replace=True).catalog.facets.heard.all()
+
+
+def test_a_run_killed_while_listening_goes_on(music, tmp_path, monkeypatch):
+    real, heard = extraction.hear_samples, []
+
+    def interrupted(samples):
+        if len(heard) == 1:
+            raise KeyboardInterrupt
+        heard.append(len(samples))
+        return real(samples)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(extraction, "hear_samples", interrupted)
+        make(music, tmp_path / "out")
+    read, real_read = [], extraction._read
+    monkeypatch.setattr(extraction, "_read", lambda item, *rest: read.append(item.name) or real_read(item, *rest))
+    make(music, tmp_path / "out")
+    assert read == ["leaps.wav"]
+    make(music, tmp_path / "clean")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "clean")
 
 
 # Workers and broken files -----------------------------------------------------------------------------------

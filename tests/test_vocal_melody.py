@@ -11,7 +11,7 @@ from script_modules import run_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
-from hmm2song.indexing import mix_melody
+from hmm2song.hearing import singing
 from hmm2song.indexing import vocal_melody as vocal_melodies
 from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.vocal_melody import GAP_EDGE_S, LONG_GAP_S, STEADY_FRAMES, filled_gaps, steadied, vocal_melody
@@ -106,7 +106,7 @@ def test_without_the_singing_detector_the_loudest_line_is_taken_and_that_is_said
     def fail():
         raise error
 
-    monkeypatch.setattr(mix_melody, "_vad", fail)
+    monkeypatch.setattr(singing, "_vad", fail)
     found = vocal_melody(Stems(recording, None, is_mix=True), recording)
     assert found.voiced_share > 0.5
     assert [warning.split(":")[0] for warning in found.warnings] == ["no singing detector"]

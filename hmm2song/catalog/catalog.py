@@ -129,6 +129,7 @@ class Catalog:
         credits: str = "",
         progress: Callable[[int, int], None] | None = None,
         tracked: Sequence[bool] | None = None,
+        facets: Facets | None = None,
     ) -> Catalog:
         """Embed every song; ``progress`` is called with (songs done, songs in all).
 
@@ -151,6 +152,7 @@ class Catalog:
             encoder_fingerprint=encoder.fingerprint,
             credits=credits,
             tracked=None if tracked is None else np.array(tracked, dtype=bool),
+            facets=facets,
         )
 
     def __len__(self) -> int:
@@ -285,7 +287,7 @@ class Catalog:
             save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
         )
         if self.facets is not None:
-            self.facets.write(folder)
+            self.facets.write(folder / FACETS_FILE)
         storage.write_manifest(folder, self.encoder_fingerprint, len(self.songs))
 
     @classmethod

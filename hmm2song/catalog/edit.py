@@ -48,11 +48,15 @@ class MergeResult:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A song's melody and embeddings in a catalog, with the metadata it is to have."""
+    """A song's melody and embeddings in a catalog, with the metadata it is to have.
+
+    ``heard`` is one row that takes the place of its facets there.
+    """
 
     catalog: Catalog
     position: int
     song: Song
+    heard: Facets | None = None
 
 
 def entries_of(catalog: Catalog) -> list[Entry]:
@@ -93,11 +97,12 @@ def _facets_of(entries: Sequence[Entry]) -> Facets | None:
     """Return what was heard in the songs, or None if none was listened to."""
     rows: dict[int, list[int]] = {}
     for place, entry in enumerate(entries):
-        rows.setdefault(id(entry.catalog), []).append(place)
+        rows.setdefault(id(entry.heard or entry.catalog), []).append(place)
     parts, places = [], []
     for part in rows.values():
-        known = entries[part[0]].catalog.facets
-        parts.append(known.take([entries[place].position for place in part]) if known else Facets.unheard(len(part)))
+        first = entries[part[0]]
+        known = first.catalog.facets or Facets.unheard(len(first.catalog))
+        parts.append(first.heard or known.take([entries[place].position for place in part]))
         places += part
     joined = Facets.concatenate(parts)
     return joined.take(np.argsort(places)) if joined.heard.any() else None
@@ -114,11 +119,18 @@ def remove_songs(catalog: Catalog, song_ids: Collection[str]) -> Catalog:
 def join(first: Catalog, second: Catalog, replace: bool = False) -> MergeResult:
     """Add the songs of one catalog to another, made with the same encoder.
 
-    A song of ``second`` that ``first`` has too, with the same melody and metadata, is not added again. Of different
-    songs with one id, that of ``second`` gets a new id, or takes the other's place if ``replace``.
+    A song of ``second`` that ``first`` has too, with the same melody and metadata, is not added again, unless
+    ``replace`` is given and only ``second`` heard its recording. Of different songs with one id, that of ``second``
+    gets a new id, or takes the other's place if ``replace``.
     """
     known = {song.id for song in first.songs}
-    repeated = [song.id for song in second.songs if song.id in known and _is_same(first, second, song.id)]
+    repeated = [
+        song.id
+        for song in second.songs
+        if song.id in known
+        and _is_same(first, second, song.id)
+        and not (replace and _is_heard(second, song.id) and not _is_heard(first, song.id))
+    ]
     known_already = frozenset(repeated)
     coming = [entry for entry in entries_of(second) if entry.song.id not in known_already]
     replacing = {entry.song.id: entry for entry in coming if replace and entry.song.id in known}
@@ -141,6 +153,10 @@ def _is_same(first: Catalog, second: Catalog, song_id: str) -> bool:
     own, other = (np.round(catalog.melody(song_id).pitch_midi * CENTS_PER_ST) for catalog in (first, second))
     songs = [dataclasses.replace(catalog.song(song_id), guessed="") for catalog in (first, second)]
     return songs[0] == songs[1] and np.array_equal(own, other, equal_nan=True)
+
+
+def _is_heard(catalog: Catalog, song_id: str) -> bool:
+    return catalog.facets is not None and bool(catalog.facets.heard[catalog.position(song_id)])
 
 
 def with_unique_ids(songs: Sequence[Song]) -> list[Song]:

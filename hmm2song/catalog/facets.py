@@ -31,12 +31,12 @@ FEEL_COLUMNS = (
     "onset_rate_hz",
     "brightness_hz",
 )
-"""Beats per minute (0: no beat), how clear the beat is (0 to 1), loudness, its deviation from beat to beat, notes begun
-per second, and the median of the spectral centroid."""
+"""Beats per minute (0: no beat), how clear the beat is (0 to 1), loudness of the file (which mastering decides: nothing
+to compare songs by), its deviation from beat to beat, notes begun per second, and the median spectral centroid."""
 BEATS_PER_MOMENT = 8
 MOMENT_DIM = N_MFCC + BEATS_PER_MOMENT
-"""Mean MFCC of a moment in steps of :data:`MFCC_STEP`, then the loudness of each beat, 0 to 10 in steps of 3 dB."""
-MFCC_STEP = 2.0
+"""Mean MFCC of a moment in :data:`MFCC_STEPS`, then the loudness of each beat, 0 to 10 in steps of 3 dB."""
+MFCC_STEPS = np.array([4.0] * 2 + [2.0] * 6 + [1.0] * 12)
 
 _FLOATS = {"style": STYLE_DIM, "timbre": TIMBRE_DIM, "tags": N_TAGS, "voice": None}
 """Columns of the float16 arrays; a voice may have any number of them."""
@@ -130,6 +130,12 @@ class Facets:
         )
 
     @classmethod
+    def of_songs(cls, songs: Sequence[Facets | None]) -> Facets | None:
+        """Return the facets of songs of which each was heard by itself or not at all; None if none was heard."""
+        parts = [cls.unheard(1) if song is None else song for song in songs]
+        return cls.concatenate(parts) if any(part.heard.any() for part in parts) else None
+
+    @classmethod
     def concatenate(cls, parts: Sequence[Facets]) -> Facets:
         """Return the rows of several one after the other; CatalogError if different listeners heard them."""
         heard = [part for part in parts if part.heard.any()]
@@ -137,7 +143,7 @@ class Facets:
         if len(listeners) > 1 or len({part.voice.shape[1] for part in heard}) > 1:
             raise CatalogError(
                 f"different versions of this program listened to the recordings ({', '.join(sorted(listeners))}); "
-                "bring the older catalog up to date with `index --update`, or index it again"
+                "bring the older catalog up to date with `index --update`, or give --no-listen"
             )
         voice_dim = heard[0].voice.shape[1] if heard else 0
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS if name != "voice"}
@@ -156,10 +162,21 @@ class Facets:
         arrays = {name: getattr(self, name)[places if name in moments else rows] for name in _ARRAYS}
         return Facets(**arrays, listener=self.listener)
 
-    def write(self, folder: Path) -> None:
-        """Write the file of the facets; the same facets are the same bytes."""
+    def write(self, file: Path, **about: str) -> None:
+        """Write the file of the facets; the same facets are the same bytes, if nothing else is told ``about`` them."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
-        (folder / FACETS_FILE).write_bytes(save(arrays, metadata={"listener": self.listener}))
+        file.write_bytes(save(arrays, metadata={"listener": self.listener, **about}))
+
+    @classmethod
+    def read(cls, file: Path) -> Facets:
+        """Read such a file, or raise CatalogError."""
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
+                return cls(**arrays, listener=(tensors.metadata() or {})["listener"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            where = f"{file.name} of catalog {file.parent.name!r}"
+            raise CatalogError(f"{where} is not well formed: {error!r:.200}") from error
 
     @classmethod
     def load(cls, folder: Path) -> Facets | None:
@@ -167,14 +184,8 @@ class Facets:
 
         IntegrityError if the file is missing or differs from its checksum, CatalogError if it is not well formed.
         """
-        if FACETS_FILE not in storage.check_files(folder, (FACETS_FILE,))["files"]:
-            return None
-        try:
-            with safe_open(folder / FACETS_FILE, framework="numpy") as tensors:
-                arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
-                return cls(**arrays, listener=(tensors.metadata() or {})["listener"])
-        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            raise CatalogError(f"catalog {folder.name!r} is not well formed: {FACETS_FILE}: {error!r:.200}") from error
+        is_listed = FACETS_FILE in storage.check_files(folder, (FACETS_FILE,))["files"]
+        return cls.read(folder / FACETS_FILE) if is_listed else None
 
 
 _ARRAYS = tuple(field.name for field in fields(Facets) if field.name != "listener")

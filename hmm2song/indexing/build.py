@@ -26,6 +26,7 @@ from pathlib import Path
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import Entry, assemble, credits_of, with_unique_ids
+from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.storage import MANIFEST_FILE, REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
@@ -43,6 +44,11 @@ from hmm2song.indexing.report import (
 from hmm2song.indexing.sources import first_reasons, list_source
 from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
 from hmm2song.song import Song
+
+OUT_OF_DATE_NOTE = (
+    "songs added by hand: {n}; another version listened to them, so they are not compared with others: "
+    "add them again with --replace"
+)
 
 
 def index(
@@ -90,7 +96,7 @@ def index(
         reasons = first_reasons(findings.skipped)
         about = f"{FileCounts.of(findings)}; {reasons}" if reasons else f"{FileCounts.of(findings)}"
         raise CatalogError(f"no melody found in {source.name or source} ({about})")
-    catalog = _assembled(findings.songs, encoder, previous, progress)
+    catalog = _assembled(findings.songs, encoder, previous, progress, options.listen)
     beside = _files_beside(findings, catalog.songs)
     catalog.save(folder, beside, keep_others=options.update)
     shutil.rmtree(partial, ignore_errors=True)
@@ -98,6 +104,8 @@ def index(
     kept = {song.id for song in catalog.songs}
     removed = sum(song.id not in kept for song in previous.catalog.songs) if previous.catalog else 0
     report = IndexReport.of(findings, catalog, catalog.songs)
+    if options.listen and previous.is_heard_otherwise and (n_by_hand := len(previous.by_hand())):
+        report = dataclasses.replace(report, notes=(*report.notes, OUT_OF_DATE_NOTE.format(n=n_by_hand)))
     return dataclasses.replace(report, unchanged=findings.n_unchanged, removed=removed)
 
 
@@ -136,16 +144,22 @@ def own_folders(catalog: Path, options: IndexOptions) -> list[Path]:
 
 
 def _assembled(
-    found: Sequence[IndexedSong], encoder: MelodyEncoder, previous: PreviousCatalog, progress: Progress | None
+    found: Sequence[IndexedSong],
+    encoder: MelodyEncoder,
+    previous: PreviousCatalog,
+    progress: Progress | None,
+    listen: bool,
 ) -> Catalog:
     """Embed what is new, and join it in the right order with what was there."""
     by_hand = previous.by_hand()
+    out_of_date = Facets.unheard(1) if listen and previous.is_heard_otherwise else None
     songs = with_unique_ids([*(entry.song for entry in found), *(previous.catalog.songs[place] for place in by_hand)])
     new = [(song, entry) for song, entry in zip(songs, found, strict=False) if entry.old is None]
     embedded = embed(*zip(*new, strict=True), encoder, progress) if new else None
+    places = [*((entry.old, entry.heard) for entry in found), *((position, out_of_date) for position in by_hand)]
     entries, n_new = [], 0
-    for song, old in zip(songs, [*(entry.old for entry in found), *by_hand], strict=True):
-        entries.append(Entry(embedded, n_new, song) if old is None else Entry(previous.catalog, old, song))
+    for song, (old, heard) in zip(songs, places, strict=True):
+        entries.append(Entry(embedded, n_new, song) if old is None else Entry(previous.catalog, old, song, heard))
         n_new += old is None
     return assemble(entries, credits_of(songs))
 
@@ -156,7 +170,8 @@ def embed(
     """Make a catalog of ``songs``, which have ids of their own, with the melodies that were found."""
     show = None if progress is None else lambda done, total: progress("embed", done, total)
     melodies, tracked = [entry.melody for entry in found], [entry.item.is_tracked for entry in found]
-    return Catalog.build(songs, melodies, encoder, credits_of(songs), show, tracked)
+    facets = Facets.of_songs([entry.heard for entry in found])
+    return Catalog.build(songs, melodies, encoder, credits_of(songs), show, tracked, facets)
 
 
 # Beside the catalog -----------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ Conventions
   result depends on: the extractor, the file's name and content and, for recordings, what separates them.
 * That a file is unusable is a result too: a broken recording is not separated again after every interruption.
 * A result appears under its name only when complete, so a killed run leaves good ones only.
+* What a recording sounds like (:mod:`hmm2song.hearing.recording`) is a result of its own, in a file named after the
+  listener too: another version of one does not make the other out of date.
 * A recording is separated (:mod:`hmm2song.indexing.separation.separation`), then its vocal melody is taken
   (:mod:`hmm2song.indexing.vocal_melody`). The separated parts are deleted as soon as the melody is stored, unless there
   is a folder to keep them in.
@@ -17,15 +19,20 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hmm2song.audio import MAX_RECORDING_BYTES
+from hmm2song.audio import MAX_RECORDING_BYTES, load_recording
 from hmm2song.catalog.storage import sha256_of, whole_file
 from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
+from hmm2song.hearing.recording import LISTENER, HeardRecording, hear_samples
 from hmm2song.indexing.separation.separation import process_separator
 from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.sources import Item
@@ -57,6 +64,8 @@ class IndexOptions:
         Take what is in an existing catalog already instead of reading it again, and keep songs added by hand.
     runner : str
         What reads many files at a time, see :func:`hmm2song.indexing.runners.runner_of`.
+    listen : bool
+        Also hear what recordings sound like, so that they can be compared (:mod:`hmm2song.catalog.facets`).
     """
 
     separator: str = "none"
@@ -64,18 +73,28 @@ class IndexOptions:
     previews: bool = False
     update: bool = False
     runner: str = "local"
+    listen: bool = True
 
 
 @dataclass(frozen=True)
 class RecordingQuality:
-    """What is known of a recording's melody: voiced share of its duration, whether it is that of an unseparated mix."""
+    """What is known of a recording's melody: voiced share of its duration, whether it is that of an unseparated mix.
+
+    ``heard`` are the warnings of the listening pass.
+    """
 
     voiced_share: float
     is_mix: bool
     warnings: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
 
     @property
     def doubts(self) -> tuple[str, ...]:
+        """What may be wrong with its melody and with what was heard."""
+        return self.melody_doubts + self.heard
+
+    @property
+    def melody_doubts(self) -> tuple[str, ...]:
         """The warnings of the extraction, or that an unseparated recording has little melody."""
         if not self.is_mix or self.warnings or self.voiced_share >= LITTLE_VOICE_SHARE:
             return self.warnings
@@ -83,13 +102,15 @@ class RecordingQuality:
 
     @property
     def kind(self) -> str:
-        """The code of the first doubt, else ``"voice"``, or ``"melody"`` where nobody knows whether it is a voice."""
-        return self.doubts[0].partition(":")[0] if self.doubts else "melody" if self.is_mix else "voice"
+        """The code of the melody's first doubt, else ``"voice"``, or ``"melody"`` where nobody knows whose it is."""
+        doubts = self.melody_doubts
+        return doubts[0].partition(":")[0] if doubts else "melody" if self.is_mix else "voice"
 
     @classmethod
     def of(cls, row: dict) -> RecordingQuality:
         """Return the quality that :func:`dataclasses.asdict` made a row of."""
-        return cls(float(row["voiced_share"]), bool(row["is_mix"]), tuple(map(str, row["warnings"])))
+        warnings, heard = (tuple(map(str, row.get(name, ()))) for name in ("warnings", "heard"))
+        return cls(float(row["voiced_share"]), bool(row["is_mix"]), warnings, heard)
 
 
 @dataclass(frozen=True)
@@ -101,23 +122,32 @@ class Extracted:
     quality: RecordingQuality | None = None
 
 
-def extract_file(item: Item, partial: Path, options: IndexOptions, known_key: str = "") -> str:
-    """Extract the melodies of a file and store them in the folder ``partial``; return their key.
+def extract_file(item: Item, partial: Path, options: IndexOptions, known_key: str = "", is_heard: bool = False) -> str:
+    """Extract the melodies of a file, listen to a recording, and store both in the folder ``partial``; return the key.
 
-    Nothing is done where the key is ``known_key`` (the caller has the result), or where a former run stored it.
-    ScoreError if the file cannot be opened or is too large, CatalogError if the result cannot be stored,
-    SeparatorUnavailableError if no recording can be separated.
+    Nothing is extracted where the key is ``known_key`` (the caller has the result, and if ``is_heard`` also what it
+    sounds like), or where a former run stored it. ScoreError if the file cannot be opened or is too large, CatalogError
+    if the result cannot be stored, SeparatorUnavailableError if no recording can be separated.
     """
     content = _content_digest(item.file)
     separator = process_separator(options.separator) if item.is_recording else None
     key = _digest(EXTRACTOR_VERSION, item.name, content, separator.name if separator else "")
-    if key == known_key or load_result(partial, key) is not None:
-        return key
-    own_stems = stems = partial / STEMS_FOLDER / key  # no two workers may share it: one would delete it too early
-    if separator and options.stems_cache:
-        stems = options.stems_cache / _digest(content, separator.name)  # found again under another name
-    _save_result(_read(item, separator, stems), partial, key)
-    shutil.rmtree(own_stems, ignore_errors=True)
+    samples = cache(lambda: load_recording(item.file))  # decoded once, when it is needed
+    has_melody = key == known_key
+    if not has_melody:
+        found = load_result(partial, key)
+        if found is None:
+            # No two workers may share a folder: one would delete it too early.
+            own_stems = stems = partial / STEMS_FOLDER / key
+            if separator and options.stems_cache:
+                stems = options.stems_cache / _digest(content, separator.name)  # found again under another name
+            found = _read(item, separator, stems, samples)
+            _save_result(found, partial, key)
+            shutil.rmtree(own_stems, ignore_errors=True)
+        has_melody, is_heard = bool(found.melodies), False
+    if item.is_recording and options.listen and has_melody and not is_heard and load_heard(partial, key) is None:
+        with _written(_heard_file(partial, key)) as temporary:
+            hear_samples(samples()).write(temporary)
     return key
 
 
@@ -140,6 +170,19 @@ def load_result(partial: Path, key: str) -> Extracted | None:
         return None
 
 
+def load_heard(partial: Path, key: str) -> HeardRecording | None:
+    """Load what a recording sounds like. Returns None if nobody listened or the result is truncated."""
+    file = _heard_file(partial, key)
+    try:
+        return HeardRecording.read(file) if file.is_file() else None
+    except CatalogError:
+        return None
+
+
+def _heard_file(partial: Path, key: str) -> Path:
+    return partial / f"{key}.{LISTENER}.safetensors"
+
+
 def _content_digest(file: Path) -> str:
     try:
         if file.stat().st_size > MAX_RECORDING_BYTES:
@@ -153,10 +196,10 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _read(item: Item, separator: Separator | None, stems: Path) -> Extracted:
+def _read(item: Item, separator: Separator | None, stems: Path, samples: Callable[[], np.ndarray]) -> Extracted:
     try:
         if separator is not None:
-            return _read_recording(item, separator, stems)
+            return _read_recording(item, separator, stems, samples)
         found = read_score_file(item.file, item.name)
         return Extracted(found.melodies, found.broken or (() if found.melodies else ("it is empty",)))
     except (AudioError, MelodyError, ScoreError) as error:
@@ -164,8 +207,8 @@ def _read(item: Item, separator: Separator | None, stems: Path) -> Extracted:
         return Extracted((), (str(error).removeprefix(item.name).removeprefix(repr(item.file.name)).lstrip(": "),))
 
 
-def _read_recording(item: Item, separator: Separator, stems: Path) -> Extracted:
-    found = vocal_melody(separator.separate(item.file, stems), item.file)
+def _read_recording(item: Item, separator: Separator, stems: Path, samples: Callable[[], np.ndarray]) -> Extracted:
+    found = vocal_melody(separator.separate(item.file, stems), samples)
     song = song_of(song_fields(item.file, item.name), item.name)
     quality = RecordingQuality(round(found.voiced_share, SHARE_DIGITS), separator.name == "none", found.warnings)
     return Extracted((ScoredMelody(song, found.melody),), quality=quality)
@@ -179,8 +222,14 @@ def _save_result(found: Extracted, partial: Path, key: str) -> None:
         "quality": found.quality and dataclasses.asdict(found.quality),
     }
     tensors = {str(number): melody.melody.pitch_midi for number, melody in enumerate(found.melodies)}
+    with _written(partial / f"{key}.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[Path]:
     try:
-        with whole_file(partial / f"{key}.safetensors") as temporary:
-            save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+        with whole_file(file) as temporary:
+            yield temporary
     except (OSError, SafetensorError) as error:  # the disk is full: no fault of the file that was read
-        raise CatalogError(f"cannot write to {str(partial)!r} ({error})") from error
+        raise CatalogError(f"cannot write to {str(file.parent)!r} ({error})") from error

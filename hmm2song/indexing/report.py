@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.indexing.gathering import Findings, IndexedSong
 from hmm2song.indexing.sources import SkippedFile
@@ -163,6 +165,16 @@ class IndexReport:
     unchanged: int = 0
     removed: int = 0
 
+    @property
+    def n_heard(self) -> int:
+        """How many songs of the catalog were listened to."""
+        return 0 if self.catalog.facets is None else int(np.count_nonzero(self.catalog.facets.heard))
+
+    @property
+    def n_sung(self) -> int:
+        """In how many of them somebody sings."""
+        return 0 if self.catalog.facets is None else int(np.count_nonzero(self.catalog.facets.voice.any(axis=1)))
+
     @classmethod
     def of(cls, findings: Findings, catalog: Catalog, songs: Sequence[Song]) -> IndexReport:
         """Describe a catalog; ``songs`` are those of it that start with the findings'."""
@@ -188,6 +200,7 @@ class IndexReport:
             "files": {**dataclasses.asdict(self.files), "unaccounted": self.files.unaccounted},
             "tunes": dataclasses.asdict(self.tunes),
             "recordings": dataclasses.asdict(self.recordings),
+            "heard": {"songs": self.n_heard, "sung": self.n_sung},
             "unchanged": self.unchanged,
             "removed": self.removed,
             "skipped": [skipped.to_dict() for skipped in self.skipped],

@@ -20,13 +20,15 @@ Convention: times are those of the recording; nothing is cut out, so that a matc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import percentile_filter
 
-from hmm2song.audio import MAX_RECORDING_BYTES, MAX_RECORDING_S, load_audio
+from hmm2song.audio import load_recording
 from hmm2song.indexing.mix_melody import sung_melody
 from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.separation.voice_check import FAINT_DB
@@ -70,16 +72,17 @@ class VocalMelody:
     warnings: tuple[str, ...]
 
 
-def vocal_melody(stems: Stems, recording: Path) -> VocalMelody:
+def vocal_melody(stems: Stems, recording: Path | Callable[[], np.ndarray]) -> VocalMelody:
     """Return the melody of a recording, given its separated voice, or itself (``is_mix``), in which a singer is sought.
 
-    The ``recording`` also serves for the stretches where nobody sings.
+    The ``recording``, or what reads its samples, also serves for the stretches where nobody sings.
     """
+    samples = partial(load_recording, recording) if isinstance(recording, Path) else recording
     if stems.is_mix:
-        return _melody_of_mix(_samples(recording))
-    voice = _track(stems.vocals)
+        return _melody_of_mix(samples())
+    voice = track_pitch(load_recording(stems.vocals))
     sung = steadied(gated(voice))
-    mix = _track(recording)
+    mix = track_pitch(samples())
     lead = steadied(gated(mix))
     share = _voiced_share(sung)
     is_faint = stems.is_instrumental or _loud_db(voice) < _loud_db(mix) + FAINT_DB
@@ -154,14 +157,6 @@ def filled_gaps(sung: Melody, lead: Melody) -> Melody:
         part = lead.pitch_midi[begin + edge : end - edge]
         pitch_midi[begin + edge : begin + edge + len(part)] = part
     return Melody(pitch_midi)
-
-
-def _samples(file: Path) -> np.ndarray:
-    return load_audio(file, max_s=MAX_RECORDING_S, max_bytes=MAX_RECORDING_BYTES)
-
-
-def _track(file: Path) -> PitchTrack:
-    return track_pitch(_samples(file))
 
 
 def _loud_db(track: PitchTrack) -> float:

@@ -13,7 +13,7 @@ from swift_f0 import SwiftF0
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError
-from hmm2song.indexing.mix_melody import SINGING_PROBABILITY, singing_probability
+from hmm2song.hearing.singing import SINGING_PROBABILITY, singing_probability
 from hmm2song.indexing.mix_spectrum import HOP, RATE_HZ
 from hmm2song.indexing.sources import is_recording, walk
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
