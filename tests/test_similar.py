@@ -242,7 +242,7 @@ def test_a_catalog_with_nothing_to_compare_is_refused(tmp_path):
     with pytest.raises(CatalogError, match="nothing to compare"):
         SimilarSongs(())
     storage.write_songs(tmp_path, songs)
-    facets.write(tmp_path)
+    facets.write(tmp_path / storage.FACETS_FILE)
     (tmp_path / storage.CREDITS_FILE).write_text("# Credits\n")
     storage.write_manifest(tmp_path, "", N_SONGS)
     assert numbers(SimilarSongs.load(tmp_path).like("s00", top_k=3)) == numbers(
