@@ -10,14 +10,16 @@ import pytest
 from heard import made_facets
 
 from hmm2song.catalog import storage
-from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
+from hmm2song.catalog.facets import FEEL_COLUMNS, MOMENT_DIM, Facets
+from hmm2song.embeddings.style import TAGS
 from hmm2song.errors import CatalogError, Hmm2SongError, QueryError, UnknownSongError
 from hmm2song.similar.choice import artist_key
+from hmm2song.similar.comparison import Comparison
 from hmm2song.similar.neighbours import FacetSpace, sampling_order
 from hmm2song.similar.songs import SimilarSongs
 from hmm2song.song import Song
 
-N_SINGERS, N_SONGS = 8, 48
+N_SINGERS, N_SONGS, N_MOMENTS = 8, 48, 4
 """Song i is sung by singer i % 8, in style i % 6, at 60 + 5 (i % 4) bpm."""
 
 
@@ -50,12 +52,25 @@ def studio(n_songs: int = N_SONGS) -> tuple[tuple[Song, ...], Facets]:
         voice=near(number % N_SINGERS, 64),
         feel=feel,
         duration_s=rng.uniform(100, 300, n_songs).astype(np.float32),
+        n_moments=np.full(n_songs, N_MOMENTS, np.int32),
+        moment_start_s=np.tile(np.arange(N_MOMENTS, dtype=np.float32) * 6, n_songs),
+        moments=np.concatenate([_moments_like(number % 6, rng) for number in range(n_songs)]),
     )
+
+
+def _moments_like(kind: int, rng: np.random.Generator) -> np.ndarray:
+    """Return moments (4, 28) of two kinds of sound: the first and the last sound like those of the kind."""
+    kinds = np.random.default_rng(kind).integers(-40, 40, (2, MOMENT_DIM))
+    return (kinds[[0, 1, 0, 0]] + rng.integers(-1, 2, (N_MOMENTS, MOMENT_DIM))).astype(np.int8)
 
 
 @pytest.fixture(scope="module")
 def songs() -> SimilarSongs:
     return SimilarSongs(*studio())
+
+
+def without_seconds(answer: dict) -> str:
+    return json.dumps({name: value for name, value in answer.items() if name != "seconds"})
 
 
 def numbers(result) -> list[int]:
@@ -98,8 +113,8 @@ def test_one_song_of_an_artist_unless_asked(songs):
 
 
 def test_artists_are_known_without_their_guests_and_nobody_is_no_artist():
-    assert artist_key(Song("a", "a", singer="Ána feat. Bo")) == artist_key(Song("a", "a", author="ANA (live)")) == "ana"
-    assert {artist_key(Song("a", "a", author=name)) for name in ("", "Trad.", "Traditional Irish", "Anonymous")} == {""}
+    assert artist_key("Ána feat. Bo") == artist_key("ANA (live)") == "ana"
+    assert {artist_key(name) for name in ("", "Trad.", "Traditional Irish", "Anonymous")} == {""}
 
 
 def test_filters_are_those_of_the_search(songs):
@@ -133,11 +148,19 @@ def test_versions_of_one_tune_are_listed_once_but_the_query_own_all():
 def test_adding_songs_is_building_anew_in_any_order():
     songs, facets = studio()
     order = np.random.default_rng(1).permutation(N_SONGS)
-    built, grown = SimilarSongs(songs, facets), SimilarSongs([songs[i] for i in order], facets.take(order))
+    moved_songs = [songs[i] for i in order], facets.take(order)
+    before, after = Comparison(songs, facets), Comparison(*moved_songs)
     for facet in ("voice", "style", "feel"):
-        one, other, moved = built.space(facet), grown.space(facet), int(np.argsort(order)[3])
+        one, other, moved = before.space(facet), after.space(facet), int(np.argsort(order)[3])
         assert np.array_equal(one.farness(one.vectors[3], 3)[order], other.farness(other.vectors[moved], moved))
-    assert json.dumps(built.like("s03").to_dict()["songs"]) == json.dumps(grown.like("s03").to_dict()["songs"])
+    built, grown = SimilarSongs(songs, facets), SimilarSongs(*moved_songs)
+    for question in (lambda of: of.like("s03"), lambda of: of.moments("s03"), lambda of: of.path("s03", "s11")):
+        assert without_seconds(question(built).to_dict()) == without_seconds(question(grown).to_dict())
+    one, other = built.map(), grown.map()
+    assert sorted(json.dumps(point.to_dict()) for point in one.points) == sorted(
+        json.dumps(point.to_dict()) for point in other.points
+    )
+    assert [cluster.to_dict() for cluster in one.clusters] == [cluster.to_dict() for cluster in other.clusters]
 
 
 def test_a_sample_stands_for_a_large_catalog(monkeypatch):
@@ -250,3 +273,90 @@ def test_a_catalog_with_nothing_to_compare_is_refused(tmp_path):
     )
     with pytest.raises(Hmm2SongError):
         SimilarSongs.load(tmp_path / "nowhere")
+
+
+def test_moments_are_those_that_sound_alike_at_their_place(songs):
+    for at_s, starts in ((7.0, {6.0}), (None, {0.0, 12.0, 18.0})):  # the second moment, the most typical one
+        result = songs.moments("s02", at_s, top_k=7, per_artist=0)
+        assert {int(moment.song.id[1:]) % 6 for moment in result.moments} == {2}
+        assert {moment.start_s for moment in result.moments} <= starts and result.start_s in starts
+        assert all(moment.end_s <= 6 * np.ceil((moment.start_s + 1) / 6) for moment in result.moments[:-1] if moment.start_s < 18)
+        assert result.moments[0].closer_than == 100.0 and json.dumps(result.to_dict(), allow_nan=False)
+    assert result.end_s - result.start_s == pytest.approx(8 * 60 / 70, abs=1.0)
+    assert songs.moments(studio()[1].take([2]), 7.0, top_k=1).moments[0].song.id == "s02"
+    assert len({moment.song.singer for moment in songs.moments("s02", top_k=40).moments}) == N_SINGERS
+
+
+def test_moments_that_are_not_there_are_errors(songs):
+    for at_s in (-1.0, 1e6, float("nan")):
+        with pytest.raises(QueryError, match="between 0 and"):
+            songs.moments("s02", at_s)
+    made, facets = studio()
+    kept = facets.n_moments.copy()
+    kept[0] = 0
+    silent = replace(facets, n_moments=kept, moments=facets.moments[4:], moment_start_s=facets.moment_start_s[4:])
+    with pytest.raises(QueryError, match="no stretch of eight beats"):
+        SimilarSongs(made, silent).moments("s00")
+    assert all(
+        found.song.id != "s00" for found in SimilarSongs(made, silent).moments("s06", top_k=47, per_artist=0).moments
+    )
+
+
+def test_a_path_leads_over_songs_between(monkeypatch):
+    """Songs on a line: the path visits them in order, evenly, each once."""
+    made, facets = studio()
+    along = np.linspace(0, 1, N_SONGS)[:, None]
+    ends = np.random.default_rng(3).normal(size=(2, facets.voice.shape[1]))
+    voice = (ends[0] * (1 - along) + ends[1] * along).astype(np.float16)
+    line = SimilarSongs([replace(song, singer="") for song in made], replace(facets, voice=voice))
+    path = line.path("s05", "s41", 6, "voice")
+    visited = [int(song.id[1:]) for song in path.songs]
+    assert visited[0] == 5 and visited[-1] == 41 and visited == sorted(visited) and len(set(visited)) == 7
+    assert max(np.diff(visited)) <= 12 and path.why[0] == "" and all("voice" in why for why in path.why[1:])
+    one_way = SimilarSongs(made, facets).path("s00", "s01", 20)
+    assert len({song.id for song in one_way.songs}) == 21
+    assert [song.id for song in line.path("s05", "s41", 1).songs] == ["s05", "s41"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (("s00", "s00"), "name two songs"),
+        (("s00", "s01", 0), "n_steps"),
+        (("s00", "s01", 50), "50 steps need 49 songs between the two, and 46 can be compared"),
+        (("s00", "s01", 3, "tune"), "no melodies"),
+    ],
+)
+def test_impossible_paths_are_errors(songs, asked, reason):
+    with pytest.raises(QueryError, match=reason):
+        songs.path(*asked)
+
+
+def test_the_map_puts_alike_songs_together(songs):
+    drawn = songs.map(n_clusters=6)
+    of_style = {int(point.song.id[1:]) % 6: point.cluster for point in drawn.points}
+    assert len(drawn.points) == N_SONGS and sorted(of_style.values()) == list(range(6))
+    assert all(of_style[int(point.song.id[1:]) % 6] == point.cluster for point in drawn.points)
+    assert max(abs(point.x) for point in drawn.points) == max(point.x for point in drawn.points) == 1.0
+    assert [cluster.n_songs for cluster in drawn.clusters] == [8] * 6 and json.dumps(drawn.to_dict(), allow_nan=False)
+    assert drawn.to_dict() == songs.map(n_clusters=6).to_dict()
+    with pytest.raises(QueryError, match="unknown facet"):
+        songs.map("tempo")
+
+
+def test_clusters_are_numbered_by_size_and_named_by_what_they_have():
+    made, facets = studio()
+    rows = [*range(0, N_SONGS, 6), *range(1, 25, 6)]
+    tags = facets.tags[rows].copy()
+    tags[8:, TAGS.index("jazz")] = 0.9
+    tags[:8, TAGS.index("metal")] = 0.9
+    few = SimilarSongs([made[row] for row in rows], replace(facets.take(rows), tags=tags))
+    assert [(cluster.n_songs, cluster.name) for cluster in few.map(n_clusters=2).clusters] == [
+        (8, "metal"),
+        (4, "jazz"),
+    ]
+    instrumental = replace(facets, voice=facets.voice * (np.arange(N_SONGS) > 2)[:, None])
+    assert SimilarSongs(made, instrumental).map("voice").notices[0].startswith("3 songs are not on the map")
+    for n_songs in (1, 2, 3):
+        tiny = SimilarSongs(made[:n_songs], facets.take(range(n_songs))).map(n_clusters=5)
+        assert len(tiny.points) == n_songs and json.dumps(tiny.to_dict(), allow_nan=False)

@@ -8,13 +8,15 @@ quiet pieces for piano are nearer to each other than two copies of one recording
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
 from hmm2song.catalog.facets import Facets
+from hmm2song.catalog.table import SongTable
 from hmm2song.similar.tunes import Tunes
-from hmm2song.song import Song, fold_text
+from hmm2song.song import fold_text
 
 SAME_DURATION = 1.01
 """Two copies of a recording differ by no more in length: silence at the ends, an encoder's padding."""
@@ -29,13 +31,18 @@ _GUEST = re.compile(r"\s*(?:[;(]|\bfeat\b|\bft\b|\bfeaturing\b).*")
 class Choice:
     """Chooses among the songs of one catalog."""
 
-    def __init__(self, songs: Sequence[Song], facets: Facets | None, tunes: Tunes | None) -> None:
+    def __init__(self, songs: SongTable, facets: Facets | None, tunes: Tunes | None) -> None:
         self._songs = songs
         self._facets = facets
         self._tunes = tunes
-        self._artists = [artist_key(song) for song in songs]
-        by_id = sorted(range(len(songs)), key=lambda position: songs[position].id)
-        self._place = np.argsort(by_id)
+        artists = zip(songs.column("singer"), songs.column("author"), strict=True)
+        self._artists: list[str] = [artist_key(singer or author) for singer, author in artists]
+        ids = list(songs.column("id"))
+        self._place = np.argsort(sorted(range(len(ids)), key=ids.__getitem__))
+
+    def artist(self, song: int) -> str:
+        """Return by what songs of its artist are known, see :func:`artist_key`."""
+        return self._artists[song]
 
     def choose(
         self, farness: np.ndarray, mask: np.ndarray, query: int | None, n: int, per_artist: int
@@ -55,14 +62,14 @@ class Choice:
         """
         chosen: dict[int, list[str]] = {}
         n_listed: dict[str, int] = {}
-        tune = "" if query is None else self._songs[query].tune
+        tune = "" if query is None else self._songs.text(query, "tune")
         for song in self._nearest_first(farness, mask):
             if query is not None and self.same_recording(song, query):
                 continue
             again = next((other for other in chosen if self._is_again(song, other, tune)), None)
             artist = self._artists[song]
             if again is not None:
-                chosen[again].append(self._songs[song].id)
+                chosen[again].append(self._songs.text(song, "id"))
             elif len(chosen) == n:
                 break
             elif not artist or not per_artist or n_listed.get(artist, 0) < per_artist:
@@ -80,8 +87,8 @@ class Choice:
         yield from map(int, rows[np.lexsort((self._place[rows], farness[rows]))])
 
     def _is_again(self, song: int, other: int, tune_asked: str) -> bool:
-        tune = self._songs[song].tune
-        is_version = tune not in ("", tune_asked) and tune == self._songs[other].tune
+        tune = self._songs.text(song, "tune")
+        is_version = tune not in ("", tune_asked) and tune == self._songs.text(other, "tune")
         return is_version or self.same_recording(song, other)
 
     def same_recording(self, song: int, other: int) -> bool:
@@ -92,11 +99,12 @@ class Choice:
         if durations_s[1] > durations_s[0] * SAME_DURATION:
             return False
         if self._tunes is None:
-            return fold_text(self._songs[song].title) == fold_text(self._songs[other].title)
-        return float(self._tunes.likeness(song, np.array([other]))[0]) >= SAME_MELODY
+            return fold_text(self._songs.text(song, "title")) == fold_text(self._songs.text(other, "title"))
+        return self._tunes.likeness(song, other) >= SAME_MELODY
 
 
-def artist_key(song: Song) -> str:
+@lru_cache(maxsize=100_000)
+def artist_key(artist: str) -> str:
     """Return by what songs of one artist are known, without guests; empty if there is no artist."""
-    name = _GUEST.sub("", fold_text(song.artist)).strip(" .")
+    name = _GUEST.sub("", fold_text(artist)).strip(" .")
     return "" if name in NOBODY or name.startswith("traditional ") else name

@@ -1,11 +1,176 @@
 """A catalog in two dimensions, and in clusters with names.
 
 Both are fitted on the sample of the catalog (:mod:`hmm2song.similar.neighbours`) and then given to every song, so that
-they depend neither on the order of the songs nor on how the catalog came about. Axes and clusters have no sign and no
-number of their own: the song that lies farthest out on an axis has a positive coordinate, and clusters are numbered by
-size.
+they depend neither on the order of the songs nor on how the catalog came about. Axes have no sign and clusters no
+number of their own: on each axis the song that is farthest out is on the positive side, and clusters are numbered by
+size, the largest first.
 
-Clusters are those of k-means, begun at songs that are as far apart as can be. The plane is that of the principal
-components of the clusters' centres as much as of the songs, which keeps clusters apart (as in linear discriminants,
-but without whitening, so that distances on the map remain distances).
+Clusters are those of k-means on the principal components. The axes are the two directions in which the clusters lie
+apart most, measured by how wide they are (Fisher's discriminants).
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+from scipy.linalg import eigh
+
+from hmm2song.similar.results import about
+from hmm2song.song import Song
+
+N_COMPONENTS = 16
+"""Principal components in which songs are clustered: what is beyond is mostly noise."""
+MAX_CLUSTERS = 12
+SONGS_PER_CLUSTER = 10
+"""The number of clusters is the root of the songs by this many: 9 for 864 songs."""
+N_RUNS = 8
+"""Runs of k-means, of which the tightest counts."""
+WIDTH_OF_ALL = 0.1
+"""Share of the spread of all songs that is added to the width of clusters: a narrow one is no reason for an axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Places of songs: ``xy`` (n, 2) within -1 to 1, ``cluster`` (n,), numbers from 0, and ``centre``, a song each."""
+
+    xy: np.ndarray
+    cluster: np.ndarray
+    centre: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class MapPoint:
+    """One song on the map."""
+
+    song: Song
+    x: float
+    y: float
+    cluster: int
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {**about(self.song), "x": self.x, "y": self.y, "cluster": self.cluster}
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """Songs that lie together; ``song_id`` is the one in the middle."""
+
+    number: int
+    name: str
+    n_songs: int
+    song_id: str
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {"number": self.number, "name": self.name, "n_songs": self.n_songs, "song_id": self.song_id}
+
+
+@dataclass(frozen=True, eq=False)
+class SongMap:
+    """The songs of a catalog that have a facet, in two dimensions, and their clusters, the largest first."""
+
+    facet: str
+    points: tuple[MapPoint, ...]
+    clusters: tuple[Cluster, ...]
+    notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SongMap({len(self.points)} songs by {self.facet}, {len(self.clusters)} clusters)"
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {
+            "facet": self.facet,
+            "points": [point.to_dict() for point in self.points],
+            "clusters": [cluster.to_dict() for cluster in self.clusters],
+            "notices": list(self.notices),
+        }
+
+
+def lay_out(vectors: np.ndarray, sample: np.ndarray, n_clusters: int | None = None) -> Layout:
+    """Lay out songs.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n, dim), float32
+    sample : np.ndarray, shape (n_sample,)
+        Positions of the songs to fit on.
+    n_clusters : int, optional
+        Default: by the number of songs, see :data:`SONGS_PER_CLUSTER`. There may be fewer.
+    """
+    n_clusters = n_clusters or min(MAX_CLUSTERS, max(1, round(np.sqrt(len(vectors) / SONGS_PER_CLUSTER))))
+    fitted = vectors[sample].astype(np.float64)
+    mean = fitted.mean(axis=0)
+    _, _, axes = np.linalg.svd(fitted - mean, full_matrices=False)
+    components = (vectors - mean) @ axes[:N_COMPONENTS].T
+    centres = _centres(components[sample], n_clusters)
+    distance = np.linalg.norm(components[:, None] - centres, axis=2)
+    cluster = _by_size(distance.argmin(axis=1))
+    middle = [int(np.flatnonzero(cluster == number)[0]) for number in range(cluster.max() + 1)]
+    for number in range(cluster.max() + 1):
+        members = np.flatnonzero(cluster == number)
+        to_centre = np.round(np.linalg.norm(components[members] - components[members].mean(axis=0), axis=1), 6)
+        middle[number] = int(members[to_centre.argmin()])
+    return Layout(_plane(components, sample, cluster), cluster, np.array(middle))
+
+
+def _centres(points: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Return the centres of clusters, shape (k, dim); k-means from the same seeds each time."""
+    best, least = points.mean(axis=0, keepdims=True), np.inf
+    if n_clusters == 1:
+        return best
+    for seed in range(N_RUNS):
+        centres, label = kmeans2(points, min(n_clusters, len(points)), minit="++", iter=50, missing="warn", rng=seed)
+        spread = np.square(points - centres[label]).sum()
+        if spread < least:
+            best, least = centres[np.unique(label)], spread
+    return best
+
+
+def _by_size(cluster: np.ndarray) -> np.ndarray:
+    """Return other numbers for clusters: 0 for the largest."""
+    _, number, count = np.unique(cluster, return_inverse=True, return_counts=True)
+    return np.argsort(np.argsort(-count, kind="stable"))[number]
+
+
+def _plane(components: np.ndarray, sample: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Return coordinates (n, 2) within -1 to 1, to four decimals."""
+    points, label = components[sample], cluster[sample]
+    spread = points.T @ points / len(points)
+    centred = points - np.stack([points[label == number].mean(axis=0) for number in range(label.max() + 1)])[label]
+    width = centred.T @ centred / len(points) + (WIDTH_OF_ALL * np.trace(spread) / len(spread) + 1e-9) * np.eye(
+        len(spread)
+    )
+    _, axes = eigh(spread, width)
+    xy = components @ axes[:, ::-1][:, :2]
+    xy = np.hstack((xy, np.zeros((len(xy), 2 - xy.shape[1]))))
+    farthest = xy[np.abs(np.round(xy, 6)).argmax(axis=0), [0, 1]]
+    return np.round(xy / np.where(farthest == 0, 1.0, farthest), 4)
+
+
+def cluster_names(cluster: np.ndarray, columns: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Name each cluster by what its songs have more of than others.
+
+    Parameters
+    ----------
+    cluster : np.ndarray, shape (n,)
+    columns : np.ndarray, shape (n, k)
+        How much each song has of what is in ``names``.
+    names : sequence of str
+    """
+    mean, spread = columns.mean(axis=0), columns.std(axis=0) + 1e-6
+    found: list[str] = []
+    for number in range(cluster.max() + 1):
+        excess = (columns[cluster == number].mean(axis=0) - mean) / spread
+        best = [names[column] for column in np.argsort(-np.round(excess, 6), kind="stable") if excess[column] > 0]
+        name = ", ".join(best[:2]) or f"cluster {number + 1}"
+        n_words = 2
+        while name in found and n_words < len(best):
+            n_words += 1
+            name = ", ".join(best[:n_words])
+        found.append(name)
+    return found

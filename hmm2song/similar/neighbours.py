@@ -13,7 +13,7 @@ came about: adding a song gives what building anew gives.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ LEAST_SPREAD = 1e-6
 BLOCK_SONGS = 4096
 
 
-def sampling_order(ids: Sequence[str]) -> np.ndarray:
+def sampling_order(ids: Iterable[str]) -> np.ndarray:
     """Return the positions of songs in the order of a hash of their ids, shape (n,): its beginning is a sample."""
     keys = [hashlib.sha256(song_id.encode()).digest() for song_id in ids]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
@@ -63,7 +63,7 @@ class FacetSpace:
         for start in range(0, len(known), BLOCK_SONGS):
             block = slice(start, start + BLOCK_SONGS)
             itself = np.arange(len(known))[block, None] == sample
-            mean[block], spread[block] = _moments(_distances(vectors[block], vectors[sample]), itself)
+            mean[block], spread[block] = mean_and_spread(_distances(vectors[block], vectors[sample]), itself)
         return cls(vectors, known, sample, mean, spread)
 
     def farness(self, vector: np.ndarray, row: int | None = None) -> np.ndarray:
@@ -76,14 +76,14 @@ class FacetSpace:
         """
         distance = _distances(vector[None].astype(np.float32), self.vectors)
         to_sample, itself = distance[:, self.sample], (self.sample == (-1 if row is None else row))[None]
-        mean, spread = _moments(to_sample, itself)
-        return np.where(self.known, _farness(distance[0], mean, spread, self.mean, self.spread), 1.0)
+        mean, spread = mean_and_spread(to_sample, itself)
+        return np.where(self.known, mutual_farness(distance[0], mean, spread, self.mean, self.spread), 1.0)
 
     def among(self, rows: np.ndarray) -> np.ndarray:
         """Return the farness between songs ``rows`` (k,), each with each, shape (k, k)."""
         distance = _distances(self.vectors[rows], self.vectors[rows])
         mean, spread, known = self.mean[rows], self.spread[rows], self.known[rows]
-        between = _farness(distance, mean[:, None], spread[:, None], mean, spread)
+        between = mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
         return np.where(known[:, None] & known, between, 1.0)
 
 
@@ -93,8 +93,8 @@ def _distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squared, 0))
 
 
-def _moments(distance: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation of each row (n, m) without some of its entries."""
+def mean_and_spread(distance: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of each row (n, m) without some of its entries, each of shape (n,)."""
     count = np.maximum(np.count_nonzero(~left_out, axis=1), 1)
     distance = np.where(left_out, 0, distance).astype(np.float64)
     mean = distance.sum(axis=1) / count
@@ -102,7 +102,7 @@ def _moments(distance: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, np
     return mean, np.maximum(np.sqrt(np.square(deviation).sum(axis=1) / count), LEAST_SPREAD)
 
 
-def _farness(
+def mutual_farness(
     distance: np.ndarray, mean: np.ndarray, spread: np.ndarray, other_mean: np.ndarray, other_spread: np.ndarray
 ) -> np.ndarray:
     """Return the probability that a third song is nearer to one of the two than they are to each other."""

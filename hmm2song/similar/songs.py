@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,30 +20,25 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import encoder_of, resolve_catalog
-from hmm2song.errors import CatalogError, QueryError, UnknownSongError
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
+from hmm2song.embeddings.style import TAGS
+from hmm2song.errors import CatalogError, QueryError
 from hmm2song.similar.choice import Choice
-from hmm2song.similar.neighbours import N_SAMPLE, FacetSpace, sampling_order
+from hmm2song.similar.comparison import FACETS, PRESETS, Comparison, Query
+from hmm2song.similar.map import Cluster, MapPoint, SongMap, cluster_names, lay_out
+from hmm2song.similar.moments import Moments, moment_at, span_s
+from hmm2song.similar.path import candidates, shortest_path
 from hmm2song.similar.reasons import Reasons, in_words
-from hmm2song.similar.results import SimilarResult, SimilarSong
-from hmm2song.similar.spaces import Scaling, tempo_bpm
+from hmm2song.similar.results import MomentResult, SimilarMoment, SimilarResult, SimilarSong, SongPath
+from hmm2song.similar.spaces import tempo_bpm
 from hmm2song.similar.tunes import Tunes
-from hmm2song.song import ANY_GENDER, Song, SongFilter
+from hmm2song.song import ANY_GENDER, Song, SongFilter, genre_counts
 
-FACETS = ("voice", "style", "feel", "melody")
-PRESETS = {
-    "all": {"voice": 1.0, "style": 1.0, "feel": 0.5},
-    "voice": {"voice": 1.0},
-    "style": {"style": 1.0},
-    "feel": {"feel": 1.0},
-    "tune": {"melody": 1.0},
-}
-"""Weights by name. Of ``"all"``, facets that a catalog or a song lacks are left out; notes are compared by melody."""
+__all__ = ["DEFAULT_TOP_K", "FACETS", "PRESETS", "SimilarSongs"]
 DEFAULT_TOP_K, MAX_TOP_K = 10, 100
-_NOT_HEARD = {
-    "voice": "nobody sings in this recording",
-    "style": "there is no sound in this recording",
-    "feel": "there is no sound in this recording",
-}
+DEFAULT_STEPS, MAX_STEPS = 6, 50
+
+QuerySource = str | os.PathLike[str] | Facets
 
 
 class SimilarSongs:
@@ -54,8 +49,8 @@ class SimilarSongs:
     songs : sequence of Song
     facets : Facets, optional
         What was heard in their recordings.
-    catalog : Catalog, optional
-        The same songs with their melodies.
+    tunes : Tunes, optional
+        Their melodies.
 
     Raises
     ------
@@ -63,19 +58,10 @@ class SimilarSongs:
         No songs, or none of them has anything to be compared by.
     """
 
-    def __init__(self, songs: Sequence[Song], facets: Facets | None = None, catalog: Catalog | None = None) -> None:
-        self.songs = tuple(songs)
-        self._facets = facets if facets is not None and facets.heard.any() else None
-        self._tunes = Tunes(catalog) if catalog is not None else None
-        if not self.songs or (self._facets is None and self._tunes is None):
-            raise CatalogError(
-                "the catalog holds nothing to compare songs by: no melodies, and nobody has listened to its "
-                "recordings; index them again"
-            )
-        self._choice = Choice(self.songs, self._facets, self._tunes)
-        self._position = {song.id: position for position, song in enumerate(self.songs)}
-        self._spaces: dict[str, FacetSpace] = {}
-        self._mask = lru_cache(maxsize=64)(self._passing)
+    def __init__(self, songs: Sequence[Song], facets: Facets | None = None, tunes: Tunes | None = None) -> None:
+        self._comparison = Comparison(songs, facets, tunes)
+        self.songs = self._comparison.songs
+        self._choice = Choice(self.songs, self._comparison.heard, tunes)
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | None = None, revision: str | None = None) -> SimilarSongs:
@@ -87,7 +73,8 @@ class SimilarSongs:
         """
         folder = resolve_catalog(source, revision).folder
         if storage.MELODIES_FILE in storage.read_manifest(folder)["files"]:
-            return cls.of(Catalog.load(folder, encoder_of(folder)))
+            encoder = encoder_of(folder)
+            return cls.of(Catalog.load(folder, encoder), encoder)
         storage.check_files(folder, (storage.SONGS_FILE, storage.CREDITS_FILE, storage.FACETS_FILE))
         songs, facets = storage.read_songs(folder), Facets.load(folder)
         if facets is not None and len(facets) != len(songs):
@@ -95,9 +82,11 @@ class SimilarSongs:
         return cls(songs, facets)
 
     @classmethod
-    def of(cls, catalog: Catalog) -> SimilarSongs:
-        """Compare the songs of a catalog that is loaded."""
-        return cls(catalog.songs, catalog.facets, catalog)
+    def of(cls, catalog: Catalog, encoder: MelodyEncoder | None = None) -> SimilarSongs:
+        """Compare the songs of a loaded catalog; its encoder is the one its folder brings, if none is given."""
+        if encoder is None and catalog.folder is not None:
+            encoder = encoder_of(catalog.folder)
+        return cls(catalog.songs, catalog.facets, Tunes(catalog, encoder))
 
     def __len__(self) -> int:
         return len(self.songs)
@@ -106,56 +95,22 @@ class SimilarSongs:
         compared = [name for name, why_not in self.facets.items() if not why_not]
         return f"SimilarSongs({len(self)} songs, by {', '.join(compared)})"
 
-    # What can be compared ---------------------------------------------------------------------------------------
-
-    @cached_property
-    def facets(self) -> dict[str, str]:
+    @property
+    def facets(self) -> Mapping[str, str]:
         """By facet, why songs cannot be compared by it; empty if they can."""
-        unheard = "nobody has listened to recordings of this catalog: index recordings, not only notes"
-        why_not = dict.fromkeys(FACETS, "" if self._facets is not None else unheard)
-        if self._facets is not None and not self._facets.voice.any():
-            why_not["voice"] = "nobody sings in the recordings of this catalog"
-        why_not["melody"] = "" if self._tunes is not None else "this catalog holds no melodies"
-        return why_not
+        return self._comparison.why_not
 
     def position(self, song_id: str) -> int:
         """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
-        if song_id not in self._position:
-            raise UnknownSongError(
-                f"no song has the id {song_id!r:.80}; `hmm2song info` and the catalog search list ids"
-            )
-        return self._position[song_id]
-
-    @cached_property
-    def _order(self) -> np.ndarray:
-        return sampling_order([song.id for song in self.songs])
-
-    @cached_property
-    def _scaling(self) -> Scaling:
-        heard = self._order[self._facets.heard[self._order]]
-        return Scaling.of(self._facets.take(heard[:N_SAMPLE]))
-
-    def space(self, facet: str) -> FacetSpace:
-        """Return the songs in one facet that can be compared; it is made when it is first asked for."""
-        if facet not in self._spaces:
-            if facet == "melody":
-                vectors, known = self._tunes.means(), np.ones(len(self), bool)
-            else:
-                vectors, known = getattr(self._scaling, facet)(self._facets)
-            self._spaces[facet] = FacetSpace.of(vectors, known, self._order)
-        return self._spaces[facet]
+        return self._comparison.position(song_id)
 
     def warm_up(self) -> None:
         """Measure all facets, so that the first visitor does not wait."""
-        for name, why_not in self.facets.items():
-            if not why_not:
-                self.space(name)
-
-    # Songs like one ---------------------------------------------------------------------------------------------
+        self._comparison.warm_up()
 
     def like(
         self,
-        query: str | os.PathLike[str] | Facets,
+        query: QuerySource,
         facets: str | Mapping[str, float] | None = None,
         *,
         top_k: int = DEFAULT_TOP_K,
@@ -192,115 +147,214 @@ class SimilarSongs:
         started_s = time.perf_counter()
         _require_whole("top_k", top_k, 1, MAX_TOP_K)
         _require_whole("per_artist", per_artist, 0, MAX_TOP_K)
-        passing = self._mask(SongFilter.of(self.songs, genres, gender, only_known, years, guessed))
-        row, heard = self._query(query)
-        weights, notices = self._weights(facets, row, heard)
-        farness = {name: self._farness(name, row, heard) for name in weights}
-        shared = {}
-        if "melody" in weights:
-            farness["melody"], shared = self._tunes.refined(row, farness["melody"])
-        known = {name: self.space(name).known for name in weights}
-        farness["overall"] = sum(weight * farness[name] for name, weight in weights.items())
-        known["overall"] = np.any(list(known.values()), axis=0)
-        comparable = known["overall"] & passing
-        if row is not None:
-            comparable[row] = False
-        chosen = self._choice.choose(farness["overall"], comparable, row, top_k, per_artist)
-        reasons = Reasons(farness, known, row, shared)
+        passing = self._passing(genres, gender, years, only_known, guessed)
+        asked = self._comparison.query(query)
+        weights, notices = self._comparison.weights(facets, asked)
+        reasons = self._reasons(weights, asked, looks_closely=True)
+        comparable = reasons.known["overall"] & passing
+        if asked.row is not None:
+            comparable[asked.row] = False
+        chosen = self._choice.choose(reasons.farness["overall"], comparable, asked.row, top_k, per_artist)
         songs = tuple(
-            self._result(rank, song, also, reasons, row, heard) for rank, (song, also) in enumerate(chosen.items(), 1)
+            self._result(rank, song, also, reasons, asked) for rank, (song, also) in enumerate(chosen.items(), 1)
         )
         n_compared = int(np.count_nonzero(comparable))
-        if n_compared == 0:
-            notices.append("no other song of the catalog passes the filter and has what is compared")
-        elif len(songs) < min(top_k, n_compared):
-            notices.append(
-                f"only {len(songs)} of {n_compared} songs are listed: the others are by the same artists or are these "
-                "songs again; per_artist=0 lists all songs of an artist"
-            )
-        asked = None if row is None else self.songs[row]
-        return SimilarResult(asked, weights, songs, tuple(notices), n_compared, time.perf_counter() - started_s)
+        notices += _notices_of_list(len(songs), n_compared, top_k)
+        return SimilarResult(asked.song, weights, songs, notices, n_compared, time.perf_counter() - started_s)
 
-    def _result(
-        self, rank: int, song: int, also: list[str], reasons: Reasons, row: int | None, heard: Facets | None
-    ) -> SimilarSong:
-        asked = None if row is None else self.songs[row]
-        song_heard = self._heard(song)
-        tempi_bpm = tempo_bpm(heard), tempo_bpm(song_heard)
-        why = reasons.of(song, self.songs[song], asked, tempi_bpm)
+    def _passing(
+        self, genres: Iterable[str], gender: str, years: tuple[int, int] | None, only_known: bool, guessed: bool
+    ) -> np.ndarray:
+        return self.songs.which(SongFilter.of(self.songs, genres, gender, only_known, years, guessed).passes)
+
+    def _reasons(self, weights: Mapping[str, float], asked: Query, looks_closely: bool) -> Reasons:
+        """Return how far all songs are; ``looks_closely``: by melody with more than the means of their windows."""
+        farness = {name: self._comparison.farness(name, asked) for name in weights}
+        shared = {}
+        if "melody" in weights and looks_closely:
+            farness["melody"], shared = self._comparison.tunes.refined(asked.row, farness["melody"])
+        known = {name: self._comparison.space(name).known for name in weights}
+        farness["overall"] = sum(weight * farness[name] for name, weight in weights.items())
+        known["overall"] = np.any(list(known.values()), axis=0)
+        return Reasons(farness, known, asked.row, shared)
+
+    def _result(self, rank: int, row: int, also: list[str], reasons: Reasons, asked: Query) -> SimilarSong:
+        song, heard = self.songs[row], self._comparison.heard_in(row)
+        tempi_bpm = tempo_bpm(asked.heard), tempo_bpm(heard)
+        why = reasons.of(row, song, asked.song, tempi_bpm)
         return SimilarSong(
             rank=rank,
-            song=self.songs[song],
-            closer_than=reasons.closer_than(song),
+            song=song,
+            closer_than=reasons.closer_than(row),
             why=in_words(why),
             tempo_bpm=tempi_bpm[1],
-            duration_s=None if song_heard is None else round(float(song_heard.duration_s[0]), 1),
+            duration_s=None if heard is None else round(float(heard.duration_s[0]), 1),
             also=tuple(also),
             reasons=why,
         )
 
-    def _heard(self, row: int) -> Facets | None:
-        return None if self._facets is None or not self._facets.heard[row] else self._facets.take([row])
+    @cached_property
+    def _moments(self) -> Moments:
+        return Moments(self._comparison.heard, self._comparison.order)
 
-    def _query(self, query: str | os.PathLike[str] | Facets) -> tuple[int | None, Facets | None]:
-        """Return the query's position if it is of the catalog, and what was heard in it, if anything."""
-        if isinstance(query, Facets):
-            if len(query) != 1 or not query.heard.all():
-                raise QueryError("a query is what was heard in one recording")
-            if self._facets is not None and query.listener != self._facets.listener:
-                raise QueryError(
-                    "the recording was listened to by another version of this program than the catalog's: bring the "
-                    "catalog up to date with `hmm2song index --update`"
-                )
-            return None, query
-        row = self.position(os.fspath(query))
-        return row, self._heard(row)
+    def moments(
+        self,
+        query: QuerySource,
+        at_s: float | None = None,
+        *,
+        top_k: int = DEFAULT_TOP_K,
+        genres: Iterable[str] = (),
+        gender: str = ANY_GENDER,
+        years: tuple[int, int] | None = None,
+        only_known: bool = False,
+        guessed: bool = False,
+        per_artist: int = 1,
+    ) -> MomentResult:
+        """List the moments of other songs most like one of the query, one of each song.
 
-    def _weights(
-        self, facets: str | Mapping[str, float] | None, row: int | None, heard: Facets | None
-    ) -> tuple[dict[str, float], list[str]]:
-        """Return the weights of the facets that can be compared, adding up to one, and what could not be."""
-        asked = PRESETS["all"] if facets is None else facets
-        if isinstance(facets, str):
-            if facets not in PRESETS:
-                raise QueryError(f"unknown preset {facets!r:.40}; choose one of {', '.join(PRESETS)}")
-            asked = PRESETS[facets]
-        for name, weight in asked.items():
-            if name not in FACETS:
-                raise QueryError(f"unknown facet {name!r:.40}; choose from {', '.join(FACETS)}")
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-                raise QueryError(f"the weight of {name} must be a number from 0 on, got {weight!r:.40}")
-        asked = {name: float(weight) for name, weight in asked.items() if weight > 0}
-        if not asked:
-            raise QueryError(f"all weights are zero: give a weight to one of {', '.join(FACETS)}")
-        missing = {name: why_not for name in asked if (why_not := self._why_not(name, row, heard))}
-        if facets in (None, "all") and len(missing) == len(asked) and not self._why_not("melody", row, heard):
-            asked, missing = {"melody": 1.0}, {}  # notes have nothing else
-        if len(missing) == len(asked):
-            raise QueryError("; ".join(f"{name}: {why_not}" for name, why_not in missing.items()))
-        left = {name: weight for name, weight in asked.items() if name not in missing}
-        return (
-            {name: weight / sum(left.values()) for name, weight in left.items()},
-            [f"{name} is not compared: {why_not}" for name, why_not in missing.items()],
-        )
+        Parameters
+        ----------
+        query, top_k, genres, gender, years, only_known, guessed, per_artist
+            As in :meth:`like`.
+        at_s : float, optional
+            A second of the query; default: its most typical moment.
 
-    def _why_not(self, facet: str, row: int | None, heard: Facets | None) -> str:
-        """Return why a query cannot be compared by a facet, empty if it can."""
+        Raises
+        ------
+        UnknownSongError, QueryError
+            As in :meth:`like`; or the query has no moments, or is shorter than ``at_s``.
+        """
+        _require_whole("top_k", top_k, 1, MAX_TOP_K)
+        _require_whole("per_artist", per_artist, 0, MAX_TOP_K)
+        passing = self._passing(genres, gender, years, only_known, guessed)
+        asked = self._comparison.query(query)
+        if self.facets["style"] or asked.heard is None:
+            raise QueryError(f"moments: {self.facets['style'] or 'nobody has listened to a recording of this song'}")
+        if len(asked.heard.moments) == 0:
+            raise QueryError("moments: no stretch of eight beats of this recording sounds")
+        number = self._moments.typical(asked.heard.moments) if at_s is None else moment_at(asked.heard, at_s)
+        distances = self._moments.distances(asked.heard.moments[number])
+        nearest, rows = self._moments.nearest_of_songs(distances)
+        comparable = np.isfinite(nearest) & passing
+        others = np.ones(len(distances), bool)
+        if asked.row is not None:
+            comparable[asked.row] = False
+            others[self._moments.first[asked.row] : self._moments.first[asked.row + 1]] = False
+        chosen = self._choice.choose(nearest, comparable, asked.row, top_k, per_artist)
+        ascending = np.sort(distances[others])
+        moments = []
+        for rank, song in enumerate(chosen, start=1):
+            heard = self._comparison.heard_in(song)
+            start_s, end_s = span_s(heard, int(rows[song] - self._moments.first[song]))
+            n_farther = len(ascending) - np.searchsorted(ascending, nearest[song], side="right")
+            closer_than = int(1000 * n_farther / max(len(ascending) - 1, 1)) / 10
+            moments.append(SimilarMoment(rank, self.songs[song], start_s, end_s, closer_than))
+        notices = _notices_of_list(len(moments), int(np.count_nonzero(comparable)), top_k)
+        return MomentResult(asked.song, *span_s(asked.heard, number), tuple(moments), notices)
+
+    def path(
+        self,
+        first: str,
+        last: str,
+        n_steps: int = DEFAULT_STEPS,
+        facets: str | Mapping[str, float] | None = None,
+    ) -> SongPath:
+        """Lead from one song to another in steps to songs alike, none of which comes twice.
+
+        Parameters
+        ----------
+        first, last : str
+            Ids of two songs.
+        n_steps : int
+            Steps from song to song, 1 to 50: there are as many songs and one more.
+        facets : str or Mapping from str to float, optional
+            As in :meth:`like`. Melodies are compared by the means of their windows.
+
+        Raises
+        ------
+        UnknownSongError
+            No song has one of the ids.
+        QueryError
+            It is one song twice, the facets are impossible or missing (:meth:`like`), or there are too few songs.
+        """
+        _require_whole("n_steps", n_steps, 1, MAX_STEPS)
+        ends = self._comparison.query(first), self._comparison.query(last)
+        if ends[0].row == ends[1].row:
+            raise QueryError("a path leads from one song to another: name two songs")
+        weights, notices = self._comparison.weights(facets, *ends)
+        reasons = [self._reasons(weights, end, looks_closely=False) for end in ends]
+        mask = reasons[0].known["overall"].copy()
+        mask[[end.row for end in ends]] = False
+        between = candidates(*(reason.farness["overall"] for reason in reasons), mask)
+        if len(between) < n_steps - 1:
+            raise QueryError(
+                f"{n_steps} steps need {n_steps - 1} songs between the two, and {len(between)} can be compared with "
+                "them: ask for fewer steps"
+            )
+        rows = np.array([ends[0].row, *between, ends[1].row])
+        farness = sum(weight * self._comparison.space(name).among(rows) for name, weight in weights.items())
+        way = rows[shortest_path(farness, [self._choice.artist(row) for row in rows], n_steps - 1)]
+        why = [""]
+        for before, row in pairwise(map(int, way)):
+            asked = self._comparison.query(self.songs.text(before, "id"))
+            why.append(self._result(0, row, [], self._reasons(weights, asked, False), asked).why)
+        return SongPath(tuple(self.songs[int(row)] for row in way), tuple(why), notices)
+
+    def map(self, facet: str | None = None, n_clusters: int | None = None) -> SongMap:
+        """Lay out the catalog in two dimensions and find clusters.
+
+        Parameters
+        ----------
+        facet : str, optional
+            One of :data:`FACETS`; default: style, or for a catalog of notes melody. Songs that lack it are left out.
+        n_clusters : int, optional
+            1 to 50; default: by the number of songs.
+
+        Raises
+        ------
+        QueryError
+            An unknown facet, or one that the catalog does not have.
+        """
+        facet = facet or ("melody" if self.facets["style"] else "style")
+        if facet not in FACETS:
+            raise QueryError(f"unknown facet {facet!r:.40}; choose from {', '.join(FACETS)}")
         if self.facets[facet]:
-            return self.facets[facet]
-        if facet == "melody":
-            return "" if row is not None else "the melody of a recording is found by humming it, not here"
-        if heard is None:
-            return "nobody has listened to a recording of this song"
-        return "" if getattr(self._scaling, facet)(heard)[1][0] else _NOT_HEARD[facet]
+            raise QueryError(f"{facet}: {self.facets[facet]}")
+        if n_clusters is not None:
+            _require_whole("n_clusters", n_clusters, 1, MAX_STEPS)
+        space = self._comparison.space(facet)
+        rows = np.flatnonzero(space.known)
+        layout = lay_out(space.vectors[rows], np.searchsorted(rows, space.sample), n_clusters)
+        songs = [self.songs[int(row)] for row in rows]
+        names = cluster_names(layout.cluster, *self._naming(rows, songs))
+        count = np.bincount(layout.cluster)
+        clusters = [
+            Cluster(number, name, int(count[number]), songs[layout.centre[number]].id)
+            for number, name in enumerate(names)
+        ]
+        places = zip(songs, layout.xy.tolist(), layout.cluster.tolist(), strict=True)
+        points = tuple(MapPoint(song, x, y, cluster) for song, (x, y), cluster in places)
+        missing = len(self) - len(rows)
+        notices = (f"{missing} songs are not on the map: they have no {facet} to compare",) if missing else ()
+        return SongMap(facet, points, tuple(clusters), notices)
 
-    def _farness(self, facet: str, row: int | None, heard: Facets | None) -> np.ndarray:
-        space = self.space(facet)
-        vector = space.vectors[row] if row is not None else getattr(self._scaling, facet)(heard)[0][0]
-        return space.farness(vector, row)
+    def _naming(self, rows: np.ndarray, songs: Sequence[Song]) -> tuple[np.ndarray, Sequence[str]]:
+        """Return what clusters of songs are named by: tags if they were heard, else genres; (n, k) and k names."""
+        if self._comparison.heard is not None:
+            return self._comparison.heard.tags[rows].astype(np.float64), TAGS
+        genres = list(genre_counts(songs))
+        return np.array([[name in song.genres for name in genres] for song in songs], float), genres
 
-    def _passing(self, wanted: SongFilter) -> np.ndarray:
-        return np.array([wanted.passes(song) for song in self.songs])
+
+def _notices_of_list(n_listed: int, n_compared: int, top_k: int) -> tuple[str, ...]:
+    if n_compared == 0:
+        return ("no other song of the catalog passes the filter and has what is compared",)
+    if n_listed >= min(top_k, n_compared):
+        return ()
+    return (
+        f"only {n_listed} of {n_compared} songs are listed: the others are by the same artists or are these songs "
+        "again; per_artist=0 lists all songs of an artist",
+    )
 
 
 def _require_whole(name: str, value: object, least: int, most: int) -> None:

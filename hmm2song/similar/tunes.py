@@ -3,9 +3,10 @@
 Three looks, each at fewer songs than the one before:
 
 * every song by the mean of its window embeddings (a :class:`~hmm2song.similar.neighbours.FacetSpace`);
-* windows against windows: how well each window of one song is met by the best one of the other, both ways;
-* for the best few, pieces of the song are aligned with the others' melodies, as a hum would be, in any key and at other
-  tempi. In catalogs of notes that finds versions in another metre, whose windows hold other things.
+* windows against windows, those of the query at several tempi: how well each window of one song is met by the best one
+  of the other, both ways, and that as mutual proximity, for long songs hold something like every window;
+* for the nearest few, pieces of the song are aligned with the others' melodies, as a hum would be. Only a good
+  alignment counts: a bad one says more about the melody that is aligned with than about what both share.
 
 A later look only changes the order of the songs that it sees; they keep, in the new order, the farness that they had in
 the old one.
@@ -13,38 +14,58 @@ the old one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import numpy as np
 
 from hmm2song.catalog.catalog import Catalog
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.index.base import WindowRanges, first_windows
 from hmm2song.machine import n_cores
-from hmm2song.match.ranking import VOTE_WEIGHT_ST
 from hmm2song.match.search import MelodySearch
 from hmm2song.match.tracked import TrackedSearch
 from hmm2song.match.versions import SAME_PIECE_COST_ST
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ
 from hmm2song.melody.packed import PackedMelodies
+from hmm2song.similar.neighbours import mean_and_spread, mutual_farness, sampling_order
 
-MAX_COMPARED_WINDOWS = 200_000
-"""Windows that are compared with those of the query; the nearest songs by the first look come first."""
-MAX_QUERY_WINDOWS = 128
+MAX_COMPARED_WINDOWS = 60_000
+"""Windows that are compared with those of the query; the songs that are nearest at the first look come first."""
+MAX_QUERY_WINDOWS = 64
+SPEEDS = (0.5, 0.71, 1.41, 2.0)
+"""Tempi of the query's windows besides its own."""
+N_STANDARDS = 64
+MAX_STANDARD_WINDOWS = 32
+"""Songs, and windows of each, by which is measured how like any song a song is."""
 N_ALIGNED = 60
-"""Songs with which pieces are aligned."""
+GOOD_COST_ST = 0.4
+"""Mean cost of an alignment, in semitones, from where it says nothing more."""
 PIECE_S = 10.0
 MAX_PIECES = 4
 UNALIGNED_COST_ST = 2.5
 """Cost of a piece in a song that is too short for it: that of frames which are all wrong."""
-BLOCK_WINDOWS = 16_384
+BLOCK_WINDOWS = 8192
 
 
 class Tunes:
-    """The melodies of a catalog, to compare whole songs by."""
+    """The melodies of a catalog, to compare whole songs by.
 
-    def __init__(self, catalog: Catalog, n_threads: int | None = None) -> None:
+    Parameters
+    ----------
+    catalog : Catalog
+    encoder : MelodyEncoder, optional
+        The one the catalog was made with: with it, other tempi of a song are compared too.
+    n_threads : int, optional
+    """
+
+    def __init__(self, catalog: Catalog, encoder: MelodyEncoder | None = None, n_threads: int | None = None) -> None:
         self._catalog = catalog
+        self._encoder = encoder
         self._first_window = first_windows(catalog.n_windows)
         self._n_threads = n_threads or n_cores()
+        self._mean, self._spread = np.full((2, len(catalog)), np.nan)  # of likeness to the standards, where asked for
 
     def means(self) -> np.ndarray:
         """Return the mean of each song's windows as a unit vector, shape (n_songs, dim), float32."""
@@ -72,51 +93,88 @@ class Tunes:
         near = near[: max(int(n_affordable), 1)]
         if len(near) == 0:
             return farness, {}
-        likeness = self.likeness(song, near)
-        best_first = np.argsort(-likeness, kind="stable")
-        aligned, others = near[best_first[:N_ALIGNED]], near[best_first[N_ALIGNED:]]
+        by_windows = near[np.argsort(self._windows_farness(song, near), kind="stable")]
+        aligned, others = by_windows[:N_ALIGNED], by_windows[N_ALIGNED:]
         cost_st = self._costs_st(song, aligned)
-        score_st = VOTE_WEIGHT_ST * likeness[best_first[:N_ALIGNED]] - cost_st.mean(axis=0)
+        best_first = np.argsort(np.minimum(cost_st.mean(axis=0), GOOD_COST_ST), kind="stable")
         refined = farness.copy()
-        refined[np.concatenate((aligned[np.argsort(-score_st, kind="stable")], others))] = farness[near]
+        refined[np.concatenate((aligned[best_first], others))] = farness[near]
         shared = (cost_st < SAME_PIECE_COST_ST).mean(axis=0)
         return refined, dict(zip(aligned.tolist(), shared.tolist(), strict=True))
 
-    def likeness(self, song: int, others: np.ndarray) -> np.ndarray:
-        """Return the mean similarity of each window to the best of the other song, of both directions, (n_others,)."""
+    def likeness(self, song: int, other: int) -> float:
+        """Return the mean similarity of each window of one song to the best of the other, of both directions."""
+        return float(self._likeness([self._windows(song, MAX_QUERY_WINDOWS)], np.array([other]))[0, 0])
+
+    def _windows_farness(self, song: int, others: np.ndarray) -> np.ndarray:
+        """Return how far others are by their windows, shape (n_others,)."""
+        standards = sampling_order(self._catalog.songs.column("id"))[:N_STANDARDS]
+        unmeasured = others[np.isnan(self._mean[others])]
+        if len(unmeasured):
+            windows = [self._windows(standard, MAX_STANDARD_WINDOWS) for standard in standards]
+            likeness = self._likeness(windows, unmeasured)
+            itself = unmeasured[:, None] == standards
+            self._mean[unmeasured], self._spread[unmeasured] = mean_and_spread(-likeness.T, itself)
+        queries = [self._windows(song, MAX_QUERY_WINDOWS), *self._at_other_tempi(song)]
+        to_standards = -self._likeness(queries, standards).max(axis=0)
+        mean, spread = mean_and_spread(to_standards[None], standards[None] == song)
+        distance = -self._likeness(queries, others).max(axis=0)
+        return mutual_farness(distance, mean, spread, self._mean[others], self._spread[others])
+
+    def _windows(self, song: int, n: int) -> np.ndarray:
+        """Return at most ``n`` windows of a song, evenly chosen, float32."""
         first, after = self._first_window[song], self._first_window[song + 1]
-        own = np.linspace(first, after - 1, min(after - first, MAX_QUERY_WINDOWS)).round().astype(np.int64)
-        own_windows = self._catalog.embeddings[own].astype(np.float32)
+        chosen = np.linspace(first, after - 1, min(after - first, n)).round().astype(np.int64)
+        return self._catalog.embeddings[chosen].astype(np.float32)
+
+    def _at_other_tempi(self, song: int) -> list[np.ndarray]:
+        if self._encoder is None:
+            return []
+        contour, found = fill_rests(self._catalog.melodies[song]), []
+        for speed in SPEEDS:
+            hop_s = max(self._encoder.windows.song_hop_s, contour.duration_s * speed / MAX_QUERY_WINDOWS)
+            windows = self._encoder.cut(contour, hop_s, speed)
+            found.append(self._encoder.embed(windows.pitch_st, windows.voiced))
+        return found
+
+    def _likeness(self, queries: Sequence[np.ndarray], others: np.ndarray) -> np.ndarray:
+        """Return how alike windows of queries, each (n_windows, dim), and songs are, shape (n_queries, n_others)."""
         rows, counts = WindowRanges.whole(others).rows(self._first_window)
-        likeness = np.zeros(len(others), np.float32)
-        last = np.cumsum(counts)
-        start = 0
+        likeness = np.zeros((len(queries), len(others)), np.float32)
+        last, start = np.cumsum(counts), 0
         while start < len(others):  # whole songs, as many as fit into a block
             before = last[start] - counts[start]
             stop = max(start + 1, int(np.searchsorted(last, before + BLOCK_WINDOWS, side="right")))
             windows = self._catalog.embeddings[rows[before : last[stop - 1]]].astype(np.float32)
-            similarity, firsts = windows @ own_windows.T, last[start:stop] - counts[start:stop] - before
-            found = np.maximum.reduceat(similarity, firsts, axis=0).mean(axis=1)
-            met = np.add.reduceat(similarity.max(axis=1), firsts) / counts[start:stop]
-            likeness[start:stop] = (found + met) / 2
+            firsts = last[start:stop] - counts[start:stop] - before
+            for number, query in enumerate(queries):
+                similarity = windows @ query.T
+                found = np.maximum.reduceat(similarity, firsts, axis=0).mean(axis=1)
+                met = np.add.reduceat(similarity.max(axis=1), firsts) / counts[start:stop]
+                likeness[number, start:stop] = (found + met) / 2
             start = stop
         return likeness
 
     def _costs_st(self, song: int, others: np.ndarray) -> np.ndarray:
         """Return the mean cost of each piece of a song in each of the others, in semitones, (n_pieces, n_others)."""
+        mask = np.zeros(len(self._catalog), bool)
+        mask[others] = True
+        is_tracked = self._catalog.tracked[song] or self._catalog.tracked[others].any()
         pieces = _pieces(fill_rests(self._catalog.melodies[song]))
-        everyone = np.ones(len(others), bool)
-        melodies = [self._catalog.melodies[other] for other in others]
-        if self._catalog.tracked[song] or self._catalog.tracked[others].any():  # a tracker may be an octave off
-            tracked = TrackedSearch(PackedMelodies.of(melodies), self._n_threads)
-            placements = [tracked.rank(piece, everyone, np.arange(len(others))) for piece in pieces]
-        else:
-            written = MelodySearch(melodies, self._n_threads, key_reach_st=0.0)
-            placements = [written.rank(piece, everyone) for piece in pieces]
-        cost_st = np.full((len(pieces), len(others)), UNALIGNED_COST_ST)
-        for number, placed in enumerate(placements):
+        cost_st = np.full((len(pieces), len(mask)), UNALIGNED_COST_ST)
+        for number, piece in enumerate(pieces):
+            placed = self._tracked.rank(piece, mask, others) if is_tracked else self._written.rank(piece, mask)
             cost_st[number, placed.song] = placed.cost_st
-        return cost_st
+        return cost_st[:, others]
+
+    @cached_property
+    def _written(self) -> MelodySearch:
+        return MelodySearch(self._catalog.melodies, self._n_threads, key_reach_st=0.0)
+
+    @cached_property
+    def _tracked(self) -> TrackedSearch:
+        """For melodies of which one is tracked: a tracker may be an octave off."""
+        return TrackedSearch(PackedMelodies.of(self._catalog.melodies), self._n_threads)
 
 
 def _pieces(contour: FilledContour) -> list[FilledContour]:
