@@ -43,6 +43,7 @@ listen - --json < hum.wav
 similar songbook_arirang
 similar some-id --catalog my-catalog --like voice --years 1960-1979 --per-artist 2
 similar some-id --catalog my-catalog --facets voice=1,style=0.5 --json
+path some-id another-id --catalog my-catalog --steps 8
 index my-music --out my-catalog
 index my-music --out my-catalog --update --separator htdemucs
 index info.csv --out my-catalog --workers 4
@@ -68,16 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hmm2song {__version__}")
     parser.set_defaults(program=program)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_command in (
-        _add_recognize,
-        _add_listen,
-        _add_similar,
-        _add_index,
-        _add_add,
-        _add_remove,
-        _add_merge,
-        _add_info,
-    ):
+    exploring, editing = (_add_similar, _add_path), (_add_index, _add_add, _add_remove, _add_merge)
+    for add_command in (_add_recognize, _add_listen, *exploring, *editing, _add_info):
         add_command(commands)
     return parser
 
@@ -235,6 +228,17 @@ def _listen(options: argparse.Namespace) -> None:
 def _add_similar(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "similar", _similar, "List songs like one, by voice, style, feel or melody.")
     command.add_argument("song", metavar="SONG", help="the song's id, as shown by `recognize --json` and the API")
+    _add_facet_options(command)
+    _add_search_options(command)
+    command.add_argument(
+        "--years", type=years, metavar="FROM-TO", help="list only songs of these years, such as 1960-1979"
+    )
+    command.add_argument(
+        "--per-artist", type=int, default=1, metavar="N", help="songs of one artist at most (default: 1; 0: any number)"
+    )
+
+
+def _add_facet_options(command: argparse.ArgumentParser) -> None:
     how = command.add_mutually_exclusive_group()
     how.add_argument(
         "--like",
@@ -246,13 +250,6 @@ def _add_similar(commands: argparse._SubParsersAction) -> None:
         type=weights,
         metavar="WEIGHTS",
         help="weights of voice, style, feel and melody, such as voice=1,style=0.5",
-    )
-    _add_search_options(command)
-    command.add_argument(
-        "--years", type=years, metavar="FROM-TO", help="list only songs of these years, such as 1960-1979"
-    )
-    command.add_argument(
-        "--per-artist", type=int, default=1, metavar="N", help="songs of one artist at most (default: 1; 0: any number)"
     )
 
 
@@ -281,6 +278,26 @@ def _similar(options: argparse.Namespace) -> None:
         print(f"note: {notice}", file=sys.stderr)
     print(f"Of {result.n_compared} songs the nearest by {', '.join(result.facets)}:")
     _print_table(HEADINGS, [song.row() for song in result.songs])
+
+
+def _add_path(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(commands, "path", _path, "Lead from one song to another over songs alike.")
+    command.add_argument("first", metavar="FIRST", help="id of the song to begin with")
+    command.add_argument("last", metavar="LAST", help="id of the song to end with")
+    command.add_argument("--steps", type=int, default=6, metavar="N", help="steps from song to song (default: 6)")
+    _add_facet_options(command)
+    _add_catalog_options(command)
+
+
+def _path(options: argparse.Namespace) -> None:
+    path = _similar_songs(options).path(options.first, options.last, options.steps, options.facets or options.like)
+    if options.json:
+        _print_json(path.to_dict())
+        return
+    for notice in path.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    rows = [(song.id, song.full_title, song.artist, why) for song, why in zip(path.songs, path.why, strict=True)]
+    _print_table(("id", "title", "artist", "why"), rows)
 
 
 def _similar_songs(options: argparse.Namespace) -> SimilarSongs:
@@ -513,30 +530,46 @@ def _info(options: argparse.Namespace) -> None:
 
     from hmm2song.catalog.catalog import Catalog
     from hmm2song.catalog.hub import encoder_of
+    from hmm2song.catalog.storage import MELODIES_FILE, read_manifest
+    from hmm2song.similar.songs import SimilarSongs
+    from hmm2song.song import genre_counts
 
-    encoder = encoder_of(Path(options.catalog))
-    catalog = Catalog.load(options.catalog, encoder, options.verify)
-    checksums = "ok" if options.verify else "not compared"
-    duration_s = float(catalog.melodies.duration_s.sum())
-    genres, genders = catalog.genre_counts(), catalog.gender_counts()
+    folder = Path(options.catalog)
+    if MELODIES_FILE in read_manifest(folder)["files"]:
+        encoder = encoder_of(folder)
+        catalog = Catalog.load(folder, encoder, options.verify)
+        similar = SimilarSongs.of(catalog, encoder)
+        duration_s, words, fingerprint = float(catalog.melodies.duration_s.sum()), "melody", encoder.fingerprint
+        is_verified = options.verify
+    else:  # it is small and read whole
+        similar = SimilarSongs.load(folder)
+        duration_s, words, fingerprint = similar.heard_s, "recordings, without melodies", ""
+        is_verified = True
+    songs, clusters = similar.songs, similar.map().clusters if similar.heard_s else ()
+    genres, genders = genre_counts(songs), songs.gender_counts()
+    checksums = "ok" if is_verified else "not compared"
     if options.json:
-        about = {"songs": len(catalog), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
+        about = {"songs": len(songs), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
         about["guessed"] = {
-            name: dict(Counter(song.guesses[name].value for song in catalog.songs if name in song.guesses))
+            name: dict(Counter(song.guesses[name].value for song in songs if name in song.guesses))
             for name in ("genre", "gender")
         }
-        _print_json({**about, "encoder": encoder.fingerprint, "checksums": checksums})
+        about["clusters"] = [cluster.to_dict() for cluster in clusters]
+        _print_json({**about, "encoder": fingerprint, "checksums": checksums})
         return
-    print(f"songs      {len(catalog)}")
-    print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of melody")
-    print(f"encoder    {encoder.fingerprint}")
-    print(f"checksums  {checksums}{'' if options.verify else ' (--verify reads every file)'}")
-    with_guesses = (catalog.genre_counts(guessed=True), catalog.gender_counts(guessed=True))
+    print(f"songs      {len(songs)}")
+    print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of {words}")
+    print(f"encoder    {fingerprint or 'none'}")
+    print(f"checksums  {checksums}{'' if is_verified else ' (--verify reads every file)'}")
+    with_guesses = (genre_counts(songs, guessed=True), songs.gender_counts(guessed=True))
     for name, counts, guessed in zip(("genre", "singers"), (genres, genders), with_guesses, strict=True):
         print()
         heading = (name, "songs", "with guesses") if guessed != counts else (name, "songs")
         rows = [(key or "unknown", str(counts.get(key, 0)), str(count)) for key, count in guessed.items()]
         _print_table(heading, [row[: len(heading)] for row in rows])
+    if clusters:
+        print()
+        _print_table(("cluster", "songs"), [(cluster.name, str(cluster.n_songs)) for cluster in clusters])
 
 
 # output -----------------------------------------------------------------------------------------------------

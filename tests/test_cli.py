@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from heard import save_heard, studio
 
 from hmm2song.__main__ import _print_table, _progress_bar, main
 from hmm2song.recognizer import MAX_EARLIER
@@ -51,7 +52,7 @@ def hum(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "command",
-    [(), *((name,) for name in ("recognize", "listen", "similar", "index", "add", "remove", "merge", "info"))],
+    [(), *((name,) for name in ("recognize", "listen", "similar", "path", "index", "add", "remove", "merge", "info"))],
 )
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as done:
@@ -232,6 +233,22 @@ def test_similar(catalog, capsys):
     with pytest.raises(SystemExit):
         main(["similar", "stairs", "--catalog", str(catalog), "--facets", "voice=much"])
     assert "--facets: invalid weights value: 'voice=much'" in capsys.readouterr().err
+
+
+def test_a_catalog_of_recordings_without_melodies_is_explored(tmp_path, capsys):
+    songs, facets = studio(12)
+    save_heard(songs, facets, tmp_path)
+    assert main(["path", "s00", "s09", "--steps", "3", "--catalog", str(tmp_path), "--like", "style"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in (lines[1], lines[-1])] == ["s00", "s09"] and len(lines) == 1 + 4
+    assert main(["path", "s00", "s00", "--catalog", str(tmp_path)]) == EXIT_ERROR
+    assert main(["info", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "of recordings, without melodies" in output and "cluster" in output
+    assert main(["info", str(tmp_path), "--json"]) == 0
+    assert sum(cluster["n_songs"] for cluster in json.loads(capsys.readouterr().out)["clusters"]) == 12
+    assert main(["recognize", "x.wav", "--catalog", str(tmp_path)]) == EXIT_ERROR
+    assert "explored, not searched by humming" in capsys.readouterr().err
 
 
 def test_interrupt_has_its_own_exit_code(catalog, monkeypatch, capsys, tmp_path):

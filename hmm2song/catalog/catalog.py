@@ -44,7 +44,7 @@ from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.packed import PackedMelodies
-from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter, fold_text, genre_counts
+from hmm2song.song import ANY_GENDER, Song, SongFilter, fold_text, genre_counts
 
 CACHED_FILTERS = 64
 
@@ -214,10 +214,7 @@ class Catalog:
 
     def gender_counts(self, guessed: bool = False) -> dict[str, int]:
         """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""
-        counts = dict.fromkeys((*GENDERS, ""), 0)
-        for song, n_songs in self.songs.n_alike():
-            counts[song.known_gender(guessed)] += n_songs
-        return counts
+        return self.songs.gender_counts(guessed)
 
     def select(
         self, genres: Iterable[str] = (), gender: str = ANY_GENDER, only_known: bool = False, guessed: bool = False

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from hmm2song.errors import CatalogError
-from hmm2song.song import Song, fold_text
+from hmm2song.song import GENDERS, Song, fold_text
 
 FIELDS = tuple(field.name for field in fields(Song))
 SEARCHED_FIELDS = ("title", "title_ko", "singer", "author", "genre", "id")
@@ -100,6 +100,13 @@ class SongTable(Sequence[Song]):
     def n_alike(self) -> Iterator[tuple[Song, int]]:
         """Return the kinds of songs, and how many songs are of each."""
         return zip(self.kinds, np.bincount(self.kind).tolist(), strict=True)
+
+    def gender_counts(self, guessed: bool = False) -> dict[str, int]:
+        """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""
+        counts = dict.fromkeys((*GENDERS, ""), 0)
+        for song, n_songs in self.n_alike():
+            counts[song.known_gender(guessed)] += n_songs
+        return counts
 
     def find(self, words: Iterable[str]) -> Iterator[int]:
         """Return where every one of some folded words stands, in the order of the songs."""

@@ -72,11 +72,11 @@ class SimilarSongs:
         CatalogError, IntegrityError, HubError, ModelError
         """
         folder = resolve_catalog(source, revision).folder
-        if storage.MELODIES_FILE in storage.read_manifest(folder)["files"]:
+        manifest = storage.read_manifest(folder)
+        if storage.MELODIES_FILE in manifest["files"]:
             encoder = encoder_of(folder)
             return cls.of(Catalog.load(folder, encoder), encoder)
-        storage.check_files(folder, (storage.SONGS_FILE, storage.CREDITS_FILE, storage.FACETS_FILE))
-        songs, facets = storage.read_songs(folder), Facets.load(folder)
+        (songs, _), facets = storage.read_texts(folder, manifest), Facets.load(folder)
         if facets is not None and len(facets) != len(songs):
             raise CatalogError(f"{len(songs)} songs but facets of {len(facets)}")
         return cls(songs, facets)
@@ -99,6 +99,12 @@ class SimilarSongs:
     def facets(self) -> Mapping[str, str]:
         """By facet, why songs cannot be compared by it; empty if they can."""
         return self._comparison.why_not
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of recordings that were listened to."""
+        heard = self._comparison.heard
+        return 0.0 if heard is None else float(heard.duration_s.sum())
 
     def position(self, song_id: str) -> int:
         """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
