@@ -86,6 +86,6 @@ def _moments_like(kind: int, rng: np.random.Generator) -> np.ndarray:
 def save_heard(songs: tuple[Song, ...], facets: Facets, folder: Path) -> None:
     """Save a catalog without melodies."""
     storage.write_songs(folder, songs)
-    facets.write(folder)
+    facets.write(folder / storage.FACETS_FILE)
     (folder / storage.CREDITS_FILE).write_text("# Credits\n", encoding="utf-8")
     storage.write_manifest(folder, "", len(songs))
