@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import os
 import socket
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
-
-import gradio as gr
+from typing import TYPE_CHECKING
 
 from hmm2song import Recognizer
 from hmm2song.audio import MAX_FILE_BYTES
@@ -20,11 +19,11 @@ from hmm2song.catalog.hub import BUNDLED_CATALOG, CATALOG_VARIABLE
 from hmm2song.catalog.storage import read_manifest
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.page import CONCURRENT_SEARCHES
-from hmm2song.page.api import Api
-from hmm2song.page.browser import CSS, HEAD, ICON, PREVIEW_PICTURE, THEME, Described
-from hmm2song.page.search import EXAMPLES_FOLDER, Page
-from hmm2song.page.tools import Tools
 
+if TYPE_CHECKING:
+    import gradio as gr
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
 MAX_WAITING = 64
 """Further searches are refused at once: at a few a second, nobody should wait longer than half a minute."""
 CACHE_SWEEP_S, CACHE_AGE_S = 600, 600
@@ -37,6 +36,11 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
 
     With ``mcp`` there are MCP tools too.
     """
+    from hmm2song.page.api import Api  # Gradio takes seconds to be imported: main does other things meanwhile
+    from hmm2song.page.browser import Described
+    from hmm2song.page.search import Page
+    from hmm2song.page.tools import Tools
+
     with Described(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
         page = Page(recognizer, blocks, recordings)
         api = Api(recognizer, page.runs)
@@ -45,8 +49,11 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
     return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 
 
-def serve(blocks: gr.Blocks, options: argparse.Namespace) -> None:
-    """Serve until interrupted."""
+def launch(blocks: gr.Blocks, options: argparse.Namespace) -> str:
+    """Begin to serve, and return the address."""
+    from hmm2song.page.browser import CSS, HEAD, ICON, PREVIEW_PICTURE, THEME
+    from hmm2song.page.search import EXAMPLES_FOLDER
+
     _, url, share_url = blocks.launch(
         server_name=options.host,
         server_port=options.port,
@@ -67,10 +74,7 @@ def serve(blocks: gr.Blocks, options: argparse.Namespace) -> None:
         footer_links=["api", "settings"],
         allowed_paths=[str(EXAMPLES_FOLDER), str(PREVIEW_PICTURE)],
     )
-    print(f"The page is at {share_url or url} (Ctrl-C ends it).", flush=True)
-    if not options.share:
-        print("--share makes a public link, --open opens the browser.", flush=True)
-    blocks.block_thread()
+    return share_url or url
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -122,12 +126,20 @@ def main() -> int:
             raise Hmm2SongError("MCP tools need the package mcp; run: pip install -r requirements-mcp.txt")
         check_port(options.host, options.port)
         print(f"Loading {catalog_words(options.catalog)}…", flush=True)
-        recognizer = Recognizer.from_pretrained(options.catalog)
-        recognizer.warm_up()
+        with ThreadPoolExecutor(1) as pool:  # what a search needs is loaded, or compiled, while the page is made
+            loading = pool.submit(Recognizer.from_pretrained, options.catalog)
+            warming = pool.submit(lambda: loading.result().warm_up())
+            importlib.import_module("hmm2song.page.search")
+            blocks = build_app(loading.result(), options.previews, options.mcp)
+            address = launch(blocks, options)
+            warming.result()  # who hums before that waits, and gets an answer
     except Hmm2SongError as error:
         print(f"hmm2song: {error}", file=sys.stderr)
         return EXIT_ERROR
-    serve(build_app(recognizer, options.previews, options.mcp), options)
+    print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
+    if not options.share:
+        print("--share makes a public link, --open opens the browser.", flush=True)
+    blocks.block_thread()
     return 0
 
 

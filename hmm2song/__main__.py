@@ -13,6 +13,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(program=program)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     exploring, editing = (_add_similar, _add_path), (_add_index, _add_add, _add_remove, _add_merge)
-    for add_command in (_add_recognize, _add_listen, *exploring, *editing, _add_info):
+    for add_command in (_add_recognize, _add_listen, *exploring, *editing, _add_info, _add_warm_up):
         add_command(commands)
     return parser
 
@@ -570,6 +571,29 @@ def _info(options: argparse.Namespace) -> None:
     if clusters:
         print()
         _print_table(("cluster", "songs"), [(cluster.name, str(cluster.n_songs)) for cluster in clusters])
+
+
+# warm-up ----------------------------------------------------------------------------------------------------
+
+
+def _add_warm_up(commands: argparse._SubParsersAction) -> None:
+    _add_command(commands, "warm-up", _warm_up, "Compile what searches need, once after the installation.")
+
+
+def _warm_up(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from hmm2song.melody.melody import Melody
+    from hmm2song.recognizer import Recognizer
+
+    started_s = time.perf_counter()
+    melody = Melody(60.0 + np.arange(500) // 25 % 5)
+    Recognizer.from_melodies({"written": melody, "tracked": melody}, tracked={"tracked"}).warm_up()
+    seconds = round(time.perf_counter() - started_s, 1)
+    if options.json:
+        _print_json({"seconds": seconds})
+    else:
+        print(f"Searches are compiled ({seconds} s).")
 
 
 # output -----------------------------------------------------------------------------------------------------

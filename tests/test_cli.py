@@ -12,6 +12,7 @@ import soundfile
 from heard import save_heard, studio
 
 from hmm2song.__main__ import _print_table, _progress_bar, main
+from hmm2song.match import kernels
 from hmm2song.recognizer import MAX_EARLIER
 from hmm2song.script import EXIT_ERROR, EXIT_INTERRUPTED
 
@@ -136,6 +137,12 @@ def test_info(catalog, capsys):
     assert (about["songs"], about["genres"], about["checksums"]) == (3, {"Folk": 2, "March": 2}, "not compared")
     assert about["genders"][""] == 3
     assert about["duration_s"] == pytest.approx(3 * 12.0, abs=1.0)
+
+
+def test_warm_up_leaves_nothing_to_compile(capsys):
+    assert main(["warm-up", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] > 0
+    assert kernels.place_in_one_key.signatures and kernels.place_folded.signatures and kernels.best_path.signatures
 
 
 @pytest.mark.parametrize(

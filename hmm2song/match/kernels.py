@@ -187,6 +187,14 @@ def _where(totals, wanted):
 
 
 @numba.njit(nogil=True, cache=True)
+def _place_of_least(totals):
+    place = 0
+    for m in range(1, len(totals)):
+        place = m if totals[m] < totals[place] else place
+    return place
+
+
+@numba.njit(nogil=True, cache=True)
 def place_folded(hums, version_start, tempo_cost, pitch, starts, stops, keys, units, costs, order, cost, key, version):
     """Fill cost, key and version (n,) with the best folded path over all tempi; keys have shape (n, n_groups, n_keys).
 
@@ -322,7 +330,7 @@ def _walk_back(total, raised, hum, shifted, width, costs, octave):
     """Walk the best path back from its end: the totals around a frame tell which way it came."""
     n_hum, n_keys = len(hum), len(shifted) // width
     cap, warp, move, jump = int(costs[0]), int(costs[1]), int(costs[2]), int(costs[3])
-    end = width + int(np.argmin(total[n_hum - 1, width : width + len(shifted)]))
+    end = width + _place_of_least(total[n_hum - 1, width : width + len(shifted)])
     k, j = end // width - 1, end % width - 2
     hum_frame, song_frame, jumped = np.empty(n_hum, np.int64), np.empty(n_hum, np.int64), np.zeros(n_hum, np.bool_)
     i, n_path = n_hum - 1, 0
@@ -349,8 +357,9 @@ def _walk_back(total, raised, hum, shifted, width, costs, octave):
         if octave:
             for other in range(max(k - 1, 0), min(k + 2, n_keys)):
                 moving = move if other != k else 0
-                best_j = int(np.argmin(before[(other + 1) * width + 2 : (other + 2) * width]))
-                resumed = raised[i - 1] + before[(other + 1) * width + 2 + best_j] + jump + moving
+                row = before[(other + 1) * width + 2 : (other + 2) * width]
+                best_j = _place_of_least(row)
+                resumed = raised[i - 1] + row[best_j] + jump + moving
                 if resumed < least:
                     least, taken, from_k, from_j = resumed, 3, other, best_j
         if taken == 2:

@@ -183,6 +183,8 @@ def _range_of(values, begin, after):
     """Return the least and the greatest of ``values[begin[i]:after[i]]`` for every i."""
     lowest, highest = np.empty(len(begin), np.float32), np.empty(len(begin), np.float32)
     for index in range(len(begin)):
-        part = values[begin[index] : after[index]]
-        lowest[index], highest[index] = part.min(), part.max()
+        low = high = values[begin[index]]  # min and max of numpy take a second to be compiled
+        for number in range(begin[index] + 1, after[index]):
+            low, high = min(low, values[number]), max(high, values[number])
+        lowest[index], highest[index] = low, high
     return lowest, highest

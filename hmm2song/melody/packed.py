@@ -54,8 +54,7 @@ class PackedMelodies(Sequence[Melody]):
         self.first_frame = np.concatenate(([0], np.cumsum(n_frames, dtype=np.int64)))
         if (n_frames < 0).any() or int(self.first_frame[-1]) != len(cents):
             raise ValueError(f"melody lengths add up to {int(self.first_frame[-1])}, not {len(cents)}")
-        self.pitch_cents = cents.view()
-        self.pitch_cents.setflags(write=False)  # compiled code takes a mapped file and an array for the same
+        self.pitch_cents = _read_only(cents)
         if "contour_begin" in stored:
             begin, end = (stored[f"contour_{edge}"].astype(np.int64) for edge in ("begin", "end"))
         else:
@@ -64,7 +63,7 @@ class PackedMelodies(Sequence[Melody]):
             raise ValueError("the contours do not lie inside their melodies")
         self.contour_first, self.contour_frames = self.first_frame[:-1] + begin, end - begin
         if "median_midi" in stored:
-            self.median_midi = stored["median_midi"]
+            self.median_midi = _read_only(stored["median_midi"])
             if self.median_midi.dtype != np.float32 or self.median_midi.shape != (self.first_median[-1],):
                 raise ValueError(f"local medians are {self.median_midi.dtype} {self.median_midi.shape}")
 
@@ -139,12 +138,19 @@ class PackedMelodies(Sequence[Melody]):
     @cached_property
     def median_midi(self) -> np.ndarray:
         """The median pitch of what follows, once a second, float32; at least one value for each melody."""
-        medians = np.empty(int(self.first_median[-1]), np.float32)
+        medians = []
         for position, n_samples in enumerate(self.n_samples(LOCAL_MEDIAN_SAMPLES_HZ)):
-            one, start = np.array([position]), np.zeros(1, np.int64)
-            pitch = self.sample(LOCAL_MEDIAN_SAMPLES_HZ, one, start, np.array([n_samples]))
-            _fill_medians(pitch, _MEDIAN_LENGTH, _MEDIAN_HOP, medians[self.first_median[position] :])
-        return medians
+            pitch = self.sample(LOCAL_MEDIAN_SAMPLES_HZ, *np.array([[position], [0], [n_samples]]))
+            windows = np.lib.stride_tricks.sliding_window_view(pitch, min(n_samples, _MEDIAN_LENGTH))[::_MEDIAN_HOP]
+            medians.append(np.median(windows, axis=1))
+        return _read_only(np.concatenate([np.zeros(0, np.float32), *medians]))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that cannot be written to: compiled code takes what is in memory and in a mapped file alike."""
+    array = array.view()
+    array.setflags(write=False)
+    return array
 
 
 def _to_cents(melody: Melody) -> np.ndarray:
@@ -185,12 +191,3 @@ def _sample(cents, contour_first, contour_frames, melodies, start, stop, rate_hz
             known = last
             sampled[place] = held
             place += 1
-
-
-@numba.njit(nogil=True, cache=True)
-def _fill_medians(pitch, length, hop, medians):
-    """Fill the first of ``medians`` with those of ``length`` samples from every ``hop``; of all if they are fewer."""
-    for number in range(1 + max(0, len(pitch) - length) // hop):
-        part = np.sort(pitch[number * hop : number * hop + length])
-        middle = len(part) // 2
-        medians[number] = part[middle] if len(part) % 2 else (part[middle - 1] + part[middle]) / np.float32(2.0)
