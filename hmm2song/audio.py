@@ -63,6 +63,8 @@ CANCELLED_POWER_RATIO = 0.05
 stereo keeps about 0.5, an inverted copy nothing)."""
 BLOCK_FRAMES = 2048
 """Frames decoded at a time: what is lost at most where a damaged file breaks off."""
+JOINED_FRAMES = 32768
+"""Frames that are resampled at a time."""
 
 FFMPEG_FORMATS = "mov,matroska,ogg,mp3,aac,flac,wav,w64,aiff,caf,asf,amr,avi,mpeg,mpegts,flv,ac3,ape,wv,tta"
 """Demuxers FFmpeg may use; no playlist or script (hls, dash, concat, sdp), which would name more files."""
@@ -420,8 +422,24 @@ def _checked(blocks: Iterator[Block], label: str, max_s: float) -> Iterator[Bloc
 
 def _mono(blocks: Iterator[Block], label: str, max_s: float) -> np.ndarray:
     """Join blocks at 16 kHz; each part with its own rate or number of channels is resampled and mixed by itself."""
-    parts = groupby(_checked(blocks, label, max_s), key=lambda block: (block.rate_hz, block.samples.shape[1]))
+    blocks = _joined(_checked(blocks, label, max_s))
+    parts = groupby(blocks, key=lambda block: (block.rate_hz, block.samples.shape[1]))
     return np.concatenate([_to_mono(np.concatenate(list(_resampled(part, SAMPLE_RATE_HZ)))) for _, part in parts])
+
+
+def _joined(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Join the small blocks that some codecs give: resampling each by itself takes longer."""
+    parts: list[Block] = []
+    n_frames = 0
+    for block in blocks:
+        is_other = parts and (block.rate_hz, block.samples.shape[1]) != (parts[0].rate_hz, parts[0].samples.shape[1])
+        if is_other or n_frames >= JOINED_FRAMES:
+            yield Block(parts[0].rate_hz, np.concatenate([part.samples for part in parts]))
+            parts, n_frames = [], 0
+        parts.append(block)
+        n_frames += len(block.samples)
+    if parts:
+        yield Block(parts[0].rate_hz, np.concatenate([part.samples for part in parts]))
 
 
 def _resampled(blocks: Iterator[Block], to_hz: int) -> Iterator[np.ndarray]:
