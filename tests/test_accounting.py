@@ -117,9 +117,9 @@ def test_the_accounts_are_printed(tmp_path, capsys):
     assert [entry["path"] for entry in as_json["skipped"]] == ["d.zip", "c.abc"]
     added = add(tmp_path / "out", [folder / "a.mid", folder], default_encoder())
     assert added.to_dict()["files"]["total"] == 6
-    write(folder, "songs.csv", b"path,Title\na.mid,Once, more\nc.abc,Book,,\ngone.mid,Gone\n")
+    write(folder, "songs.csv", b"path,Title\na.mid,Once, more\nc.abc,Book,,\ngone.mid,Gone\n" + 300 * b"x" + b".mid,Long\n")
     added = add(tmp_path / "out", [folder / "songs.csv"], default_encoder())
-    assert str(added.read.files) == "3 rows: 1 indexed (1 with warnings), 2 skipped"
+    assert str(added.read.files) == "4 rows: 1 indexed (1 with warnings), 3 skipped"
     assert "line 2: 3 cells for 2 columns" in added.read.warned[0].warnings[0]
 
 

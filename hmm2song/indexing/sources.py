@@ -225,6 +225,8 @@ def _list_table(table: Path) -> Listing:
             items.append(Item(_file_of_row(table.parent, row["path"]), row["path"], row))
         except CatalogError as error:
             skipped.append(SkippedFile(row["path"], f"line {row['line']}: {error}"))
+        except OSError as error:  # a name that is too long, a folder that is locked
+            skipped.append(SkippedFile(row["path"], f"line {row['line']}: cannot be opened ({error.strerror})"))
     return Listing(tuple(items), tuple(skipped), len(rows), unit="row")
 
 
