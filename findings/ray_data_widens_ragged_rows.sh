@@ -5,8 +5,8 @@
 # Expected: a batch function that returns float32 arrays gives a column of float32 arrays.
 # Seen: rows of one length stay float32 (float16 too); rows of several lengths come back as float64 from the very same
 #   function, at twice the size. The same rows given to `from_items` stay float32.
-# Meaning: the type of melodies, pitch tracks and other rows that differ in length must be set again after every step, or
-#   arrays be sent as bytes. A test with rows of one length does not show it.
+# Meaning: the type of melodies, pitch tracks and other rows that differ in length must be set again after every step,
+#   or arrays be sent as bytes. A test with rows of one length does not show it.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -37,9 +37,10 @@ def type_of(dataset) -> str:
     return str(dataset.take_batch(4)["pitch"][0].dtype)
 
 
+ids = ray.data.range(4, override_num_blocks=1)
 found = {
-    "map_batches, one length": type_of(ray.data.range(4).map_batches(lambda batch: {"pitch": rows([3] * len(batch["id"]))})),
-    "map_batches, lengths 1 to 4": type_of(ray.data.range(4).map_batches(lambda batch: {"pitch": rows(batch["id"] + 1)})),
+    "map_batches, one length": type_of(ids.map_batches(lambda batch: {"pitch": rows([3] * len(batch["id"]))})),
+    "map_batches, lengths 1 to 4": type_of(ids.map_batches(lambda batch: {"pitch": rows(batch["id"] + 1)})),
     "from_items, lengths 1 to 4": type_of(ray.data.from_items([{"pitch": row} for row in rows(range(1, 5))])),
 }
 ray.shutdown()

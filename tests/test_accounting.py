@@ -117,7 +117,8 @@ def test_the_accounts_are_printed(tmp_path, capsys):
     assert [entry["path"] for entry in as_json["skipped"]] == ["d.zip", "c.abc"]
     added = add(tmp_path / "out", [folder / "a.mid", folder], default_encoder())
     assert added.to_dict()["files"]["total"] == 6
-    write(folder, "songs.csv", b"path,Title\na.mid,Once, more\nc.abc,Book,,\ngone.mid,Gone\n" + 300 * b"x" + b".mid,Long\n")
+    rows = ("a.mid,Once, more", "c.abc,Book,,", "gone.mid,Gone", 300 * "x" + ".mid,Too long")
+    write(folder, "songs.csv", "\n".join(["path,Title", *rows]).encode())
     added = add(tmp_path / "out", [folder / "songs.csv"], default_encoder())
     assert str(added.read.files) == "4 rows: 1 indexed (1 with warnings), 3 skipped"
     assert "line 2: 3 cells for 2 columns" in added.read.warned[0].warnings[0]

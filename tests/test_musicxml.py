@@ -5,12 +5,12 @@ import struct
 import zipfile
 
 import pytest
-from xml_scores import DIVISIONS, REPEAT, START, xml_note, xml_score
+from xml_scores import DIVISIONS, QUARTER_60, REPEAT, START, xml_note, xml_score
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation import musicxml
 from hmm2song.melody.notation.parts import melody_line
-from hmm2song.melody.notation.xml import parse_damaged_xml
+from hmm2song.melody.notation.xml import parse_damaged_xml, parse_xml
 from hmm2song.melody.scores import read_scores
 
 
@@ -94,6 +94,7 @@ BACK_4 = "<backup><duration>16</duration></backup>"
           xml_note("C4")],
          [(3.0, 1.0, 60.0)]),
         ([START + '<sound tempo="120"><offset>2</offset></sound>' + xml_note("C4")], [(0.0, 0.75, 60.0)]),
+        ([DIVISIONS + '<sound tempo="90"/>' + QUARTER_60 + xml_note("C4")], [(0.0, 1.0, 60.0)]),  # the second counts
         ([START + '<attributes><transpose number="2"><octave-change>-1</octave-change></transpose></attributes>'
           + xml_note("C5", 4, "<staff>1</staff>") + BACK_4 + xml_note("D5", 4, "<staff>2</staff>")],
          [(0.0, 4.0, 72.0)]),
@@ -113,6 +114,13 @@ def test_musicxml_tempo_and_repeats_of_the_first_part_hold_for_all():
     voice = [DIVISIONS + xml_note("C4", 2), xml_note("D4", 2)]
     expected = [(0.0, 2.0, 60.0), (2.0, 2.0, 62.0), (4.0, 2.0, 60.0), (6.0, 2.0, 62.0)]
     assert xml_line(organ, voice, names=("Organ", "Voice")) == notes_of(expected)
+
+
+def test_rests_longer_than_the_bar_do_not_make_it_longer():
+    rests = "<note><rest/><duration>32</duration></note>"
+    bars = [START + xml_note("C4", 4), xml_note("D4", 4)]
+    (part,) = musicxml.parse_score(parse_xml(xml_score(bars, [rests, rests]).encode())).parts
+    assert list(part.notes) == [(0.0, 4.0, 60.0), (4.0, 4.0, 62.0)]
 
 
 def test_musicxml_file(tmp_path):

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
+import swift_f0
 from swift_f0 import PitchResult, SwiftF0
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -79,9 +82,20 @@ class PitchTrack:
         return melody_from_f0(self.time_s, self.f0_hz)
 
 
+class _Detector(SwiftF0):
+    """SwiftF0 on one core, without the arena in which a server keeps what its busiest moment needed: 250 MB."""
+
+    def __init__(self) -> None:  # that of SwiftF0 takes no such option
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        model = Path(swift_f0.__file__).with_name("model.onnx")
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 @lru_cache(maxsize=1)
 def _detector() -> SwiftF0:
-    return SwiftF0(threads=1, spin=False)
+    return _Detector()
 
 
 def track_pitch(samples: np.ndarray) -> PitchTrack:

@@ -170,8 +170,8 @@ def perform(bars: Sequence[Bar], order: Sequence[int] | None = None) -> list[Not
     bar_start_q = Fraction(0)
     for index in play_order(bars) if order is None else order:
         bar = bars[index]
-        tempos = [(at_q, bpm) for at_q, bpm in sorted(bar.tempos) if MIN_QUARTER_BPM <= bpm <= MAX_QUARTER_BPM]
-        changes += [(bar_start_q + at_q, bpm) for at_q, bpm in tempos]
+        tempos = sorted(bar.tempos, key=lambda tempo: tempo[0])  # of two at a place, the second counts
+        changes += [(bar_start_q + at_q, bpm) for at_q, bpm in tempos if MIN_QUARTER_BPM <= bpm <= MAX_QUARTER_BPM]
         for note in sorted(bar.notes, key=lambda note: note.onset_q):
             onset_q = bar_start_q + note.onset_q
             earlier = open_ties.pop(note.midi, None)

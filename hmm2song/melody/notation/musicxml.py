@@ -246,6 +246,8 @@ class _PartReader:
             bar.length_q = max(bar.length_q, self.now_q)
             if bar.length_q > MAX_BAR_Q:
                 raise ScoreError(f"bar {len(self.plan)} is longer than {MAX_BAR_Q} quarters")
+        if not any(len(self.plan) - 1 in staff.notes for staff in self.staves.values()):
+            bar.length_q = min(bar.length_q, self.metre_q)  # Sibelius 5 writes rests of a bar twice as long
         self.metres_q.append(self.metre_q)
         bar.endings = self.endings
         if ends_here:

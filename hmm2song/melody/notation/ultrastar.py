@@ -108,7 +108,8 @@ def parse_song(song: str) -> KaraokeSong:
     gap_ms = _decimal(tags.get("GAP", ""))
     is_gap = abs(gap_ms) <= MAX_GAP_MS and NUMBER.fullmatch(tags.get("GAP", "") or "0") is not None
     units = 1 if re.match(r"[2-9]|\d\d", tags.get("VERSION", "")) else UNITS_PER_BEAT
-    changes = [(start, 60 / (units * new_bpm)) for start, new_bpm in sorted(tempos) if MIN_BPM <= new_bpm <= MAX_BPM]
+    tempos.sort(key=lambda tempo: tempo[0])  # of two at a place, the second counts
+    changes = [(start, 60 / (units * new_bpm)) for start, new_bpm in tempos if MIN_BPM <= new_bpm <= MAX_BPM]
     clock = Clock(60 / (units * bpm), changes, gap_ms / 1000 * is_gap)
     notes = _one_voice(voices)
     part = Part(tags.get("ARTIST", ""), tuple(_timed(notes, clock)))
