@@ -110,6 +110,10 @@ class SimilarSongs:
         """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
         return self._comparison.position(song_id)
 
+    def heard(self, song_id: str) -> Facets | None:
+        """Return what was heard in a song, or None; UnknownSongError if there is no such song."""
+        return self._comparison.heard_in(self.position(song_id))
+
     def warm_up(self) -> None:
         """Measure all facets, so that the first visitor does not wait."""
         self._comparison.warm_up()
