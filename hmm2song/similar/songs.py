@@ -3,7 +3,7 @@
 >>> from hmm2song import SimilarSongs
 >>> songs = SimilarSongs.load("my-catalog")
 >>> songs.like("some-id", "voice", years=(1960, 1979))
->>> songs.like("other.mp3", {"style": 1, "feel": 0.5}).songs[0].why
+>>> songs.like(Path("other.mp3"), {"style": 1, "feel": 0.5}).songs[0].why
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.style import TAGS
 from hmm2song.errors import CatalogError, QueryError
 from hmm2song.similar.choice import Choice
-from hmm2song.similar.comparison import FACETS, PRESETS, Comparison, Query
+from hmm2song.similar.comparison import FACETS, PRESETS, Comparison, Query, QuerySource
 from hmm2song.similar.map import Cluster, MapPoint, SongMap, cluster_names, lay_out
 from hmm2song.similar.moments import Moments, moment_at, span_s
 from hmm2song.similar.path import candidates, shortest_path
@@ -37,8 +37,6 @@ from hmm2song.song import ANY_GENDER, Song, SongFilter, genre_counts
 __all__ = ["DEFAULT_TOP_K", "FACETS", "PRESETS", "SimilarSongs"]
 DEFAULT_TOP_K, MAX_TOP_K = 10, 100
 DEFAULT_STEPS, MAX_STEPS = 6, 50
-
-QuerySource = str | os.PathLike[str] | Facets
 
 
 class SimilarSongs:
@@ -91,6 +89,9 @@ class SimilarSongs:
     def __len__(self) -> int:
         return len(self.songs)
 
+    def __contains__(self, song_id: str) -> bool:
+        return self._comparison.has(song_id)
+
     def __repr__(self) -> str:
         compared = [name for name, why_not in self.facets.items() if not why_not]
         return f"SimilarSongs({len(self)} songs, by {', '.join(compared)})"
@@ -135,8 +136,9 @@ class SimilarSongs:
 
         Parameters
         ----------
-        query : str or Facets
-            The id of a song of the catalog, or what was heard in one recording.
+        query : str, path, (sample_rate_hz, samples) or Facets
+            The id of a song of the catalog, a recording (its path is no ``str``, which would be an id), or what was
+            heard in one.
         facets : str or Mapping from str to float, optional
             The name of one of :data:`PRESETS`, or weights by facet, which need not add up to one; default ``"all"``.
         top_k : int
@@ -150,6 +152,8 @@ class SimilarSongs:
         ------
         UnknownSongError
             No song has this id.
+        AudioError
+            The recording cannot be read, or nothing can be heard in it.
         QueryError
             An unknown facet, weights that are negative or sum to zero, a facet that the catalog or the query does not
             have, an unknown genre or gender, an impossible ``top_k``.
@@ -169,7 +173,7 @@ class SimilarSongs:
             self._result(rank, song, also, reasons, asked) for rank, (song, also) in enumerate(chosen.items(), 1)
         )
         n_compared = int(np.count_nonzero(comparable))
-        notices += _notices_of_list(len(songs), n_compared, top_k)
+        notices = (*asked.warnings, *notices, *_notices_of_list(len(songs), n_compared, top_k))
         return SimilarResult(asked.song, weights, songs, notices, n_compared, time.perf_counter() - started_s)
 
     def _passing(
@@ -231,7 +235,7 @@ class SimilarSongs:
 
         Raises
         ------
-        UnknownSongError, QueryError
+        UnknownSongError, AudioError, QueryError
             As in :meth:`like`; or the query has no moments, or is shorter than ``at_s``.
         """
         _require_whole("top_k", top_k, 1, MAX_TOP_K)
@@ -259,7 +263,7 @@ class SimilarSongs:
             n_farther = len(ascending) - np.searchsorted(ascending, nearest[song], side="right")
             closer_than = int(1000 * n_farther / max(len(ascending) - 1, 1)) / 10
             moments.append(SimilarMoment(rank, self.songs[song], start_s, end_s, closer_than))
-        notices = _notices_of_list(len(moments), int(np.count_nonzero(comparable)), top_k)
+        notices = (*asked.warnings, *_notices_of_list(len(moments), int(np.count_nonzero(comparable)), top_k))
         return MomentResult(asked.song, *span_s(asked.heard, number), tuple(moments), notices)
 
     def path(
