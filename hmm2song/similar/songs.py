@@ -193,8 +193,8 @@ class SimilarSongs:
         return Reasons(farness, known, asked.row, shared)
 
     def _result(self, rank: int, row: int, also: list[str], reasons: Reasons, asked: Query) -> SimilarSong:
-        song, heard = self.songs[row], self._comparison.heard_in(row)
-        tempi_bpm = tempo_bpm(asked.heard), tempo_bpm(heard)
+        song, heard = self.songs[row], self._comparison.heard
+        tempi_bpm = tempo_bpm(asked.heard), tempo_bpm(heard, row)
         why = reasons.of(row, song, asked.song, tempi_bpm)
         return SimilarSong(
             rank=rank,
@@ -202,7 +202,7 @@ class SimilarSongs:
             closer_than=reasons.closer_than(row),
             why=in_words(why),
             tempo_bpm=tempi_bpm[1],
-            duration_s=None if heard is None else round(float(heard.duration_s[0]), 1),
+            duration_s=round(float(heard.duration_s[row]), 1) if heard is not None and heard.heard[row] else None,
             also=tuple(also),
             reasons=why,
         )
