@@ -43,6 +43,7 @@ from hmm2song.indexing.report import (
 )
 from hmm2song.indexing.sources import first_reasons, list_source
 from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
+from hmm2song.similar.enrich import enriched
 from hmm2song.song import Song
 
 OUT_OF_DATE_NOTE = (
@@ -161,7 +162,7 @@ def _assembled(
     for song, (old, heard) in zip(songs, places, strict=True):
         entries.append(Entry(embedded, n_new, song) if old is None else Entry(previous.catalog, old, song, heard))
         n_new += old is None
-    return assemble(entries, credits_of(songs))
+    return enriched(assemble(entries, credits_of(songs)))
 
 
 def embed(

@@ -31,6 +31,7 @@ from hmm2song.indexing.gathering import Progress, read_items
 from hmm2song.indexing.report import REPORT_COLUMNS, SKIPPED_COLUMNS, IndexReport, csv_text, report_rows, skipped_rows
 from hmm2song.indexing.sources import Listing, first_reasons, list_source
 from hmm2song.indexing.state import forget_songs, read_state, state_text
+from hmm2song.similar.enrich import enriched
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def add(
     songs = with_unique_ids([found.song for found in findings.songs])
     coming = embed(songs, findings.songs, encoder, progress)
     joined = join(catalog, coming, replace)
+    joined = dataclasses.replace(joined, catalog=enriched(joined.catalog))
     new_ids = {renamed.id: renamed.new_id for renamed in joined.renamed}
-    songs = [dataclasses.replace(song, id=new_ids.get(song.id, song.id)) for song in songs]
+    songs = [joined.catalog.song(new_ids.get(song.id, song.id)) for song in songs]
     n_new = len(coming) - len(joined.repeated)
     if n_new:
         here = {song.id for song in songs} - set(joined.repeated)
@@ -154,5 +156,6 @@ def _kept_files(folder: Path, gone: set[str]) -> dict[str, str]:
 
 def _without_rows(table: str, gone: set[str]) -> str:
     header, *rows = list(csv.reader(io.StringIO(table, newline=""))) or [[]]
+    header += REPORT_COLUMNS[len(header) :]  # of an older version
     place = header.index("id") if "id" in header else len(header)
     return csv_text([header, *(row for row in rows if place >= len(row) or row[place] not in gone)])

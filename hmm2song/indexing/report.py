@@ -20,7 +20,7 @@ from hmm2song.indexing.sources import SkippedFile
 from hmm2song.song import Song
 
 SKIPPED_COLUMNS = ("path", "reason")
-REPORT_COLUMNS = ("path", "id", "voiced_share", "separated", "warnings")
+REPORT_COLUMNS = ("path", "id", "voiced_share", "separated", "warnings", "guessed")
 MIX_NOTE = (
     "recordings read as they are: {n}; if a band plays in them, the singer was heard in the mix, "
     "and a separated voice is still a little better (docs/vocals.md)"
@@ -231,6 +231,7 @@ def report_rows(findings: Findings, songs: Sequence[Song]) -> list[tuple[str, ..
             f"{found.quality.voiced_share:.3f}" if found.quality else "",
             ("no" if found.quality.is_mix else "yes") if found.quality else "",
             "; ".join(found.doubts),
+            song.guessed,
         )
         for found, song in zip(findings.songs, songs, strict=False)
         if found.quality is not None or found.doubts

@@ -87,7 +87,6 @@ const acts = {
     }
   },
   share,
-  like: () => trigger("like", {id: card().id}),
   yes: () => judge("yes"),
   no: () => judge("no"),
 };
