@@ -39,14 +39,15 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
     """
     from hmm2song.page.api import Api  # Gradio takes seconds to be imported: main does other things meanwhile
     from hmm2song.page.browser import Described
+    from hmm2song.page.explore_api import ExploreApi
     from hmm2song.page.search import Page
     from hmm2song.page.tools import Tools
 
     with Described(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
         page = Page(recognizer, blocks, recordings)
-        api = Api(recognizer, page.runs)
+        api, explore_api = Api(recognizer, page.runs), ExploreApi(page.explore.explorer)
         if mcp:
-            Tools(api)
+            Tools(api, explore_api)
     return blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
 
 

@@ -43,7 +43,7 @@ listen
 listen - --json < hum.wav
 similar songbook_arirang
 similar some-id --catalog my-catalog --like voice --years 1960-1979 --per-artist 2
-similar some-id --catalog my-catalog --facets voice=1,style=0.5 --json
+similar new-song.mp3 --catalog my-catalog --facets voice=1,style=0.5 --json
 path some-id another-id --catalog my-catalog --steps 8
 index my-music --out my-catalog
 index my-music --out my-catalog --update --separator htdemucs
@@ -228,7 +228,9 @@ def _listen(options: argparse.Namespace) -> None:
 
 def _add_similar(commands: argparse._SubParsersAction) -> None:
     command = _add_command(commands, "similar", _similar, "List songs like one, by voice, style, feel or melody.")
-    command.add_argument("song", metavar="SONG", help="the song's id, as shown by `recognize --json` and the API")
+    command.add_argument(
+        "song", metavar="SONG_OR_FILE", help="the song's id, as shown by `recognize --json` and the API, or a recording"
+    )
     _add_facet_options(command)
     _add_search_options(command)
     command.add_argument(
@@ -271,7 +273,8 @@ def _similar(options: argparse.Namespace) -> None:
 
     songs = _similar_songs(options)
     search = {**_search_options(options), "years": options.years, "per_artist": options.per_artist}
-    result = songs.like(options.song, options.facets or options.like, **search)
+    is_file = options.song not in songs and Path(options.song).is_file()
+    result = songs.like(Path(options.song) if is_file else options.song, options.facets or options.like, **search)
     if options.json:
         _print_json(result.to_dict())
         return

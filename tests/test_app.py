@@ -59,7 +59,8 @@ def other_hum(catalog: MiniatureCatalog) -> Path:
 
 def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")
-    assert set(endpoints["named_endpoints"]) == {"/recognize", "/listen", "/catalog", "/song"}
+    exploring = {"/similar", "/moments", "/path", "/map"}
+    assert set(endpoints["named_endpoints"]) == {"/recognize", "/listen", "/catalog", "/song"} | exploring
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/recognize"]["parameters"]
     defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters}
@@ -95,7 +96,9 @@ def test_mcp_tools_find_and_describe_songs(catalog: MiniatureCatalog, tmp_path: 
     http = pytest.importorskip("mcp.client.streamable_http")
     hum = f"data:audio/wav;base64,{b64encode(catalog.hum_path.read_bytes()).decode()}"
     asked = (("find_song", {"audio": hum, "top_k": 2}), ("list_songs", {"query": "author 3"}),
-             ("describe_song", {"id": "s3"}), ("describe_song", {"id": "nobody"}))  # fmt: skip
+             ("describe_song", {"id": "s3"}), ("similar_songs", {"id": "s3", "facets": "tune", "top_k": 3}),
+             ("song_path", {"first": "s0", "last": "s3", "n_steps": 2}), ("song_map", {}),
+             ("similar_moments", {"id": "s3"}), ("describe_song", {"id": "nobody"}))  # fmt: skip
 
     async def use(url: str) -> tuple[set[str], list]:
         address = f"{url}/gradio_api/mcp/"
@@ -105,12 +108,43 @@ def test_mcp_tools_find_and_describe_songs(catalog: MiniatureCatalog, tmp_path: 
             return names, [await session.call_tool(name, arguments) for name, arguments in asked]
 
     with running_app(catalog, tmp_path, "--mcp") as url:
-        names, (found, listed, described, unknown) = asyncio.run(use(url))
-    assert names == {"find_song", "list_songs", "describe_song"}
-    answers = [json.loads(answer.content[0].text) for answer in (found, listed, described)]
+        names, (*answered, moments, unknown) = asyncio.run(use(url))
+    assert names == {name for name, _ in asked}
+    answers = [json.loads(answer.content[0].text) for answer in answered]
     assert answers[0]["matches"][0]["id"] == "s0" and len(answers[0]["matches"]) == 2
     assert answers[1][0]["id"] == answers[2]["id"] == "s3"
+    assert len(answers[3]["songs"]) == 3 and "why" in answers[3]["songs"][0]
+    assert [song["id"] for song in answers[4]["songs"]][::2] == ["s0", "s3"]
+    assert len(answers[5]["points"]) == N_SONGS
+    assert moments.isError and "listened" in moments.content[0].text  # notes have no moments
     assert unknown.isError and "nobody" in unknown.content[0].text
+
+
+def test_songs_like_a_song_are_listed_and_every_question_without_an_answer_is_explained(
+    client: Client, catalog: MiniatureCatalog, tmp_path: Path
+) -> None:
+    result = client.predict(id="s0", genres=["Folk"], only_known=True, top_k=3, api_name="/similar")
+    assert [song["rank"] for song in result["songs"]] == [1, 2, 3] and result["facets"] == {"melody": 1.0}
+    assert {song["genre"] for song in result["songs"]} == {"Folk"} and result["query"]["id"] == "s0"
+    path = client.predict(first="s0", last="s5", n_steps=3, api_name="/path")["songs"]
+    assert len({song["id"] for song in path}) == 4 and (path[0]["id"], path[-1]["id"]) == ("s0", "s5")
+    assert len(client.predict(api_name="/map")["points"]) == N_SONGS
+    hum = handle_file(str(catalog.hum_path))
+    for endpoint, asked, words in (
+        ("similar", {}, "either the id of a song or a recording"),
+        ("similar", {"id": "s0", "audio": hum}, "either"),
+        ("similar", {"id": "nobody"}, "nobody"),
+        ("similar", {"audio": hum}, "only be compared with recordings"),
+        ("similar", {"id": "s0", "facets": "voice"}, "listened"),
+        ("similar", {"id": "s0", "facets": "melody=0"}, "zero"),
+        ("similar", {"id": "s0", "catalog": "pop"}, "unknown catalog"),
+        ("similar", {"id": "s0", "top_k": 0}, "top_k"),
+        ("moments", {"id": "s0", "at_s": 5}, "listened"),
+        ("path", {"first": "s0", "last": "s0"}, "two songs"),
+        ("map", {"facet": "style"}, "listened"),
+    ):
+        with pytest.raises(AppError, match=words):
+            client.predict(**asked, api_name=f"/{endpoint}")
 
 
 def test_a_hum_finds_its_song(client: Client, catalog: MiniatureCatalog) -> None:

@@ -186,6 +186,27 @@ def test_the_match_is_drawn_and_played_at_its_place(visit: Visit, catalog: Minia
         assert not page.locator(hidden).first.is_visible(), hidden
 
 
+def test_songs_like_the_winner_are_explored_played_and_found_on_the_map(
+    visit: Visit, catalog: MiniatureCatalog
+) -> None:
+    page = visit.page
+    visit.upload(catalog.hum_path)
+    visit.see(".winner h2", "Song 0")
+    page.get_by_role("button", name="Songs like this").click()
+    visit.see("#page h2 >> visible=true", "Like “Song 0”")
+    playwright.expect(page.locator("#explored article")).to_have_count(N_SONGS - 1)
+    page.locator("#explored .play").first.click()
+    playwright.expect(page.locator("#explored .play.playing")).to_have_count(1)
+    page.get_by_label("Map").check()
+    page.locator(".map").press("ArrowRight")
+    chosen = page.locator(".spot-words").inner_text()
+    page.locator(".map").press("Enter")
+    visit.see("#page h2 >> visible=true", chosen.partition(" · ")[0])
+    page.get_by_label("Find a song").fill("author 5")
+    page.get_by_role("button", name="Path to it").first.click()
+    visit.see("#explored article >> nth=-1", "Song 5")
+
+
 def test_what_was_found_is_kept_judged_shared_and_forgotten(visit: Visit, catalog: MiniatureCatalog) -> None:
     page = visit.page
     visit.upload(catalog.hum_path)

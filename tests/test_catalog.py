@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoders import tiny_encoder
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
-from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
@@ -246,7 +245,7 @@ def test_what_is_not_aligned_is_read_as_it_is(folder):
 def test_a_catalog_of_an_older_version_is_searched_alike(folder):
     tensors = load_file(folder / "melodies.safetensors")
     old = {name: tensors[name] for name in ("pitch_cents", "n_frames")}
-    (folder / "melodies.safetensors").write_bytes(catalog_module.save(old))
+    (folder / "melodies.safetensors").write_bytes(save(old))
     sign_again(folder)
     for name, expected in tensors.items():
         np.testing.assert_array_equal(Catalog.load(folder, ENCODER).melodies.tensors[name], expected)
@@ -338,7 +337,7 @@ def test_rows_with_impossible_fields_are_refused(folder, fields, words):
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(folder, name, tensors, words):
-    (folder / f"{name}.safetensors").write_bytes(catalog_module.save(tensors))
+    (folder / f"{name}.safetensors").write_bytes(save(tensors))
     sign_again(folder)
     with pytest.raises(CatalogError, match=words):
         Catalog.load(folder, ENCODER)

@@ -282,14 +282,15 @@ def test_an_update_keeps_what_was_added_by_hand_and_what_was_removed_stays_away(
     out, other = str(tmp_path / "out"), tmp_path / "other"
     record(other / "mine.wav", [72, 71, 72, 67, 64, 60])
     (tmp_path / "out").mkdir()
-    assert main(["index", str(music), "--out", out, "--workers", "1"]) == 0
+    assert main(["index", str(music), "--out", out, "--workers", "1", "--no-listen"]) == 0
+    assert "--update --no-listen" in (output := capsys.readouterr().out) and "listened" not in output
     assert main(["add", out, str(other / "mine.wav")]) == 0
     assert main(["remove", out, "leaps"]) == 0
     assert [row["id"] for row in report_of(tmp_path / "out")] == ["Kim-Rising", "album-02-falling", "mine"]
     assert main(["index", str(music), "--out", out, "--update", "--workers", "1"]) == 0
     output = capsys.readouterr().out
     assert f"3 files: 2 indexed, 1 skipped\n3 songs in {out}; 3 files unchanged, 0 songs removed\n" in output
-    assert "leaps.wav: removed from the catalog by hand" in output
+    assert "leaps.wav: removed from the catalog by hand" in output and "\n3 recordings listened to: " in output
     ids = [song.id for song in Catalog.load(out, default_encoder()).songs]
     assert ids == ["Kim-Rising", "album-02-falling", "mine"]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from heard import N_SINGERS, N_SONGS, save_heard, studio
 
+from hmm2song.__main__ import main
 from hmm2song.catalog.facets import Facets
 from hmm2song.embeddings.style import TAGS
-from hmm2song.errors import CatalogError, Hmm2SongError, QueryError, UnknownSongError
+from hmm2song.errors import AudioError, CatalogError, Hmm2SongError, QueryError, UnknownSongError
+from hmm2song.hearing.recording import HeardRecording
 from hmm2song.similar.choice import artist_key
 from hmm2song.similar.comparison import Comparison
 from hmm2song.similar.neighbours import FacetSpace, sampling_order
@@ -151,6 +154,22 @@ def test_a_recording_is_a_query_too(songs):
         songs.like(replace(heard, listener="older"))
     with pytest.raises(QueryError, match="one recording"):
         songs.like(facets)
+
+
+def test_a_file_is_listened_to_and_a_text_is_an_id(songs, monkeypatch, tmp_path):
+    heard = {"sung.wav": HeardRecording(studio()[1].take([3]), ("short: 4 s",)),
+             "silent.wav": HeardRecording(Facets.unheard(1), ("silent: 9 s",))}  # fmt: skip
+    monkeypatch.setattr("hmm2song.hearing.recording.hear", lambda path: heard[path.name])
+    result = songs.like(Path("sung.wav"), "voice", top_k=1)
+    assert numbers(result) == [3] and result.notices[0] == "short: 4 s" == songs.moments(Path("sung.wav")).notices[0]
+    with pytest.raises(AudioError, match="nothing can be heard in the recording: silent: 9 s"):
+        songs.like(Path("silent.wav"))
+    with pytest.raises(UnknownSongError):
+        songs.like("sung.wav")
+    save_heard(*studio(), tmp_path)
+    (tmp_path / "sung.wav").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert main(["similar", "sung.wav", "--catalog", str(tmp_path), "--top-k", "1", "--like", "voice"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
@@ -118,7 +117,7 @@ class Catalog:
         tracked.setflags(write=False)
         object.__setattr__(self, "tracked", tracked)
         for position in np.flatnonzero(self.melodies.contour_frames == 0)[:1]:
-            raise _unvoiced(self.songs.text(position, "id"))
+            raise unvoiced_error(self.songs.text(position, "id"))
 
     @classmethod
     def build(
@@ -278,11 +277,10 @@ class Catalog:
         melodies = self.melodies.tensors
         if self.tracked.any():  # otherwise the file is the same as before this property existed
             melodies["tracked"] = self.tracked
-        # not save_file: it makes files that only their owner can read, whatever the umask
-        (folder / MELODIES_FILE).write_bytes(save(melodies))
-        (folder / EMBEDDINGS_FILE).write_bytes(
-            save({"embeddings": np.ascontiguousarray(self.embeddings), "n_windows": self.n_windows})
-        )
+        # not safetensors' own: a copy of everything in memory, or files that only their owner can read
+        storage.write_tensors(folder / MELODIES_FILE, melodies)
+        embedded = {"embeddings": self.embeddings, "n_windows": self.n_windows}
+        storage.write_tensors(folder / EMBEDDINGS_FILE, embedded)
         if self.facets is not None:
             self.facets.write(folder / FACETS_FILE)
         storage.write_manifest(folder, self.encoder_fingerprint, len(self.songs))
@@ -331,11 +329,12 @@ class Catalog:
         return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked, facets)
 
 
-def _unvoiced(song_id: str) -> CatalogError:
+def unvoiced_error(song_id: str) -> CatalogError:
+    """Return the error for a song whose melody has no pitch."""
     return CatalogError(f"song {song_id!r:.80} has no melody: no frame of it is voiced")
 
 
 def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:
     if not melody.voiced.any():
-        raise _unvoiced(song.id)
+        raise unvoiced_error(song.id)
     return encoder.embed_song(fill_rests(melody)).astype(np.float16)

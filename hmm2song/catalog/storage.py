@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,23 @@ def map_tensors(path: Path, manifest: dict) -> dict[str, np.ndarray]:
         return {name: _tensor(mapped[8 + header_bytes :], **header[name]) for name in names}
     except (SafetensorError, OSError, *_MALFORMED) as error:
         raise _malformed(path, error) from error
+
+
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a safetensors file without a copy in memory; the same arrays are the same bytes."""
+    codes = {np.dtype(kind): code for code, kind in TENSOR_TYPES.items()}
+    header, end = {}, 0
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all of them are aligned
+    for name in names:
+        begin, end = end, end + arrays[name].nbytes
+        shape, code = list(arrays[name].shape), codes[arrays[name].dtype]
+        header[name] = {"dtype": code, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in names:
+            file.write(np.ascontiguousarray(arrays[name]))
 
 
 def _tensor(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:

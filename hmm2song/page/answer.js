@@ -87,6 +87,7 @@ const acts = {
     }
   },
   share,
+  like: () => trigger("like", {id: card().id}),
   yes: () => judge("yes"),
   no: () => judge("no"),
 };

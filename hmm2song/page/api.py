@@ -49,7 +49,7 @@ class Api:
             ("catalog", self.catalog, [words], "array", quick),
             ("song", self.song, [song], "object", quick),
         ):
-            gr.on([], endpoint, asked, _answer(kind), api_name=name, **how)
+            gr.on([], endpoint, asked, json_answer(kind), api_name=name, **how)
 
     def query_inputs(self) -> list[gr.components.Component]:
         """Return components that give :meth:`recognize` its parameters their types and labels."""
@@ -77,7 +77,7 @@ class Api:
             top_k: How many songs to list.
             earlier: Another recording of the same tune, or nothing.
         """
-        with _polite_errors():
+        with polite_errors():
             if audio is None:
                 raise AudioError('no recording was sent; pass audio=handle_file("hum.wav")')
             if not isinstance(genres, list | str | None):
@@ -99,7 +99,7 @@ class Api:
             sound: Mono at 16 kHz as mu-law bytes (G.711), in base64.
             final: Nothing follows: everything is searched.
         """
-        with _polite_errors():
+        with polite_errors():
             try:
                 coded = b64decode(sound, validate=True)
             except ValueError as error:
@@ -126,7 +126,7 @@ class Api:
         Args:
             id: The song's id, as /recognize and /catalog give it.
         """
-        with _polite_errors():
+        with polite_errors():
             song, melody = self.recognizer.catalog.song(id), self.recognizer.catalog.melody(id)
         fields = asdict(song)
         # Gradio's client takes any object with a "path" for a file and would try to download it.
@@ -138,7 +138,7 @@ def _guessed(song: Song) -> dict:
     return {"guessed": {label: guess.to_dict() for label, guess in song.guesses.items()}}
 
 
-def _answer(kind: str) -> gr.JSON:
+def json_answer(kind: str) -> gr.JSON:
     """Return a component whose answer is described as of this JSON type; a subclass makes Gradio write a .pyi file."""
     answer = gr.JSON(label="answer, see docs/api.md", visible=False)
     answer.api_info = lambda: {"type": kind} | ({"items": {"type": "object"}} if kind == "array" else {})
@@ -146,7 +146,7 @@ def _answer(kind: str) -> gr.JSON:
 
 
 @contextmanager
-def _polite_errors() -> Iterator[None]:
+def polite_errors() -> Iterator[None]:
     """Send the library's messages to the caller; Gradio logs any other exception and hides it from the caller."""
     try:
         yield

@@ -21,7 +21,12 @@ THEME = gr.themes.Default(
     # Fonts of the visitor's system: nothing is loaded from elsewhere, and Korean has glyphs.
     font=["Segoe UI", "Roboto", "Helvetica Neue", "Apple SD Gothic Neo", "Noto Sans KR", "sans-serif"],
     font_mono=["Consolas", "Menlo", "monospace"],
-).set(body_background_fill="*neutral_50", block_radius="14px")
+).set(
+    body_background_fill="*neutral_50",
+    block_radius="14px",
+    body_text_color_subdued="*neutral_600",  # Gradio's own is too pale for the ends of a slider
+    body_text_color_subdued_dark="*neutral_300",
+)
 
 
 def _script(*names: str) -> str:
@@ -56,6 +61,7 @@ RECORDER_HTML = """<section class="live">
 <ol class="guesses" aria-hidden="true"></ol></section>"""
 RECORDER_JS = _script("pitch", "recorder")
 ANSWER_JS = _script("answer")
+EXPLORE_JS = _script("explore")
 HISTORY_HTML = """<details class="others"><summary data-word="title"></summary>
 <p class="none quiet" data-word="none"></p><ol></ol><div class="acts">
 <label><input type="checkbox"> <span data-word="keep"></span></label>
@@ -63,7 +69,8 @@ HISTORY_HTML = """<details class="others"><summary data-word="title"></summary>
 HISTORY_JS = _script("history")
 
 CHOOSE_JS = """element.addEventListener("click", (event) => {
-  const card = event.target.closest("[data-index]");
+  const card = event.target.closest("[data-index]"), like = event.target.closest("[data-like]");
+  if (like) trigger("like", {id: like.dataset.like});
   if (!card) return;
   trigger("click", {index: Number(card.dataset.index)});
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -78,6 +85,12 @@ LEADS_JS = """element.addEventListener("click", (event) => {
   panel.scrollIntoView();
 });"""
 """Runs inside the verdict: leads to the list of songs."""
+
+LIKE_JS = """element.addEventListener("click", (event) => {
+  const like = event.target.closest("[data-like]");
+  if (like) trigger("like", {id: like.dataset.like});
+});"""
+"""Runs inside the list of songs."""
 
 TELL_LANGUAGE_JS = "(language) => {document.documentElement.lang = language}"
 """Screen readers choose their voice by it."""

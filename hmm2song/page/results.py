@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
-from unicodedata import bidirectional
 from urllib.parse import quote
 
 from hmm2song.page.drawing import match_plot, song_plot
+from hmm2song.page.markup import html_text as _text
+from hmm2song.page.markup import listed as _listed
 from hmm2song.page.texts import (
     advice_words,
     credit_words,
@@ -128,7 +129,7 @@ def winner_html(result: SearchResult, index: int, sound: Preview, language: str)
         details=f'<p class="quiet">{escape(words)}</p>{_facts(result, index, language)}',
         data=f' data-percent="{escape(percent)}"' + (' data-heard="1"' if level != NONE else ""),
     )
-    return _winner(card, sound, ("yes", "no", "share", "link"), language)
+    return _winner(card, sound, ("yes", "no", "like", "share", "link"), language)
 
 
 def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
@@ -143,7 +144,7 @@ def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
         details=f"<p>{escape(_listed(label_words(song, language)))}</p>",
         data="",
     )
-    return _winner(card, sound, ("share", "link"), language)
+    return _winner(card, sound, ("like", "share", "link"), language)
 
 
 def verdict_html(result: SearchResult, language: str, is_alone: bool = False) -> str:
@@ -213,20 +214,6 @@ def _status(words: str, kind: str = "") -> str:
     return f'<p class="status {kind}" role="status" aria-live="polite">{escape(words)}</p>'
 
 
-def _text(language: str, key: str, /, **values: object) -> str:
-    return escape(text(language, key, **values))
-
-
-def _listed(words: Iterable[str]) -> str:
-    return " · ".join(_isolated(word) for word in words if word)
-
-
-def _isolated(words: str) -> str:
-    """Keep an Arabic or Hebrew name from turning the numbers beside it round."""
-    is_from_right = any(bidirectional(character) in ("R", "AL") for character in words)
-    return f"\u2068{words}\u2069" if is_from_right else words
-
-
 def _joined(result: SearchResult, language: str) -> str:
     """Say how many hums were joined; without matches nothing was searched."""
     return text(language, "joined", n=1 + len(result.earlier)) if result.earlier and result.matches else ""
@@ -272,11 +259,16 @@ def _card(index: int, match: Match, language: str) -> str:
     first, *others = titles(match.title, match.title_ko, language) or (match.id,)
     names = f"<b>{escape(first)}</b>" + "".join(f"<span>{escape(other)}</span>" for other in others)
     return (
-        f'<button type="button" class="card" data-index="{index}"><span>{match.rank}</span>'
+        f'<div class="row"><button type="button" class="card" data-index="{index}"><span>{match.rank}</span>'
         f'<span class="names" dir="auto">{names}<span class="quiet">{escape(match.artist)}</span></span>'
         f'<b class="sure" style="--sure:{match.probability:.0%}">'
-        f"{_text(language, 'sure', percent=_percent(match))}</b></button>"
+        f"{_text(language, 'sure', percent=_percent(match))}</b></button>{_like(match.id, language)}</div>"
     )
+
+
+def _like(song_id: str, language: str) -> str:
+    button = f'<button type="button" data-like="{escape(song_id)}">{_text(language, "like_short")}</button>'
+    return f'<span class="acts">{button}</span>'
 
 
 def _facts(result: SearchResult, index: int, language: str) -> str:
@@ -316,7 +308,7 @@ def _song_row(song: Song, language: str) -> str:
     credit = credit_words(song.artist, song.author, song.year, language)
     rest = _listed([*credit, label_words(song, language)[0]])
     link = f'<a dir="auto" href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
-    return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span></li>'
+    return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span> {_like(song.id, language)}</li>'
 
 
 def _percent(match: Match) -> str:

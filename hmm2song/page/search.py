@@ -24,6 +24,8 @@ from hmm2song.listening import FIRST_SEARCH_S, MAX_LISTENING_S, SEARCH_EVERY_S
 from hmm2song.melody.melody import Melody
 from hmm2song.page import SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
+from hmm2song.page.explore import Explore
+from hmm2song.page.explorer import Explorer
 from hmm2song.page.live import Asked, Runs
 from hmm2song.page.preview import Preview, Previews
 from hmm2song.page.texts import (
@@ -41,6 +43,8 @@ from hmm2song.song import ANY_GENDER
 
 EXAMPLES_FOLDER = BUNDLED_CATALOG.parent / "examples"
 LISTED_SONGS = 60
+SAMPLED_FROM_S, SAMPLED_S = 30.0, 30.0
+"""What is played of a song that was not hummed."""
 NAMED_GENRES = 4
 """Genres named under the title, the most frequent."""
 LIVE_WORDS = (
@@ -87,13 +91,19 @@ class Page:
         self.has_guesses = any(song.guessed for song in self.catalog.songs.kinds)
         self._number = count(1)  # of answers, so that the recorder learns of every one
         with gr.Column(elem_id="page"):  # its attributes say in which state the page is: Gradio's CSS reaches no higher
-            self._lay_out_question()
-            self._lay_out_answer()
+            self._lay_out_head()
+            with gr.Tabs(elem_id="tabs") as self.tabs:
+                with gr.Tab("Hum", id="hum") as self.hum_tab:
+                    self._lay_out_question()
+                    self._lay_out_answer()
+                with gr.Tab("Explore", id="explore") as self.explore_tab:
+                    self.explore = Explore(Explorer(self.catalog), self.language, self._sample)
         self.previews = Previews(self.recorder.GRADIO_CACHE)  # a visitor gets files of this folder only
         self._connect_search()
         self._connect_words(blocks)
+        self.explore.connect(self.tabs, self.explore_tab, (self.winner.like, self.cards.like, self.songs.like))
 
-    def _lay_out_question(self) -> None:
+    def _lay_out_head(self) -> None:
         self.language = gr.Radio(
             [(name, code) for code, name in LANGUAGES.items()],
             label="Language",
@@ -104,6 +114,7 @@ class Page:
         )
         self.header = gr.HTML(elem_id="header")
 
+    def _lay_out_question(self) -> None:
         def hear(body: object) -> dict:  # a server function's name becomes an attribute of its component
             meta = json.loads(body.data["meta"])
             return self.hear(body.files[0][1], meta["run"], meta["at"], str(meta["language"]))
@@ -155,7 +166,7 @@ class Page:
         )
         with gr.Accordion(open=False, elem_id="catalog") as self.catalog_panel:
             self.query = gr.Textbox("")
-            self.songs = gr.HTML()
+            self.songs = gr.HTML(js_on_load=browser.LIKE_JS)
         self.privacy = gr.HTML()
         self.answered = [self.status, self.live, self.winner, self.verdict, self.drop_filter, self.cards]
         top = [self.header, self.recorder, self.examples_words, self.filters, *self.narrowing]
@@ -217,8 +228,9 @@ class Page:
     def _connect_words(self, blocks: gr.Blocks) -> None:
         # change, not input: Gradio's input event misses text that is pasted.
         self.query.change(self.list_songs, [self.query, self.language], self.songs, **QUICK)
-        blocks.load(self.greet, None, [self.language, *self.worded], **QUICK)
-        self.language.input(self.word, [self.language, self.answer, self.query], self.worded, **QUICK)
+        tabs = [self.hum_tab, self.explore_tab]
+        blocks.load(self.greet, None, [self.language, *tabs, *self.worded, *self.explore.worded], **QUICK)
+        self.language.input(self.word, [self.language, self.answer, self.query], [*tabs, *self.worded], **QUICK)
         self.language.change(None, self.language, None, js=browser.TELL_LANGUAGE_JS, **QUICK)
 
     # The hum
@@ -372,7 +384,7 @@ class Page:
     def greet(self, request: gr.Request) -> dict:
         """Word the page in the visitor's language, and show the song that the address names."""
         language = preferred_language(request.headers.get("accept-language"))
-        shown = self.word(language, None, "")
+        shown = self.word(language, None, "") | self.explore.word(language)
         if song_id := request.query_params.get("song"):
             shown |= self._song(song_id, language, self._live_words(language))
         return {self.language: language, **shown}
@@ -381,6 +393,8 @@ class Page:
         """Word the whole page, the last answer included, in ``language``."""
         labels = {
             self.recorder: text(language, "recorder"),
+            self.hum_tab: text(language, "tab_hum"),
+            self.explore_tab: text(language, "tab_explore"),
             self.filters: text(language, "filters"),
             self.only_known: text(language, "only_known"),
             self.guessed: text(language, "with_guessed"),
@@ -453,6 +467,12 @@ class Page:
     def _card(self, html: str, language: str) -> gr.HTML:
         """Fill the winner's card, and tell its script the language."""
         return gr.HTML(value=html, words=_words(ANSWER_WORDS, language))
+
+    def _sample(self, song_id: str, at_s: float) -> Preview:
+        """Return a stretch of a song from a second on, from past its beginning if that is 0."""
+        length_s = self.catalog.melody(song_id).duration_s
+        start_s = at_s or min(SAMPLED_FROM_S, length_s / 4)
+        return self._sound(song_id, start_s, min(length_s, start_s + SAMPLED_S))
 
     def _sound(self, song_id: str, start_s: float, end_s: float) -> Preview:
         recording = self.catalog.recording(song_id, self.recordings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.match.overlay import clock, distance_st
 from hmm2song.melody.melody import Melody
 from hmm2song.results import Advice, Match, SearchResult
+from hmm2song.similar.reasons import shown_percent
+from hmm2song.similar.results import Reason
 from hmm2song.song import Song
 
 DEFAULT_LANGUAGE = "en"
@@ -124,6 +127,15 @@ def credit_words(artist: str, author: str, year: str, language: str) -> tuple[st
 def error_words(error: Hmm2SongError, language: str) -> str:
     """Say in the reader's language that a recording cannot be used; the library's own sentences are English."""
     return text(language, "error_audio", detail=error) if isinstance(error, AudioError) else str(error)
+
+
+def why_words(reasons: Iterable[Reason], language: str) -> str:
+    """Say why a song is like another one."""
+    words = []
+    for reason in reasons:
+        facet, percent = text(language, f"facet_{reason.facet}"), shown_percent(reason.value)
+        words.append(text(language, f"why_{reason.code}", facet=facet, percent=percent, bpm=reason.value))
+    return ", ".join(words)
 
 
 def advice_words(advice: Advice, language: str) -> str:

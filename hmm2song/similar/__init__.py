@@ -11,7 +11,8 @@ What the page, the command line and other programs call, all of it in :mod:`hmm2
     songs.path(first_id, last_id, n_steps=6, facets=None)           # -> SongPath: .songs, first and last included
     songs.map(facet=None, n_clusters=None)                          # -> SongMap: .points, .clusters
 
-``query`` is the id of a song, a recording (a path, or samples with their rate), or its :class:`Facets` of one row.
+``query`` is the id of a song, a recording (a ``Path``, or the sample rate and samples), or the :class:`Facets` heard in
+one.
 ``facets`` is None, the name of a preset (``"voice"``, ``"style"``, ``"feel"``, ``"tune"``, ``"all"``) or weights by
 facet, such as ``{"voice": 1, "style": 0.5}``. ``per_artist=0`` lists any number of songs of one artist.
 """

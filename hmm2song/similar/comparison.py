@@ -12,7 +12,7 @@ import numpy as np
 
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.table import SongTable
-from hmm2song.errors import CatalogError, QueryError, UnknownSongError
+from hmm2song.errors import AudioError, CatalogError, QueryError, UnknownSongError
 from hmm2song.similar.neighbours import N_SAMPLE, FacetSpace, sampling_order
 from hmm2song.similar.spaces import Scaling
 from hmm2song.similar.tunes import Tunes
@@ -34,13 +34,20 @@ _NOT_HEARD = {
 }
 
 
+QuerySource = str | os.PathLike[str] | tuple[int, np.ndarray] | Facets
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What songs are compared with: a song of the catalog at ``row``, what was ``heard`` in a recording, or both."""
+    """What songs are compared with: a song of the catalog at ``row``, what was ``heard`` in a recording, or both.
+
+    ``warnings`` are about how well the recording could be heard.
+    """
 
     row: int | None
     song: Song | None
     heard: Facets | None
+    warnings: tuple[str, ...] = ()
 
 
 class Comparison:
@@ -70,6 +77,10 @@ class Comparison:
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {song_id: position for position, song_id in enumerate(self.songs.column("id"))}
+
+    def has(self, song_id: str) -> bool:
+        """Return whether a song has this id."""
+        return song_id in self._positions
 
     def position(self, song_id: str) -> int:
         """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
@@ -103,19 +114,29 @@ class Comparison:
             if not why_not:
                 self.space(name)
 
-    def query(self, query: str | os.PathLike[str] | Facets) -> Query:
-        """Return what is asked about: an id, or what was heard in one recording; UnknownSongError, QueryError."""
-        if isinstance(query, Facets):
-            if len(query) != 1 or not query.heard.all():
-                raise QueryError("a query is what was heard in one recording")
-            if self.heard is not None and query.listener != self.heard.listener:
-                raise QueryError(
-                    "the recording was listened to by another version of this program than the catalog's: bring the "
-                    "catalog up to date with `hmm2song index --update`"
-                )
-            return Query(None, None, query)
-        row = self.position(os.fspath(query))
-        return Query(row, self.songs[row], self.heard_in(row))
+    def query(self, query: QuerySource) -> Query:
+        """Return what is asked about; UnknownSongError, QueryError, or AudioError if nothing can be heard."""
+        if isinstance(query, str):
+            row = self.position(query)
+            return Query(row, self.songs[row], self.heard_in(row))
+        warnings: tuple[str, ...] = ()
+        if not isinstance(query, Facets):
+            if self.heard is None:
+                raise QueryError(f"a recording can only be compared with recordings: {self.why_not['style']}")
+            from hmm2song.hearing.recording import hear  # it loads a lot, and most questions are about ids
+
+            recording = hear(query)
+            query, warnings = recording.facets, recording.warnings
+            if not query.heard.all():
+                raise AudioError(f"nothing can be heard in the recording: {'; '.join(warnings)}")
+        if len(query) != 1 or not query.heard.all():
+            raise QueryError("a query is what was heard in one recording")
+        if self.heard is not None and query.listener != self.heard.listener:
+            raise QueryError(
+                "the recording was listened to by another version of this program than the catalog's: bring the "
+                "catalog up to date with `hmm2song index --update`"
+            )
+        return Query(None, None, query, warnings)
 
     def heard_in(self, row: int) -> Facets | None:
         """Return what was heard in the recording of a song, or None."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-N_SAMPLE = 1000
+N_SAMPLE = 500
 """Songs to which every song's distances are measured."""
 LEAST_SPREAD = 1e-6
 """Deviation of distances that are all the same, as in a catalog of two songs."""
@@ -53,18 +53,22 @@ class FacetSpace:
     sample: np.ndarray
     mean: np.ndarray
     spread: np.ndarray
+    squares: np.ndarray
+    """Squared lengths of the vectors, (n_songs,)."""
 
     @classmethod
     def of(cls, vectors: np.ndarray, known: np.ndarray, order: np.ndarray) -> FacetSpace:
         """Measure songs against those that come first in ``order`` (:func:`sampling_order`) and have the facet."""
         vectors = np.where(known[:, None], vectors, 0).astype(np.float32)
+        squares = np.einsum("ij,ij->i", vectors, vectors)
         sample = order[known[order]][:N_SAMPLE]
-        mean, spread = np.zeros(len(known)), np.full(len(known), LEAST_SPREAD)
+        mean, spread = np.zeros((2, len(known)))
         for start in range(0, len(known), BLOCK_SONGS):
             block = slice(start, start + BLOCK_SONGS)
             itself = np.arange(len(known))[block, None] == sample
-            mean[block], spread[block] = mean_and_spread(_distances(vectors[block], vectors[sample]), itself)
-        return cls(vectors, known, sample, mean, spread)
+            distance = _distances(squares[block, None], squares[sample], vectors[block] @ vectors[sample].T)
+            mean[block], spread[block] = mean_and_spread(distance, itself)
+        return cls(vectors, known, sample, mean, spread, squares)
 
     def farness(self, vector: np.ndarray, row: int | None = None) -> np.ndarray:
         """Return how far all songs are from ``vector`` (dim,), which is that of song ``row`` if given.
@@ -74,32 +78,33 @@ class FacetSpace:
         np.ndarray, shape (n_songs,), float64
             0 to 1, to six decimals so that a tie is a tie on every machine; 1 for songs without the facet.
         """
-        distance = _distances(vector[None].astype(np.float32), self.vectors)
-        to_sample, itself = distance[:, self.sample], (self.sample == (-1 if row is None else row))[None]
-        mean, spread = mean_and_spread(to_sample, itself)
-        return np.where(self.known, mutual_farness(distance[0], mean, spread, self.mean, self.spread), 1.0)
+        vector = vector.astype(np.float32)
+        distance = _distances(vector @ vector, self.squares, self.vectors @ vector)
+        mean, spread = mean_and_spread(distance[None, self.sample], self.sample[None] == (-1 if row is None else row))
+        return np.where(self.known, mutual_farness(distance, mean, spread, self.mean, self.spread), 1.0)
 
     def among(self, rows: np.ndarray) -> np.ndarray:
         """Return the farness between songs ``rows`` (k,), each with each, shape (k, k)."""
-        distance = _distances(self.vectors[rows], self.vectors[rows])
+        vectors, squares = self.vectors[rows], self.squares[rows]
+        distance = _distances(squares[:, None], squares, vectors @ vectors.T)
         mean, spread, known = self.mean[rows], self.spread[rows], self.known[rows]
         between = mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
         return np.where(known[:, None] & known, between, 1.0)
 
 
-def _distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return Euclidean distances (n_some, n_others), float32."""
-    squared = np.square(some).sum(axis=1)[:, None] + np.square(others).sum(axis=1) - 2 * (some @ others.T)
-    return np.sqrt(np.maximum(squared, 0))
+def _distances(squares: np.ndarray, other_squares: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Return Euclidean distances, given squared lengths and inner products of vectors; all float32."""
+    return np.sqrt(np.maximum(squares + other_squares - 2 * products, 0))
 
 
 def mean_and_spread(distance: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation of each row (n, m) without some of its entries, each of shape (n,)."""
+    """Return mean and deviation of each row (n, m) without some of its entries, each of shape (n,), float64."""
     count = np.maximum(np.count_nonzero(~left_out, axis=1), 1)
-    distance = np.where(left_out, 0, distance).astype(np.float64)
-    mean = distance.sum(axis=1) / count
-    deviation = np.where(left_out, 0, distance - mean[:, None])
-    return mean, np.maximum(np.sqrt(np.square(deviation).sum(axis=1) / count), LEAST_SPREAD)
+    distance = np.where(left_out, 0, distance)
+    mean = distance.sum(axis=1, dtype=np.float64) / count
+    deviation = np.where(left_out, 0, distance - mean[:, None].astype(distance.dtype))
+    spread = np.sqrt(np.square(deviation).sum(axis=1, dtype=np.float64) / count)
+    return mean, np.maximum(spread, LEAST_SPREAD)
 
 
 def mutual_farness(

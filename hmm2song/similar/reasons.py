@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -39,18 +40,18 @@ class Reasons:
         return {name: self._percent(name, song) for name in self.farness if self.known[name][song]}
 
     def _percent(self, name: str, song: int) -> float:
-        others = self._others(name, song)
-        n_others = int(np.count_nonzero(others))
-        n_farther = int(np.count_nonzero(others & (self.farness[name] > self.farness[name][song])))
-        return 100.0 if n_others == 0 else int(1000 * n_farther / n_others) / 10
+        others = self._others[name]
+        n_farther = int(np.count_nonzero(others > self.farness[name][song]))
+        return 100.0 if len(others) < 2 else int(1000 * n_farther / (len(others) - 1)) / 10
 
-    def _others(self, name: str, song: int) -> np.ndarray:
-        others = self.known[name].copy()
-        others[[song] if self.row is None else [song, self.row]] = False
-        return others
+    @cached_property
+    def _others(self) -> dict[str, np.ndarray]:
+        """How far the songs but the query are that have a facet; the song that is asked about is one of them."""
+        is_other = np.arange(len(self.known["overall"])) != (-1 if self.row is None else self.row)
+        return {name: values[self.known[name] & is_other] for name, values in self.farness.items()}
 
     def _is_nearest(self, name: str, song: int) -> bool:
-        return not (self._others(name, song) & (self.farness[name] < self.farness[name][song])).any()
+        return not (self._others[name] < self.farness[name][song]).any()
 
     def of(
         self, song: int, found: Song, query: Song | None, tempi_bpm: tuple[float | None, float | None]

@@ -3,7 +3,7 @@
 >>> from hmm2song import SimilarSongs
 >>> songs = SimilarSongs.load("my-catalog")
 >>> songs.like("some-id", "voice", years=(1960, 1979))
->>> songs.like("other.mp3", {"style": 1, "feel": 0.5}).songs[0].why
+>>> songs.like(Path("other.mp3"), {"style": 1, "feel": 0.5}).songs[0].why
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.style import TAGS
 from hmm2song.errors import CatalogError, QueryError
 from hmm2song.similar.choice import Choice
-from hmm2song.similar.comparison import FACETS, PRESETS, Comparison, Query
+from hmm2song.similar.comparison import FACETS, PRESETS, Comparison, Query, QuerySource
 from hmm2song.similar.map import Cluster, MapPoint, SongMap, cluster_names, lay_out
 from hmm2song.similar.moments import Moments, moment_at, span_s
 from hmm2song.similar.path import candidates, shortest_path
@@ -37,8 +37,6 @@ from hmm2song.song import ANY_GENDER, Song, SongFilter, genre_counts
 __all__ = ["DEFAULT_TOP_K", "FACETS", "PRESETS", "SimilarSongs"]
 DEFAULT_TOP_K, MAX_TOP_K = 10, 100
 DEFAULT_STEPS, MAX_STEPS = 6, 50
-
-QuerySource = str | os.PathLike[str] | Facets
 
 
 class SimilarSongs:
@@ -91,6 +89,9 @@ class SimilarSongs:
     def __len__(self) -> int:
         return len(self.songs)
 
+    def __contains__(self, song_id: str) -> bool:
+        return self._comparison.has(song_id)
+
     def __repr__(self) -> str:
         compared = [name for name, why_not in self.facets.items() if not why_not]
         return f"SimilarSongs({len(self)} songs, by {', '.join(compared)})"
@@ -109,6 +110,10 @@ class SimilarSongs:
     def position(self, song_id: str) -> int:
         """Return where a song stands in :attr:`songs`, or raise UnknownSongError."""
         return self._comparison.position(song_id)
+
+    def heard(self, song_id: str) -> Facets | None:
+        """Return what was heard in a song, or None; UnknownSongError if there is no such song."""
+        return self._comparison.heard_in(self.position(song_id))
 
     def warm_up(self) -> None:
         """Measure all facets, so that the first visitor does not wait."""
@@ -131,8 +136,9 @@ class SimilarSongs:
 
         Parameters
         ----------
-        query : str or Facets
-            The id of a song of the catalog, or what was heard in one recording.
+        query : str, path, (sample_rate_hz, samples) or Facets
+            The id of a song of the catalog, a recording (its path is no ``str``, which would be an id), or what was
+            heard in one.
         facets : str or Mapping from str to float, optional
             The name of one of :data:`PRESETS`, or weights by facet, which need not add up to one; default ``"all"``.
         top_k : int
@@ -146,6 +152,8 @@ class SimilarSongs:
         ------
         UnknownSongError
             No song has this id.
+        AudioError
+            The recording cannot be read, or nothing can be heard in it.
         QueryError
             An unknown facet, weights that are negative or sum to zero, a facet that the catalog or the query does not
             have, an unknown genre or gender, an impossible ``top_k``.
@@ -165,7 +173,7 @@ class SimilarSongs:
             self._result(rank, song, also, reasons, asked) for rank, (song, also) in enumerate(chosen.items(), 1)
         )
         n_compared = int(np.count_nonzero(comparable))
-        notices += _notices_of_list(len(songs), n_compared, top_k)
+        notices = (*asked.warnings, *notices, *_notices_of_list(len(songs), n_compared, top_k))
         return SimilarResult(asked.song, weights, songs, notices, n_compared, time.perf_counter() - started_s)
 
     def _passing(
@@ -185,8 +193,8 @@ class SimilarSongs:
         return Reasons(farness, known, asked.row, shared)
 
     def _result(self, rank: int, row: int, also: list[str], reasons: Reasons, asked: Query) -> SimilarSong:
-        song, heard = self.songs[row], self._comparison.heard_in(row)
-        tempi_bpm = tempo_bpm(asked.heard), tempo_bpm(heard)
+        song, heard = self.songs[row], self._comparison.heard
+        tempi_bpm = tempo_bpm(asked.heard), tempo_bpm(heard, row)
         why = reasons.of(row, song, asked.song, tempi_bpm)
         return SimilarSong(
             rank=rank,
@@ -194,7 +202,7 @@ class SimilarSongs:
             closer_than=reasons.closer_than(row),
             why=in_words(why),
             tempo_bpm=tempi_bpm[1],
-            duration_s=None if heard is None else round(float(heard.duration_s[0]), 1),
+            duration_s=round(float(heard.duration_s[row]), 1) if heard is not None and heard.heard[row] else None,
             also=tuple(also),
             reasons=why,
         )
@@ -227,7 +235,7 @@ class SimilarSongs:
 
         Raises
         ------
-        UnknownSongError, QueryError
+        UnknownSongError, AudioError, QueryError
             As in :meth:`like`; or the query has no moments, or is shorter than ``at_s``.
         """
         _require_whole("top_k", top_k, 1, MAX_TOP_K)
@@ -255,7 +263,7 @@ class SimilarSongs:
             n_farther = len(ascending) - np.searchsorted(ascending, nearest[song], side="right")
             closer_than = int(1000 * n_farther / max(len(ascending) - 1, 1)) / 10
             moments.append(SimilarMoment(rank, self.songs[song], start_s, end_s, closer_than))
-        notices = _notices_of_list(len(moments), int(np.count_nonzero(comparable)), top_k)
+        notices = (*asked.warnings, *_notices_of_list(len(moments), int(np.count_nonzero(comparable)), top_k))
         return MomentResult(asked.song, *span_s(asked.heard, number), tuple(moments), notices)
 
     def path(

@@ -72,9 +72,9 @@ class Scaling:
         return np.hstack((circle, columns)), facets.heard & facets.style.any(axis=1)
 
 
-def tempo_bpm(facets: Facets | None) -> float | None:
-    """Return the tempo heard in the one recording of ``facets``, rounded, or None if it has no beat."""
-    tempo = 0.0 if facets is None else float(facets.feel[0, TEMPO_COLUMN])
+def tempo_bpm(facets: Facets | None, row: int = 0) -> float | None:
+    """Return the tempo heard in a recording, rounded, or None if it has no beat or was not heard."""
+    tempo = 0.0 if facets is None else float(facets.feel[row, TEMPO_COLUMN])
     return round(tempo, 1) if tempo > 0 else None
 
 

@@ -3,10 +3,11 @@
 Three looks, each at fewer songs than the one before:
 
 * every song by the mean of its window embeddings (a :class:`~hmm2song.similar.neighbours.FacetSpace`);
-* windows against windows, those of the query at several tempi: how well each window of one song is met by the best one
-  of the other, both ways, and that as mutual proximity, for long songs hold something like every window;
-* for the nearest few, pieces of the song are aligned with the others' melodies, as a hum would be. Only a good
-  alignment counts: a bad one says more about the melody that is aligned with than about what both share.
+* windows against windows: how well each window of one song is met by the best one of the other, both ways, and that as
+  mutual proximity, for long songs hold something like every window;
+* with the nearest few, also by windows at other tempi, pieces of the song are aligned, as a hum would be. Only a good
+  alignment counts: a bad one says more about the melody that is aligned with than about what both share, and so do
+  windows at other tempi (slow ones make hubs of the songs that hardly move).
 
 A later look only changes the order of the songs that it sees; they keep, in the new order, the farness that they had in
 the old one.
@@ -39,7 +40,8 @@ SPEEDS = (0.5, 0.71, 1.41, 2.0)
 N_STANDARDS = 64
 MAX_STANDARD_WINDOWS = 32
 """Songs, and windows of each, by which is measured how like any song a song is."""
-N_ALIGNED = 60
+N_ALIGNED = 40
+"""Songs nearest by windows at the query's own tempo, and as many at other tempi, that are aligned with it."""
 GOOD_COST_ST = 0.4
 """Mean cost of an alignment, in semitones, from where it says nothing more."""
 PIECE_S = 10.0
@@ -93,21 +95,25 @@ class Tunes:
         near = near[: max(int(n_affordable), 1)]
         if len(near) == 0:
             return farness, {}
-        by_windows = near[np.argsort(self._windows_farness(song, near), kind="stable")]
-        aligned, others = by_windows[:N_ALIGNED], by_windows[N_ALIGNED:]
-        cost_st = self._costs_st(song, aligned)
-        best_first = np.argsort(np.minimum(cost_st.mean(axis=0), GOOD_COST_ST), kind="stable")
+        own_tempo, other_tempi = self._windows_farness(song, near)
+        rank = np.argsort(np.argsort(own_tempo, kind="stable"))
+        aligned = np.unique(
+            np.concatenate([np.argsort(far, kind="stable")[:N_ALIGNED] for far in (own_tempo, other_tempi)])
+        )
+        cost_st = self._costs_st(song, near[aligned])
+        good_st = np.full(len(near), GOOD_COST_ST)
+        good_st[aligned] = np.minimum(cost_st.mean(axis=0), GOOD_COST_ST)
         refined = farness.copy()
-        refined[np.concatenate((aligned[best_first], others))] = farness[near]
+        refined[near[np.lexsort((rank, good_st))]] = farness[near]
         shared = (cost_st < SAME_PIECE_COST_ST).mean(axis=0)
-        return refined, dict(zip(aligned.tolist(), shared.tolist(), strict=True))
+        return refined, dict(zip(near[aligned].tolist(), shared.tolist(), strict=True))
 
     def likeness(self, song: int, other: int) -> float:
         """Return the mean similarity of each window of one song to the best of the other, of both directions."""
         return float(self._likeness([self._windows(song, MAX_QUERY_WINDOWS)], np.array([other]))[0, 0])
 
-    def _windows_farness(self, song: int, others: np.ndarray) -> np.ndarray:
-        """Return how far others are by their windows, shape (n_others,)."""
+    def _windows_farness(self, song: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far others are by their windows at the song's own tempo, and at others, each (n_others,)."""
         standards = sampling_order(self._catalog.songs.column("id"))[:N_STANDARDS]
         unmeasured = others[np.isnan(self._mean[others])]
         if len(unmeasured):
@@ -116,10 +122,13 @@ class Tunes:
             itself = unmeasured[:, None] == standards
             self._mean[unmeasured], self._spread[unmeasured] = mean_and_spread(-likeness.T, itself)
         queries = [self._windows(song, MAX_QUERY_WINDOWS), *self._at_other_tempi(song)]
-        to_standards = -self._likeness(queries, standards).max(axis=0)
-        mean, spread = mean_and_spread(to_standards[None], standards[None] == song)
-        distance = -self._likeness(queries, others).max(axis=0)
-        return mutual_farness(distance, mean, spread, self._mean[others], self._spread[others])
+        farness = []
+        likeness, to_standards = self._likeness(queries, others), self._likeness(queries, standards)
+        for tempi in (slice(0, 1), slice(1, None) if len(queries) > 1 else slice(0, 1)):
+            mean, spread = mean_and_spread(-to_standards[tempi].max(axis=0)[None], standards[None] == song)
+            distance = -likeness[tempi].max(axis=0)
+            farness.append(mutual_farness(distance, mean, spread, self._mean[others], self._spread[others]))
+        return farness[0], farness[1]
 
     def _windows(self, song: int, n: int) -> np.ndarray:
         """Return at most ``n`` windows of a song, evenly chosen, float32."""

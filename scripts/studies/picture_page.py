@@ -133,10 +133,50 @@ def offline(page: Page, options: argparse.Namespace) -> None:
     page.wait_for_timeout(3000)
 
 
+def explore(page: Page, options: argparse.Namespace) -> None:
+    """Choose a song and see those like it."""
+    page.get_by_role("tab").nth(1).click()
+    page.get_by_role("textbox").first.fill(options.song)
+    page.locator("[data-like]:visible").first.click()
+    page.locator("#explored article").first.wait_for()
+
+
+def moments(page: Page, options: argparse.Namespace) -> None:
+    """See moments of other songs; a catalog of notes says why there are none."""
+    explore(page, options)
+    page.locator("input[type=radio][value=moments]").check()
+    page.locator("#explored p").or_(page.locator("[role=alert]")).first.wait_for()
+
+
+def path(page: Page, options: argparse.Namespace) -> None:
+    """Go from a song to one that is far down its list."""
+    explore(page, options)
+    page.locator("#explored [data-goal]").last.click()
+    page.wait_for_timeout(2000)
+
+
+def song_map(page: Page, options: argparse.Namespace) -> None:
+    """Walk over the map by keyboard."""
+    explore(page, options)
+    page.locator("input[type=radio][value=map]").check()
+    page.locator(".map").press("ArrowRight")
+
+
+def weighed(page: Page, options: argparse.Namespace) -> None:
+    """Open all that narrows the list, and give nothing a weight."""
+    explore(page, options)
+    for panel in page.locator("button.label-wrap:visible").all():
+        panel.click()
+    for slider in page.locator("input[type=range]:visible").all():
+        slider.fill("0")
+        slider.dispatch_event("pointerup")
+    page.locator("[role=alert]").wait_for()
+
+
 STATES: dict[str, Callable[[Page, argparse.Namespace], None]] = {
     state.__name__: state
     for state in (start, listening, guessing, found, perhaps, again, others, printed)
-    + (no_match, error, busy, song, plain, offline)
+    + (no_match, error, busy, song, plain, offline, explore, moments, path, song_map, weighed)
 }
 
 
@@ -168,6 +208,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--languages", nargs="+", choices=LOCALES, default=["en"], metavar="LANGUAGE")
     parser.add_argument("--axe", type=Path, metavar="FILE", help="axe.min.js of axe-core")
     parser.add_argument("--catalog", help="as for app.py")
+    parser.add_argument("--song", default="amazing grace", help="words that find the song to explore from")
     return parser.parse_args(arguments)
 
 

@@ -1,0 +1,78 @@
+"""Large catalogs made of phrases of other songs: the writer, the songs, and the benchmark on a few of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from encoders import tiny_encoder
+from humming import tune
+from script_modules import SCRIPTS
+
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE
+from hmm2song.catalog.writer import writing
+from hmm2song.errors import CatalogError
+from hmm2song.melody.contour import fill_rests
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.song import Song
+from hmm2song.training.recombining import LONGEST_PHRASE_S, SHORTEST_PHRASE_S, notes_of, phrases_of, recombined
+
+ENCODER = tiny_encoder()
+MELODIES = [melody_from_notes(tune(number)) for number in range(12)]
+SONGS = [Song(f"s{number}", f'"Été" {number}', genre="Folk" if number % 2 else "") for number in range(12)]
+
+
+@pytest.mark.parametrize("tracked", [None, [number == 3 for number in range(12)]])
+def test_song_by_song_the_same_files_are_written(tmp_path, tracked):
+    Catalog.build(SONGS, MELODIES, ENCODER, "# Credits\n", tracked=tracked).save(tmp_path / "whole")
+    with writing(tmp_path / "parts", ENCODER.fingerprint, "# Credits\n") as writer:
+        for number, (song, melody) in enumerate(zip(SONGS, MELODIES, strict=True)):
+            windows = ENCODER.embed_song(fill_rests(melody))
+            writer.add(song, melody, windows, bool(tracked and tracked[number]))
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {*DATA_FILES, MANIFEST_FILE}
+    for name in (*DATA_FILES, MANIFEST_FILE):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_is_no_catalog_is_not_written(tmp_path):
+    windows = np.zeros((1, ENCODER.dim))
+    with pytest.raises(CatalogError, match="'s0' occurs more than once"), writing(tmp_path / "c", "x") as writer:
+        for _ in range(2):
+            writer.add(SONGS[0], MELODIES[0], windows)
+    with pytest.raises(CatalogError, match="'s1' has no melody"), writing(tmp_path / "c", "x") as writer:
+        writer.add(SONGS[1], Melody([np.nan]), windows)
+    with pytest.raises(CatalogError, match="no songs"), writing(tmp_path / "c", "x"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_songs_are_made_of_phrases():
+    phrases = [phrase for melody in MELODIES for phrase in phrases_of(melody)]
+    assert all(SHORTEST_PHRASE_S <= len(phrase) / 25 <= LONGEST_PHRASE_S for phrase in phrases)
+    one, again, other = (recombined(phrases, np.random.default_rng(seed), 40.0) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.pitch_midi, again.pitch_midi)
+    assert not np.array_equal(one.pitch_midi, other.pitch_midi, equal_nan=True)
+    assert one.duration_s == other.duration_s == 40.0
+    for melody in (one, *MELODIES):
+        drawn = np.full(len(melody.pitch_midi), np.nan)
+        for onset_s, duration_s, midi in notes_of(melody):
+            drawn[round(onset_s * 25) : round((onset_s + duration_s) * 25)] = midi
+        np.testing.assert_array_equal(drawn, melody.pitch_midi)
+
+
+def test_the_benchmark_makes_and_searches_catalogs(tmp_path):
+    catalog = tmp_path / "songs"
+    Catalog.build(SONGS, MELODIES, ENCODER).save(catalog)
+    ENCODER.save(catalog)
+    options = ("--catalog", str(catalog), "--sizes", "8", "20", "--targets", "3", "--limit", "2", "--song-s", "15")
+    places = ("--keep", str(tmp_path / "kept"), "--json", str(tmp_path / "out.json"))
+    command = [sys.executable, SCRIPTS / "benchmark.py", *options, *places]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = json.loads((tmp_path / "out.json").read_text())["latency"]
+    assert [row["n_songs"] for row in rows] == [8, 20]
+    assert all(0 < row["median_s"] <= row["p95_s"] and row["top1_real"] is None for row in rows)
+    assert "grows with the catalog" in output
