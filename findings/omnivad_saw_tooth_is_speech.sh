@@ -5,7 +5,7 @@
 # Expected: its event detector knows speech, singing and music. Tones of an oscillator are music, vowels with vibrato
 #   that change their pitch are singing.
 # Seen (mean probability of speech, singing, music): a steady saw tooth 0.88, 0.57, 0.43; the same with the pitches of a
-#   melody and a slight vibrato 0.03, 0.67, 0.53; vowels with three formants on that melody 0.01, 0.06, 0.98.
+#   melody and a slight vibrato 0.03, 0.67, 0.53; vowels with three formants on that melody 0.02, 0.15, 0.91.
 # Meaning: on signals it was not trained on, the labels follow movement and spectrum, not the voice. A singing share of
 #   synthesised or monophonic instrumental music means little.
 set -euo pipefail

@@ -40,10 +40,10 @@ def round_trip(codec: str, container: str) -> tuple[float, float]:
         file.mux(stream.encode(None))
     packed.seek(0)
     with av.open(packed) as file:
-        frames = [(float(frame.time), frame.to_ndarray().astype(float).mean(axis=0)) for frame in file.decode(audio=0)]
-    joined = np.concatenate([sound for _, sound in frames])
+        frames = list(file.decode(audio=0))
+    joined = np.concatenate([frame.to_ndarray().astype(float).mean(axis=0) for frame in frames])
     onset_s = np.correlate(joined, burst, "valid").argmax() / RATE_HZ
-    return onset_s, onset_s + frames[0][0]
+    return onset_s, onset_s + frames[0].time
 
 
 found = {kind: round_trip(*kind) for kind in (("aac", "mp4"), ("wmav2", "asf"))}

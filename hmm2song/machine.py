@@ -62,7 +62,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def return_freed_memory() -> None:
-    """Let glibc give blocks of 1 MiB and more back as soon as they are freed, and share two heaps among all threads.
+    """Let glibc give blocks of 4 MiB and more back as soon as they are freed, and share two heaps among all threads.
 
     By itself it keeps what up to sixteen heaps needed at their worst, which a server never gets back. It must be called
     before threads are started; elsewhere than on Linux it does nothing.
@@ -70,7 +70,7 @@ def return_freed_memory() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
             libc = ctypes.CDLL(None)
-            libc.mallopt(MALLOPT_MMAP_THRESHOLD, 2**20)
+            libc.mallopt(MALLOPT_MMAP_THRESHOLD, 2**22)
             libc.mallopt(MALLOPT_ARENA_MAX, 2)
 
 

@@ -11,7 +11,8 @@ forward and back, and its disk is filled and freed (a tmpfs of 200 MB; without t
 
 An answer is wrong if it is not that of the kind: another song, a song for what is no hum, a traceback, or a 5xx that
 does not belong to a full disk. What comes while the app is down is lost, not wrong. Memory and file handles are those
-of the app's process after the first requests of each of its two lives, and after each phase.
+of the app's process after the first requests of each of its two lives, and after each phase; memory is its own, without
+the files that it maps.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class App:
         """Note memory in MB and file handles."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         handles = len(os.listdir(f"/proc/{self.process.pid}/fd"))
-        self.growth[-1].append((int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, handles))
+        self.growth[-1].append((int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024, handles))
 
 
 class Client:
