@@ -60,6 +60,7 @@ def test_events(events, expected):
         (midi_file(TUNE)[:-7], "track 1 is cut short; its rest is lost"),
         (midi_file(midi_track(*C_D, end=b"")), "track 1 ends without its last event; its rest is lost"),
         (midi_file(midi_track(*C_D, (0, b"\xff\xff\xff\xff\x7f"))), "track 1 is cut short; its rest is lost"),
+        (midi_file(midi_track(*C_D, (0, b"\xff\x2f\0"), *C_D)), "track 1 goes on after its end; its rest is lost"),
         (midi_file(midi_track(*C_D, end=b"\xff\xff\xff\xff\x7f")), "track 1 holds a time of more than four bytes"),
         (midi_file(midi_track(*C_D, end=b"\x00\x90\x90")), "track 1 holds an event that is not whole"),
         (midi_file(midi_track((0, b"\x3c\x50")), TUNE), "track 1 holds a value that belongs to no event"),
@@ -115,6 +116,13 @@ def test_karaoke(tmp_path, kind):
     assert [note[2] for note in melody_line(parts)] == heights
     (found,) = read_scores(file).melodies
     assert (found.song.title, found.song.singer) == ("The Song", "A Singer")
+
+
+def test_lyrics_in_the_track_of_a_singer_are_not_those_of_its_doubles():
+    flute = midi_track(*(event for pitch in (84, 86, 88) for event in ((0, on(pitch)), (480, off(pitch)))))
+    sung = ((0, meta(0x05, b"la")), (0, on(60, 1)), (480, off(60, 1)))
+    parts = midi.parse_midi(midi_file(flute, midi_track(*3 * sung))).parts
+    assert [(part.notes[0][2], part.n_syllables) for part in parts] == [(84.0, 0), (60.0, 3)]
 
 
 @pytest.mark.parametrize(

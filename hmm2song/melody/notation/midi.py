@@ -29,6 +29,8 @@ FRAMES_PER_S = {29: 30_000 / 1001}
 """What a rate of the time division means where it is not the number itself: 29 is 29.97, drop frame."""
 SYNC_S = 0.07
 """Largest distance of a syllable from the onset it belongs to; karaoke files are typed by ear."""
+SUNG_SHARE = 0.8
+"""A track sings its own lyrics if more than this share of them, and of half its notes, fall together."""
 MIN_KARAOKE_TEXTS = 8
 """Plain text events are lyrics if a track has at least so many, at different times."""
 TEXT, TRACK_NAME, LYRICS, SET_TEMPO = 0x01, 0x03, 0x05, 0x51
@@ -133,7 +135,8 @@ def parse_midi(data: bytes) -> MidiSong:
         track = tracks[track_number]
         program = track.channels[number].program
         program = programs.get(number) if program is None else program
-        parts.append(Part(track.name, tuple(found), _n_sung(found, syllables_s), program))
+        sung_s = sorted(set().union(*(times_s for owner, times_s in syllables_s if owner in (None, track))))
+        parts.append(Part(track.name, tuple(found), _n_sung(found, sung_s), program))
     if not any(part.notes for part in parts) and chunks.warnings:
         raise ScoreError(f"no note can be read ({chunks.warnings[0]})")
     texts = [text for track in tracks for _, text in track.texts[TEXT]]
@@ -141,17 +144,22 @@ def parse_midi(data: bytes) -> MidiSong:
     return MidiSong(tuple(parts), titles, chunks.warnings)
 
 
-def _syllables(tracks: Sequence[_Track], clocks: Sequence[Clock]) -> list[float]:
-    """Return when syllables are sung, in seconds: lyrics events, or the texts of a karaoke file."""
+def _syllables(tracks: Sequence[_Track], clocks: Sequence[Clock]) -> list[tuple[_Track | None, set[float]]]:
+    """Return when syllables are sung, in seconds: lyrics events, or the texts of a karaoke file.
+
+    Those of a track whose own notes sing them are its own; the others, with None, are for any part.
+    """
     for kind, n_needed in ((LYRICS, 1), (TEXT, MIN_KARAOKE_TEXTS)):
-        times_s = {
-            clock.second(tick)
-            for track, clock in zip(tracks, clocks, strict=True)
-            for tick, text in track.texts[kind]
-            if text.strip(NO_SYLLABLE) and not text.startswith("@")
-        }
-        if len(times_s) >= n_needed:
-            return sorted(times_s)
+        found = []
+        for track, clock in zip(tracks, clocks, strict=True):
+            syllables = (tick for tick, text in track.texts[kind] if text.strip(NO_SYLLABLE) and text[0] != "@")
+            times_s = {clock.second(tick) for tick in syllables}
+            onsets = {start for channel in track.channels.values() for start, _, _ in track.notes(channel)}
+            n_own = _n_sung([(clock.second(start), 0.0, 0.0) for start in onsets], sorted(times_s))
+            is_singer = n_own > SUNG_SHARE * max(len(times_s), len(onsets) / 2)
+            found.append((track if is_singer else None, times_s))
+        if len(set().union(*(times_s for _, times_s in found))) >= n_needed:
+            return found
     return []
 
 
