@@ -22,13 +22,13 @@ swing of hornpipes, accompaniment.
 The files that our readers were checked on are not in this repository:
 
 * ABC: the tunes of music21's corpus (`*.abc`) except Essen's, 4,464 of them. abc2midi 4.84 reads 4,150 the same and
-  reports errors in 239 (most: broken rhythm behind a chord symbol or between unequal notes). Some 30 of the other 75
-  were looked at: abc2midi ignores D.C., a double bar before the first `:|`, `||:` and `+CEG+`, drops repeats behind
-  second endings, counts quarters in `Q:80`, plays (5 in 3/4 in the time of three, and knows words of tempo;
+  reports errors in 239 (most: broken rhythm behind a chord symbol or between unequal notes). The other 75 are told
+  one by one in docs/readers.md;
 * Humdrum: the corpus of music21 10.5.1 (`music21/corpus/**/*.krn`) and the tests of kernpy 1.9.3 (`test/**/*.krn`);
 * MEI: scores of music21's corpus (`*.mxl`) and of kernpy's tests, written as MEI by verovio 6.4.1 (`getMEI`), and the
   four files in the packages of music21 and partitura;
-* UltraStar: no package holds such files. Stand-ins are the songbook's tunes, written as plain UltraStar songs.
+* UltraStar: no package holds such files; the repository UltraStar-Deluxe/songs does. Stand-ins are the songbook's
+  tunes, written as plain UltraStar songs.
 """
 
 from __future__ import annotations
