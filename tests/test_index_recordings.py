@@ -25,6 +25,8 @@ from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.separation.stems import Stems
 from hmm2song.indexing.sources import readable_name
 from hmm2song.indexing.vocal_melody import VocalMelody
+from hmm2song.similar import enrich
+from hmm2song.similar.enrich import LabelModel
 
 RATE_HZ = 16000
 pytestmark = pytest.mark.usefixtures("tiny_model")
@@ -331,6 +333,25 @@ def test_recordings_are_listened_to_and_notes_are_not(music, tmp_path):
     assert report.to_dict()["heard"] == {"songs": 3, "sung": int(facets.voice.any(axis=1).sum())}
     quick = make(music, tmp_path / "quick", listen=False)
     assert quick.catalog.facets is None and quick.to_dict()["heard"] == {"songs": 0, "sung": 0}
+
+
+def test_labels_are_guessed_alike_by_indexing_adding_and_updating(music, tmp_path, monkeypatch):
+    sure = LabelModel("sure", np.zeros(256), 0.0, 0.0, 0.0, genre_slope=0.0, genre_offset=9.0)
+    monkeypatch.setattr(enrich, "label_model", lambda: sure)
+    monkeypatch.setattr(enrich, "GUESSED_GENRES", tuple(enrich.GENRE_TAGS))
+    (music / "notes.abc").write_text("X:1\nT:Notes\nL:1/4\nK:C\nCDEF GABc\n")
+    whole = {song.id: song.guessed for song in make(music, tmp_path / "whole").catalog.songs}
+    assert {song_id for song_id, guessed in whole.items() if "(0.99, sure)" in guessed} == {"Kim-Rising", "leaps"}
+    assert whole["notes"] == whole["album-02-falling"] == ""  # not heard; and of a stated genre
+    assert {row["id"]: row["guessed"] for row in report_of(tmp_path / "whole")}["leaps"] == whole["leaps"]
+    out = tmp_path / "added"
+    make(music / "album", out)
+    add(out, [music / "leaps.wav", music / "Kim - Rising.flac"], default_encoder(), 1)
+    added = {song.id: song.guessed for song in Catalog.load(out, default_encoder()).songs}
+    assert (added["leaps"], added["Kim-Rising"]) == (whole["leaps"], whole["Kim-Rising"])
+    assert {row["id"]: row["guessed"] for row in report_of(out)}["leaps"] == whole["leaps"]
+    monkeypatch.setattr(enrich, "label_model", lambda: dataclasses.replace(sure, genre_offset=-9.0))
+    assert not any(song.guessed for song in make(music, tmp_path / "whole", update=True).catalog.songs)
 
 
 @pytest.mark.parametrize("listener", ["", "another version"])
