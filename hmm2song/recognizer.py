@@ -18,9 +18,9 @@ from hmm2song.catalog.storage import check_downloaded
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import QueryError
 from hmm2song.index.base import WindowIndex
-from hmm2song.index.milvus import index_from_setting
 from hmm2song.listening import Heard, Listening
 from hmm2song.match.ranking import MIN_VOICED_S, Query, Ranker, Ranking
+from hmm2song.match.search_index import index_of
 from hmm2song.melody.advice import assess
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
@@ -28,7 +28,7 @@ from hmm2song.results import NONE, Advice, Match, SearchResult, level_of
 from hmm2song.song import ANY_GENDER, Song
 
 INDEX_VARIABLE = "HMM2SONG_INDEX"
-"""Environment variable naming another index than the one in memory: ``milvus+<uri>``."""
+"""Environment variable naming another index than the exact one: ``milvus+<uri>`` or ``faiss+<file>``."""
 DEFAULT_TOP_K = 10
 MAX_TOP_K = 100
 MAX_EARLIER = 4
@@ -104,7 +104,7 @@ class Recognizer:
             check_downloaded(resolved.folder)
         catalog = Catalog.load(resolved.folder, encoder)
         setting = os.environ.get(INDEX_VARIABLE)
-        index = index_from_setting(setting, catalog) if setting else None
+        index = index_of(setting, catalog) if setting else None
         return cls(catalog, encoder, (*resolved.notices, *model.notices), index=index)
 
     @classmethod

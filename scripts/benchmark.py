@@ -264,7 +264,8 @@ def measure_throughputs(clients: list[int], hums: list[Path], repeats: int) -> l
 
     port = free_port()
     started_s = time.perf_counter()
-    app = subprocess.Popen([sys.executable, ROOT / "app.py", "--port", str(port)], stdout=subprocess.DEVNULL)
+    command = [sys.executable, ROOT / "app.py", "--port", str(port)]
+    app = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         client = connect(Client, f"http://127.0.0.1:{port}", app)
         print(f"app answers after {time.perf_counter() - started_s:.1f} s")
@@ -312,6 +313,7 @@ def measure_clients(client_class: type, url: str, pid: int, n_clients: int, hums
     """Let ``n_clients`` share the questions, each over its own connection."""
     from gradio_client.exceptions import AppError
     from gradio_client.utils import QueueError
+    from httpx import TransportError
 
     connections = [client_class(url, verbose=False) for _ in range(n_clients)]
     questions = hums * max(1, n_clients // 4)
@@ -321,7 +323,7 @@ def measure_clients(client_class: type, url: str, pid: int, n_clients: int, hums
         for hum in questions[share::n_clients]:
             try:
                 seconds.append(ask(connections[share], hum))
-            except (AppError, QueueError):  # most often refused because the queue is full
+            except (AppError, QueueError, TransportError):  # the queue is full, or the machine too busy to answer
                 seconds.append(None)
         return seconds
 

@@ -40,7 +40,11 @@ class ExactIndex:
     def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`hmm2song.index.base.WindowIndex`."""
         rows, counts = ranges.rows(self.first_window)
-        return _single(self.embeddings[rows]), counts
+        return self.rows_of(rows), counts
+
+    def rows_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the embeddings of rows (n,), shape (n, dim), float32."""
+        return _single(self.embeddings[rows])
 
     def nearest(
         self, queries: np.ndarray, k: int, mask: np.ndarray | None = None, wanted: SongFilter | None = None

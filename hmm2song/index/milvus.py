@@ -293,7 +293,8 @@ def index_from_setting(setting: str, catalog: EmbeddedSongs) -> MilvusIndex:
     """
     if not setting.startswith(SETTING_PREFIX):
         raise IndexUnavailableError(
-            f"the search index must be {SETTING_PREFIX}windows.db or {SETTING_PREFIX}http://host:19530"
+            f"the search index must be {SETTING_PREFIX}windows.db, {SETTING_PREFIX}http://host:19530 or "
+            "faiss+windows.faiss"
         )
     uri, _, name = setting.removeprefix(SETTING_PREFIX).partition(COLLECTION_OPTION)
     return MilvusIndex.connect(uri, catalog, os.environ.get(TOKEN_VARIABLE, ""), name or DEFAULT_COLLECTION)
