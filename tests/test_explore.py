@@ -81,7 +81,7 @@ def controls(explore: Explore, **changed: object) -> list:
 def shown(explore: Explore, query: Query, **changed: object) -> str:
     """Return what is shown, or the words of the error."""
     answer = explore.show(query, *controls(explore, **changed))
-    return answer[explore.shown].value if explore.shown in answer else answer[explore.status]
+    return answer[explore.shown].value or answer[explore.status]
 
 
 @LANGUAGES

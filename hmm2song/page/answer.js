@@ -87,7 +87,10 @@ const acts = {
     }
   },
   share,
-  like: () => trigger("like", {id: card().id}),
+  like() {
+    scrollTo(0, 0);
+    trigger("like", {id: card().id});
+  },
   yes: () => judge("yes"),
   no: () => judge("no"),
 };

@@ -70,7 +70,10 @@ HISTORY_JS = _script("history")
 
 CHOOSE_JS = """element.addEventListener("click", (event) => {
   const card = event.target.closest("[data-index]"), like = event.target.closest("[data-like]");
-  if (like) trigger("like", {id: like.dataset.like});
+  if (like) {
+    scrollTo(0, 0);
+    trigger("like", {id: like.dataset.like});
+  }
   if (!card) return;
   trigger("click", {index: Number(card.dataset.index)});
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -88,7 +91,9 @@ LEADS_JS = """element.addEventListener("click", (event) => {
 
 LIKE_JS = """element.addEventListener("click", (event) => {
   const like = event.target.closest("[data-like]");
-  if (like) trigger("like", {id: like.dataset.like});
+  if (!like) return;
+  scrollTo(0, 0);
+  trigger("like", {id: like.dataset.like});
 });"""
 """Runs inside the list of songs."""
 

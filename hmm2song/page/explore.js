@@ -4,6 +4,12 @@ const sound = new Audio(), events = ["like", "goal"];
 const $ = (selector) => element.querySelector(selector);
 let pressed = null, spot = -1;
 
+function ask(name, id) { // the list is replaced: who asked goes on from the top of the tab
+  document.querySelector("#tabs [role=tab][aria-selected=true]").focus();
+  scrollTo(0, 0);
+  trigger(name, {id});
+}
+
 function label() {
   if (!pressed) return;
   pressed.classList.toggle("playing", !sound.paused);
@@ -65,7 +71,7 @@ element.addEventListener("keydown", (event) => {
       return number !== spot && forth > 0 && forth >= Math.abs(aside);
     });
     if (next >= 0) choose(next);
-  } else if (event.key === "Enter" && spot >= 0) trigger("like", {id: points()[spot][2]});
+  } else if (event.key === "Enter" && spot >= 0) ask("like", points()[spot][2]);
   else return;
   event.preventDefault();
 });
@@ -75,7 +81,7 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("button"), map = event.target.closest(".map");
   if (map) choose(under(event));
   else if (button?.dataset.hear) hear(button);
-  else for (const name of events) if (button?.dataset[name]) trigger(name, {id: button.dataset[name]});
+  else for (const name of events) if (button?.dataset[name]) ask(name, button.dataset[name]);
 });
 watch("value", () => {
   spot = -1;

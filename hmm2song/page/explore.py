@@ -246,7 +246,10 @@ class Explore:
                 value=presets[0],
                 visible=len(presets) > 1,
             ),
-            **{slider: gr.update(visible=can[name]) for name, slider in self.weights.items()},
+            **{
+                slider: gr.update(visible=can[name], value=PRESETS[presets[0]].get(name, 0.0))
+                for name, slider in self.weights.items()
+            },
             self.genres: gr.update(
                 choices=[(f"{genre_words(genre, language)} ({n:,})", genre) for genre, n in genres.items()],
                 value=[],
@@ -312,7 +315,7 @@ class Explore:
         if not words.strip():
             return ""
         songs = self.explorer.find(query.collection, words, LISTED)
-        return cards.choices_html(songs, words, query.subject is not None, self._look(query, language))
+        return cards.choices_html(songs, words, self._look(query, language))
 
     def _chosen(self, query: Query, view: str, language: str) -> dict:
         songs = self.explorer.songs(query.collection)
@@ -322,7 +325,7 @@ class Explore:
             self.query: query,
             self.view: view,
             self.status: page_cards.status_html("searching", language),
-            self.about: self._about(query, language),
+            self.about: cards.about_html(self._titles(query, language), language),
             self.words: "",
             self.choices: "",
             **self.look(view),
@@ -334,9 +337,13 @@ class Explore:
     def show(self, query: Query, *values: object) -> dict:
         """Answer what the controls ask about the query."""
         asked = Controls(*values)
-        return self._explained(
-            lambda: {self.status: "", self.shown: gr.HTML(value=self._view(query, asked), sound={})}, asked.language
-        )
+
+        def answer() -> dict:
+            told = cards.told_html(self._titles(query, asked.language), asked.language)
+            return {self.status: told, self.shown: gr.HTML(value=self._view(query, asked), sound={})}
+
+        shown = self._explained(answer, asked.language)
+        return shown if self.shown in shown else {**shown, self.shown: gr.HTML(value="", sound={})}
 
     def _view(self, query: Query, asked: Controls) -> str:
         songs, language = self.explorer.songs(query.collection), asked.language
@@ -381,21 +388,21 @@ class Explore:
         return gr.HTML(sound={"src": address, "at": sound.match_s, "n": next(self._number)})
 
     def _look(self, query: Query, language: str) -> cards.Look:
-        return cards.Look(language, can_play=query.collection == OWN)
+        return cards.Look(language, can_play=query.collection == OWN, can_lead=bool(query.song_id))
 
-    def _about(self, query: Query, language: str) -> str:
-        """Say what is explored from, and where the path ends."""
+    def _titles(self, query: Query, language: str) -> list[str]:
+        """Return what is explored from, and where the path ends."""
         songs = self.explorer.songs(query.collection)
         ids = [song_id for song_id in (query.song_id, query.goal_id) if song_id]
         titles = [cards.title_of(songs.songs[songs.position(song_id)], language) for song_id in ids]
-        return cards.about_html([query.name, *titles] if query.name else titles, language)
+        return [query.name, *titles] if query.name else titles
 
     def reword(self, query: Query, language: str) -> dict:
         """Word the tab in another language; what is offered begins anew."""
         return {
             **self.word(language),
             **self.offer(query.collection, language),
-            self.about: self._about(query, language),
+            self.about: cards.about_html(self._titles(query, language), language),
         }
 
     def word(self, language: str) -> dict:

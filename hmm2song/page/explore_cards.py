@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,17 +37,21 @@ N_IN_CLUSTER = 8
 
 
 class Look(NamedTuple):
-    """How songs are shown: in a language, and whether they can be played; free recordings state a licence instead."""
+    """How songs are shown.
+
+    In a language; whether they can be played (free recordings state a licence instead), and be the end of a path.
+    """
 
     language: str
     can_play: bool
+    can_lead: bool
 
 
-def choices_html(songs: Sequence[Song], query: str, with_goal: bool, look: Look) -> str:
-    """Return the songs that ``query`` finds, to be explored from; ``with_goal``: or to end the path."""
+def choices_html(songs: Sequence[Song], query: str, look: Look) -> str:
+    """Return the songs that ``query`` finds, to be explored from, or to end the path."""
     if not songs:
         return f"<p>{html_text(look.language, 'catalog_none', query=query)}</p>"
-    return "".join(_card(song, "", with_goal, look) for song in songs)
+    return "".join(_card(song, "", look.can_lead, look) for song in songs)
 
 
 def note_html(key: str, language: str, **values: object) -> str:
@@ -59,8 +63,18 @@ def about_html(titles: Sequence[str], language: str) -> str:
     """Say what is explored: nothing yet, one song or recording, or the way between two."""
     if not titles:
         return f"<p>{html_text(language, 'explore_about')}</p>"
+    return f'<h2 dir="auto">{_explored(titles, language)}</h2>'
+
+
+def told_html(titles: Sequence[str], language: str) -> str:
+    """Tell screen readers what is shown now."""
+    words = _explored(titles, language) if titles else ""
+    return f'<p class="status unseen" role="status" aria-live="polite">{words}</p>'
+
+
+def _explored(titles: Sequence[str], language: str) -> str:
     key = "explore_to" if len(titles) > 1 else "explore_from"
-    return f'<h2 dir="auto">{html_text(language, key, title=titles[0], goal=titles[-1])}</h2>'
+    return html_text(language, key, title=titles[0], goal=titles[-1])
 
 
 def songs_html(result: SimilarResult, warnings: Iterable[str], lacking: Sequence[str], once: bool, look: Look) -> str:
@@ -79,7 +93,7 @@ def songs_html(result: SimilarResult, warnings: Iterable[str], lacking: Sequence
     rows = []
     for each in result.songs:
         player = _player(each.song.id, 0.0, look)
-        rows.append(_card(each.song, why_words(each.reasons, language), True, look, player))
+        rows.append(_card(each.song, why_words(each.reasons, language), look.can_lead, look, player))
     return _notes(notes) + "".join(rows)
 
 
@@ -95,7 +109,7 @@ def moments_html(result: MomentResult, once: bool, look: Look) -> str:
     for each in result.moments:
         place = {"start": clock(each.start_s), "end": clock(each.end_s)}
         words = text(language, "moment", percent=shown_percent(each.closer_than), **place)
-        rows.append(_card(each.song, words, True, look, _player(each.song.id, each.start_s, look)))
+        rows.append(_card(each.song, words, look.can_lead, look, _player(each.song.id, each.start_s, look)))
     is_short = result.notices and once  # of fewer than asked for
     note = text(language, "only_once", n=len(rows)) if rows else text(language, "nothing_like")
     return f"<p>{at}</p>{_notes([note] if is_short or not rows else [])}{''.join(rows)}"
@@ -104,7 +118,8 @@ def moments_html(result: MomentResult, once: bool, look: Look) -> str:
 def path_html(path: SongPath, look: Look) -> str:
     """Return the songs on the way from one to another."""
     return _notes(path.notices) + "".join(
-        _card(song, "", False, look, _player(song.id, 0.0, look)) for song in path.songs
+        _card(song, why_words(reasons, look.language), False, look, _player(song.id, 0.0, look))
+        for song, reasons in zip(path.songs, path.reasons, strict=True)
     )
 
 
@@ -130,18 +145,18 @@ def map_html(drawn: SongMap, colour: str, query_id: str, look: Look) -> str:
     )
     start = next((number for number, point in enumerate(points) if point.song.id == query_id), -1)
     words = html_text(language, "map_words", n=len(known), groups=len(counts))
-    legend = "".join(
-        f'<span><b style="color:{colours[name]}">●</b> {escape(name)} ({n:,})</span>'
-        for name, n in counts[: len(COLOURS)]
-    )
-    buttons = _buttons("", True, language) + _player("", 0.0, look)
+    marks = {name: f'<b style="color:{each}">●</b>' for name, each in colours.items()}
+    is_by_cluster = colour == "cluster"  # then the list of clusters is the legend
+    named = [] if is_by_cluster else counts[: len(COLOURS)]
+    legend = "".join(f"<span>{marks[name]} {escape(name)} ({n:,})</span>" for name, n in named)
+    buttons = _buttons("", look.can_lead, language) + _player("", 0.0, look)
     return (
         f'<div class="plot map" tabindex="0" role="application" aria-label="{words}" data-start="{start}" '
         f'data-points="{escape(json.dumps(known, ensure_ascii=False, separators=(",", ":")))}">'
         f'<svg aria-hidden="true" preserveAspectRatio="none" viewBox="0 0 1000 1000">{paths}</svg>'
         '<b class="spot" hidden></b></div><p class="quiet spot-words" role="status" aria-live="polite">'
         f'{words}</p><p class="acts spot-acts" hidden>{buttons}</p><div class="chips">{legend}</div>'
-        f"{_clusters(drawn, look)}{_notes(drawn.notices)}"
+        f"{_clusters(drawn, marks if is_by_cluster else {}, look)}{_notes(drawn.notices)}"
     )
 
 
@@ -150,7 +165,7 @@ def _groups(points: Iterable[MapPoint], clusters: Iterable[Cluster], colour: str
 
     def group(point: MapPoint) -> str:
         if colour == "cluster":
-            return names[point.cluster]
+            return genre_words(names[point.cluster], language)
         if colour == "genre":
             return genre_words("".join(point.song.known_genres(True)[:1]), language)
         gender = point.song.known_gender(True)
@@ -165,14 +180,15 @@ def _place(point: MapPoint) -> tuple[int, int]:
     return round(500 + 460 * point.x), round(500 - 460 * point.y)
 
 
-def _clusters(drawn: SongMap, look: Look) -> str:
+def _clusters(drawn: SongMap, marks: Mapping[str, str], look: Look) -> str:
     blocks = []
     for cluster in drawn.clusters:
         points = [point for point in drawn.points if point.cluster == cluster.number]
         middle = next(point for point in points if point.song.id == cluster.song_id)
         points.sort(key=lambda point: (point.x - middle.x) ** 2 + (point.y - middle.y) ** 2)
         rows = "".join(_card(point.song, "", False, look) for point in points[:N_IN_CLUSTER])
-        size = html_text(look.language, "cluster", name=cluster.name, n=cluster.n_songs)
+        name = genre_words(cluster.name, look.language)
+        size = f"{marks.get(name, '')} {html_text(look.language, 'cluster', name=name, n=cluster.n_songs)}"
         blocks.append(f'<details class="others"><summary>{size}</summary>{rows}</details>')
     return "".join(blocks)
 

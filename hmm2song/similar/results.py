@@ -174,18 +174,24 @@ class MomentResult:
 
 @dataclass(frozen=True, eq=False)
 class SongPath:
-    """A way from the first song to the last in even steps; ``why[i]`` says how song ``i`` follows the one before."""
+    """A way from the first song to the last in even steps.
+
+    ``why[i]`` says how song ``i`` follows the one before, ``reasons[i]`` the same in codes.
+    """
 
     songs: tuple[Song, ...]
     why: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    reasons: tuple[tuple[Reason, ...], ...] = ()
 
     def __repr__(self) -> str:
         return f"SongPath({' -> '.join(song.title for song in self.songs)})"
 
     def to_dict(self) -> dict:
         """Return plain JSON types."""
-        songs = [{**about(song), "why": why} for song, why in zip(self.songs, self.why, strict=True)]
+        reasons = [[reason._asdict() for reason in each] for each in self.reasons]
+        told = zip(self.songs, self.why, reasons, strict=True)
+        songs = [{**about(song), "why": why, "reasons": codes} for song, why, codes in told]
         return {"songs": songs, "notices": list(self.notices)}
 
 

@@ -308,11 +308,13 @@ class SimilarSongs:
         rows = np.array([ends[0].row, *between, ends[1].row])
         farness = sum(weight * self._comparison.space(name).among(rows) for name, weight in weights.items())
         way = rows[shortest_path(farness, [self._choice.artist(row) for row in rows], n_steps - 1)]
-        why = [""]
+        why, codes = [""], [()]
         for before, row in pairwise(map(int, way)):
             asked = self._comparison.query(self.songs.text(before, "id"))
-            why.append(self._result(0, row, [], self._reasons(weights, asked, False), asked).why)
-        return SongPath(tuple(self.songs[int(row)] for row in way), tuple(why), notices)
+            step = self._result(0, row, [], self._reasons(weights, asked, False), asked)
+            why.append(step.why)
+            codes.append(step.reasons)
+        return SongPath(tuple(self.songs[int(row)] for row in way), tuple(why), notices, tuple(codes))
 
     def map(self, facet: str | None = None, n_clusters: int | None = None) -> SongMap:
         """Lay out the catalog in two dimensions and find clusters.
