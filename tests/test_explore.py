@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 from encoders import tiny_encoder
-from heard import made_facets
+from heard import made_facets, save_heard, studio
 from humming import tune
 from matches import HOSTILE
+from serving import ROOT
 from test_page import LANGUAGES, Tags
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -22,6 +25,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
 from hmm2song.errors import QueryError
 from hmm2song.melody.melody import melody_from_notes
+from hmm2song.page import explorer
 from hmm2song.page.explore import Explore, Query
 from hmm2song.page.explorer import FREE, OWN, facets_of, years_of
 from hmm2song.page.search import Page
@@ -31,6 +35,7 @@ from hmm2song.similar.results import Reason
 from hmm2song.song import Song
 
 N_SONGS = 12
+TIMEOUT_S = 180
 SONGS = tuple(
     Song(
         f"s{number}",
@@ -166,7 +171,7 @@ def test_a_recording_is_explored_and_a_silent_one_is_not(heard: Explore, tmp_pat
         heard.explorer, "hear", lambda path, collection: SimpleNamespace(facets=row, warnings=("short",))
     )
     chosen = heard.hear(str(silence), Query(), "en")
-    assert "silence.wav" in chosen[heard.about]
+    assert "silence" in chosen[heard.about] and chosen[heard.recording] is None
     html = shown(heard, chosen[heard.query], preset="style")
     assert "short" in html and Tags(html).text.index("Song 3") < 40  # itself comes first
     assert not heard.hear(None, Query(), "en")[heard.status]
@@ -188,12 +193,31 @@ def test_songs_are_found_by_words(heard: Explore) -> None:
     assert "matches" in heard.look_up("<b>", Query(), "en") and "<b>" not in heard.look_up("<b>", Query(), "en")
 
 
-def test_nothing_is_made_before_the_tab_is_opened() -> None:
-    explorer = explore_of(catalog_of()).explorer
-    assert not explorer._made
-    assert explorer.songs() is explorer.songs(OWN)
+def test_free_recordings_can_be_chosen_where_they_are(tmp_path: Path, monkeypatch) -> None:
+    songs, facets = studio(20)
+    save_heard(tuple(replace(song, licence="CC0") for song in songs), facets, tmp_path)
+    monkeypatch.setattr(explorer, "FREE_CATALOG", tmp_path)
+    explore = explore_of(catalog_of())
+    assert explore.collection.visible and list(explore.explorer.sizes.values()) == [N_SONGS, 20]
+    changed = explore.change(FREE, "en")
+    assert "melodies of these recordings" in changed[explore.missing]["value"]
+    assert "Choose a song" in shown(explore, changed[explore.query])
+    html = shown(explore, Query(FREE, song_id="s03"))
+    assert "CC0" in html and "data-hear" not in html  # vectors only: nothing to play
+    assert "article" in shown(explore, Query(FREE), view="map", place="style")
+    assert explore.look_up("title 19", Query(FREE), "en").count("<article") == 1
+
+
+def test_nothing_that_compares_or_listens_is_loaded_before_the_tab_is_opened() -> None:
+    names = ("hmm2song.similar.songs", "hmm2song.hearing.recording", "librosa", "scipy.signal")
+    command = f"import sys, hmm2song.page.search; print([name for name in {names} if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert told.stdout == "[]\n"
+    asked = explore_of(catalog_of()).explorer
+    assert not asked._made
+    assert asked.songs() is asked.songs(OWN)
     with pytest.raises(QueryError, match="unknown catalog 'pop'"):
-        explorer.songs("pop")
+        asked.songs("pop")
 
 
 def test_words_of_programs_are_read() -> None:

@@ -10,7 +10,6 @@ from functools import lru_cache
 import librosa
 import numpy as np
 import scipy.fft
-import scipy.signal
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 
@@ -35,7 +34,9 @@ def band_power(samples: np.ndarray, hop: int, weights: np.ndarray) -> np.ndarray
     weights : np.ndarray, shape (n_fft // 2 + 1, n_bands)
     """
     n_fft = 2 * (len(weights) - 1)
-    taper = scipy.signal.get_window("hann", n_fft).astype(np.float32)
+    from scipy.signal import get_window  # it takes long to import, and the names of tags are needed without it
+
+    taper = get_window("hann", n_fft).astype(np.float32)
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     power = np.empty((len(frames), weights.shape[1]), np.float32)

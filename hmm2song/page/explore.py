@@ -26,7 +26,7 @@ from hmm2song.page import results as page_cards
 from hmm2song.page.explorer import MAX_QUERY_S, OWN, Explorer, years_of
 from hmm2song.page.preview import Preview
 from hmm2song.page.texts import genre_words, text
-from hmm2song.similar.songs import FACETS, PRESETS
+from hmm2song.similar.presets import FACETS, PRESETS
 from hmm2song.song import ANY_GENDER, GENDERS, genre_counts
 
 VIEWS = ("songs", "moments", "path", "map")
@@ -192,7 +192,7 @@ class Explore:
         self._show(changing.then)
         heard = self.recording.upload(
             lambda language: page_cards.status_html("listening_to", language), self.language, self.status, **QUICK
-        ).then(self.hear, [self.recording, self.query, self.language], self.chosen, **self._queued)
+        ).then(self.hear, [self.recording, self.query, self.language], [self.recording, *self.chosen], **self._queued)
         self._show(heard.then)
         viewed = self.view.input(self.look, self.view, list(self.groups.values()), **QUICK)
         self._show(viewed.then)
@@ -304,11 +304,11 @@ class Explore:
 
         def listen() -> dict:
             heard = self.explorer.hear(path, query.collection)
-            name = Path(path).name
+            name = Path(path).stem
             found = Query(query.collection, heard=heard.facets, name=name, warnings=heard.warnings)
             return self._chosen(found, "songs", language)
 
-        return self._explained(listen, language)
+        return {self.recording: None, **self._explained(listen, language)}
 
     def look_up(self, words: str, query: Query, language: str) -> str:
         """List songs to explore from, or to end a path with."""

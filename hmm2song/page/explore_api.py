@@ -12,7 +12,7 @@ from hmm2song.errors import QueryError
 from hmm2song.page import SEARCH_QUEUE
 from hmm2song.page.api import json_answer, no_tool, polite_errors
 from hmm2song.page.explorer import OWN, Explorer, facets_of, years_of
-from hmm2song.similar.songs import DEFAULT_STEPS, DEFAULT_TOP_K, FACETS, PRESETS
+from hmm2song.similar.presets import DEFAULT_STEPS, DEFAULT_TOP_K, FACETS, PRESETS
 from hmm2song.song import ANY_GENDER, GENDERS, genre_counts
 
 UNSEEN = {"visible": False}

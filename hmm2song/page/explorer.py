@@ -9,8 +9,6 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -22,12 +20,12 @@ from hmm2song.catalog.hub import assets_folder
 from hmm2song.catalog.storage import MANIFEST_FILE, read_manifest
 from hmm2song.catalog.table import SongTable
 from hmm2song.errors import AudioError, QueryError
-from hmm2song.similar.songs import SimilarSongs
 from hmm2song.song import Song, fold_text
 
 if TYPE_CHECKING:
     from hmm2song.hearing.recording import HeardRecording
     from hmm2song.similar.map import SongMap
+    from hmm2song.similar.songs import SimilarSongs
 
 OWN, FREE = "own", "free"
 FREE_CATALOG = assets_folder() / "free_catalog"
@@ -38,25 +36,28 @@ MAX_QUERY_S = 600.0
 class Explorer:
     """Compares songs of the app's catalog, and of the free recordings if they are there."""
 
-    def __init__(self, catalog: Catalog, free: Path = FREE_CATALOG) -> None:
+    def __init__(self, catalog: Catalog, free: Path | None = None) -> None:
+        free = free or FREE_CATALOG
         self.own = catalog.songs
         self.sizes = {OWN: len(catalog)}
-        self._makers: dict[str, Callable[[], SimilarSongs]] = {OWN: partial(SimilarSongs.of, catalog)}
         if (free / MANIFEST_FILE).is_file():
             self.sizes[FREE] = read_manifest(free)["n_songs"]
-            self._makers[FREE] = partial(SimilarSongs.load, free)
+        self._catalog, self._free = catalog, free
         self._made: dict[str, SimilarSongs] = {}
         self._tables = {OWN: SongTable.of(catalog.songs)}
-        self._maps: dict[tuple[str, str | None, int | None], SongMap] = {}
+        self._maps: dict[tuple[str, str | None], SongMap] = {}
         self._lock = Lock()
 
     def songs(self, collection: str = OWN) -> SimilarSongs:
         """Return what compares the songs of a collection, ``"own"`` or ``"free"``; QueryError if there is no such."""
-        if collection not in self._makers:
-            raise QueryError(f"unknown catalog {collection!r:.40}; choose one of {', '.join(self._makers)}")
+        if collection not in self.sizes:
+            raise QueryError(f"unknown catalog {collection!r:.40}; choose one of {', '.join(self.sizes)}")
         with self._lock:
             if collection not in self._made:
-                self._made[collection] = self._makers[collection]()
+                from hmm2song.similar.songs import SimilarSongs  # it takes long to import
+
+                own = collection == OWN
+                self._made[collection] = SimilarSongs.of(self._catalog) if own else SimilarSongs.load(self._free)
             return self._made[collection]
 
     def find(self, collection: str, words: str, limit: int) -> list[Song]:
@@ -68,13 +69,11 @@ class Explorer:
 
     def map(self, collection: str = OWN, facet: str | None = None, n_clusters: int | None = None) -> SongMap:
         """Return the map of a collection; it is drawn once."""
-        key = (collection, facet, n_clusters)
-        if key not in self._maps:
-            drawn = self.songs(collection).map(facet, n_clusters)
-            if n_clusters is not None:  # any number may be asked for: not all of them are kept
-                return drawn
-            self._maps[key] = drawn
-        return self._maps[key]
+        if n_clusters is not None:  # any number may be asked for: those maps are not kept
+            return self.songs(collection).map(facet, n_clusters)
+        if (collection, facet) not in self._maps:
+            self._maps[collection, facet] = self.songs(collection).map(facet)
+        return self._maps[collection, facet]
 
     def hear(self, path: str, collection: str = OWN) -> HeardRecording:
         """Listen to a recording that a collection is to be compared with.

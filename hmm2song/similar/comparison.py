@@ -14,19 +14,11 @@ from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.table import SongTable
 from hmm2song.errors import AudioError, CatalogError, QueryError, UnknownSongError
 from hmm2song.similar.neighbours import N_SAMPLE, FacetSpace, sampling_order
+from hmm2song.similar.presets import FACETS, PRESETS
 from hmm2song.similar.spaces import Scaling
 from hmm2song.similar.tunes import Tunes
 from hmm2song.song import Song
 
-FACETS = ("voice", "style", "feel", "melody")
-PRESETS = {
-    "all": {"voice": 1.0, "style": 1.0, "feel": 0.5},
-    "voice": {"voice": 1.0},
-    "style": {"style": 1.0},
-    "feel": {"feel": 1.0},
-    "tune": {"melody": 1.0},
-}
-"""Weights by name. Of ``"all"``, facets that a catalog or a song lacks are left out; notes are compared by melody."""
 _NOT_HEARD = {
     "voice": "nobody sings in this recording",
     "style": "there is no sound in this recording",

@@ -24,10 +24,11 @@ from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.style import TAGS
 from hmm2song.errors import CatalogError, QueryError
 from hmm2song.similar.choice import Choice
-from hmm2song.similar.comparison import FACETS, PRESETS, Comparison, Query, QuerySource
+from hmm2song.similar.comparison import Comparison, Query, QuerySource
 from hmm2song.similar.map import Cluster, MapPoint, SongMap, cluster_names, lay_out
 from hmm2song.similar.moments import Moments, moment_at, span_s
 from hmm2song.similar.path import candidates, shortest_path
+from hmm2song.similar.presets import DEFAULT_STEPS, DEFAULT_TOP_K, FACETS, MAX_STEPS, MAX_TOP_K, PRESETS
 from hmm2song.similar.reasons import Reasons, in_words
 from hmm2song.similar.results import MomentResult, SimilarMoment, SimilarResult, SimilarSong, SongPath
 from hmm2song.similar.spaces import tempo_bpm
@@ -35,8 +36,6 @@ from hmm2song.similar.tunes import Tunes
 from hmm2song.song import ANY_GENDER, Song, SongFilter, genre_counts
 
 __all__ = ["DEFAULT_TOP_K", "FACETS", "PRESETS", "SimilarSongs"]
-DEFAULT_TOP_K, MAX_TOP_K = 10, 100
-DEFAULT_STEPS, MAX_STEPS = 6, 50
 
 
 class SimilarSongs:
