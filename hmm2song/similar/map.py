@@ -5,8 +5,10 @@ they depend neither on the order of the songs nor on how the catalog came about.
 number of their own: on each axis the song that is farthest out is on the positive side, and clusters are numbered by
 size, the largest first.
 
-Clusters are those of k-means on the principal components. The axes are the two directions in which the clusters lie
-apart most, measured by how wide they are (Fisher's discriminants).
+Clusters are those of k-means on the principal components. In the plane, songs are drawn to their nearest neighbours and
+pushed from all others until both are in balance (t-SNE, van der Maaten and Hinton 2008, JMLR 9; begun at the first two
+principal components, as Kobak and Berens 2019 advise, and on the graph of nearest neighbours, without perplexities).
+Songs outside the sample lie among the songs of the sample that are nearest to them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
-from scipy.linalg import eigh
 
 from hmm2song.similar.results import about
 from hmm2song.song import Song
@@ -28,8 +29,14 @@ SONGS_PER_CLUSTER = 10
 """The number of clusters is the root of the songs by this many: 9 for 864 songs."""
 N_RUNS = 8
 """Runs of k-means, of which the tightest counts."""
-WIDTH_OF_ALL = 0.1
-"""Share of the spread of all songs that is added to the width of clusters: a narrow one is no reason for an axis."""
+N_NEIGHBOURS = 15
+"""Neighbours to which a song is drawn."""
+N_ANCHORS = 3
+"""Songs of the sample among which another one lies."""
+N_STEPS, N_EARLY_STEPS = 600, 75
+EARLY_PULL, LEAST_RATE = 12.0, 10.0
+"""During the early steps neighbours are drawn this much more strongly, so that far ones find each other."""
+BLOCK_SONGS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,7 @@ class SongMap:
         }
 
 
-def lay_out(vectors: np.ndarray, sample: np.ndarray, n_clusters: int | None = None) -> Layout:
+def lay_out(vectors: np.ndarray, sample: np.ndarray, farness: np.ndarray, n_clusters: int | None = None) -> Layout:
     """Lay out songs.
 
     Parameters
@@ -99,6 +106,8 @@ def lay_out(vectors: np.ndarray, sample: np.ndarray, n_clusters: int | None = No
     vectors : np.ndarray, shape (n, dim), float32
     sample : np.ndarray, shape (n_sample,)
         Positions of the songs to fit on.
+    farness : np.ndarray, shape (n_sample, n_sample)
+        Between the songs of the sample.
     n_clusters : int, optional
         Default: by the number of songs, see :data:`SONGS_PER_CLUSTER`. There may be fewer.
     """
@@ -107,15 +116,52 @@ def lay_out(vectors: np.ndarray, sample: np.ndarray, n_clusters: int | None = No
     mean = fitted.mean(axis=0)
     _, _, axes = np.linalg.svd(fitted - mean, full_matrices=False)
     components = (vectors - mean) @ axes[:N_COMPONENTS].T
-    centres = _centres(components[sample], n_clusters)
-    distance = np.linalg.norm(components[:, None] - centres, axis=2)
+    distance = np.linalg.norm(components[:, None] - _centres(components[sample], n_clusters), axis=2)
     cluster = _by_size(distance.argmin(axis=1))
-    middle = [int(np.flatnonzero(cluster == number)[0]) for number in range(cluster.max() + 1)]
+    centre = []
     for number in range(cluster.max() + 1):
         members = np.flatnonzero(cluster == number)
-        to_centre = np.round(np.linalg.norm(components[members] - components[members].mean(axis=0), axis=1), 6)
-        middle[number] = int(members[to_centre.argmin()])
-    return Layout(_plane(components, sample, cluster), cluster, np.array(middle))
+        to_centre = np.linalg.norm(components[members] - components[members].mean(axis=0), axis=1)
+        centre.append(int(members[np.round(to_centre, 6).argmin()]))
+    start = np.zeros((len(sample), 2))
+    start[:, : min(2, components.shape[1])] = components[sample, :2]
+    xy = _placed(components, components[sample], _unfolded(farness, start))
+    farthest = xy[np.abs(np.round(xy, 6)).argmax(axis=0), [0, 1]]
+    return Layout(np.round(xy / np.where(farthest == 0, 1.0, farthest), 4), cluster, np.array(centre))
+
+
+def _unfolded(farness: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return places (n, 2) of songs in the plane; ``start`` (n, 2) is where they begin."""
+    n = len(farness)
+    far = farness + 2 * np.eye(n)  # a song is no neighbour of its own
+    nearest = np.argsort(far, axis=1, kind="stable")[:, : min(N_NEIGHBOURS, n - 1)]
+    pull = np.zeros((n, n))
+    np.put_along_axis(pull, nearest, 1.0, axis=1)
+    pull = (pull + pull.T) / max(2 * nearest.size, 1)
+    xy, speed = start / max(start.std(), 1e-9) * 1e-2, np.zeros((n, 2))
+    rate = max(n / EARLY_PULL, 4 * LEAST_RATE)
+    for step in range(N_STEPS if n > 2 else 0):
+        is_early = step < N_EARLY_STEPS
+        squares = np.square(xy).sum(axis=1)
+        nearness = 1 / (1 + np.maximum(squares[:, None] + squares - 2 * xy @ xy.T, 0))
+        np.fill_diagonal(nearness, 0)
+        force = ((EARLY_PULL if is_early else 1.0) * pull - nearness / nearness.sum()) * nearness
+        speed = (0.5 if is_early else 0.8) * speed - 4 * rate * (force.sum(axis=1)[:, None] * xy - force @ xy)
+        xy = xy + speed
+    return xy - xy.mean(axis=0)
+
+
+def _placed(points: np.ndarray, anchors: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Return places (n, 2) of points (n, k) among their nearest anchors (m, k), which lie at ``xy`` (m, 2)."""
+    placed = np.empty((len(points), 2))
+    for first in range(0, len(points), BLOCK_SONGS):
+        block = points[first : first + BLOCK_SONGS]
+        squares = np.square(block).sum(axis=1)[:, None] + np.square(anchors).sum(axis=1) - 2 * block @ anchors.T
+        nearest = np.argsort(np.round(squares, 9), axis=1, kind="stable")[:, :N_ANCHORS]
+        weight = 1 / np.maximum(np.take_along_axis(squares, nearest, axis=1), 1e-9)  # an anchor stays where it is
+        weight /= weight.sum(axis=1, keepdims=True)
+        placed[first : first + BLOCK_SONGS] = (weight[..., None] * xy[nearest]).sum(axis=1)
+    return placed
 
 
 def _centres(points: np.ndarray, n_clusters: int) -> np.ndarray:
@@ -135,21 +181,6 @@ def _by_size(cluster: np.ndarray) -> np.ndarray:
     """Return other numbers for clusters: 0 for the largest."""
     _, number, count = np.unique(cluster, return_inverse=True, return_counts=True)
     return np.argsort(np.argsort(-count, kind="stable"))[number]
-
-
-def _plane(components: np.ndarray, sample: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """Return coordinates (n, 2) within -1 to 1, to four decimals."""
-    points, label = components[sample], cluster[sample]
-    spread = points.T @ points / len(points)
-    centred = points - np.stack([points[label == number].mean(axis=0) for number in range(label.max() + 1)])[label]
-    width = centred.T @ centred / len(points) + (WIDTH_OF_ALL * np.trace(spread) / len(spread) + 1e-9) * np.eye(
-        len(spread)
-    )
-    _, axes = eigh(spread, width)
-    xy = components @ axes[:, ::-1][:, :2]
-    xy = np.hstack((xy, np.zeros((len(xy), 2 - xy.shape[1]))))
-    farthest = xy[np.abs(np.round(xy, 6)).argmax(axis=0), [0, 1]]
-    return np.round(xy / np.where(farthest == 0, 1.0, farthest), 4)
 
 
 def cluster_names(cluster: np.ndarray, columns: np.ndarray, names: Sequence[str]) -> list[str]:

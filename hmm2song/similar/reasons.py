@@ -33,7 +33,7 @@ class Reasons:
     known: Mapping[str, np.ndarray]
     row: int | None
     shared: Mapping[int, float] = field(default_factory=dict)
-    """Shares of the query's melody that lie in others nearly note for note."""
+    """By song, the share of its melody and the query's, of the shorter one, that lies in the other."""
 
     def closer_than(self, song: int) -> dict[str, float]:
         """Return how many percent of the other songs are farther, by what the song has; rounded down to tenths."""

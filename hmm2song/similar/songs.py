@@ -339,7 +339,8 @@ class SimilarSongs:
             _require_whole("n_clusters", n_clusters, 1, MAX_STEPS)
         space = self._comparison.space(facet)
         rows = np.flatnonzero(space.known)
-        layout = lay_out(space.vectors[rows], np.searchsorted(rows, space.sample), n_clusters)
+        sample = np.searchsorted(rows, space.sample)
+        layout = lay_out(space.vectors[rows], sample, space.among(space.sample), n_clusters)
         songs = [self.songs[int(row)] for row in rows]
         names = cluster_names(layout.cluster, *self._naming(rows, songs))
         count = np.bincount(layout.cluster)

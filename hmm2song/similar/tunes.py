@@ -5,7 +5,7 @@ Three looks, each at fewer songs than the one before:
 * every song by the mean of its window embeddings (a :class:`~hmm2song.similar.neighbours.FacetSpace`);
 * windows against windows: how well each window of one song is met by the best one of the other, both ways, and that as
   mutual proximity, for long songs hold something like every window;
-* with the nearest few, also by windows at other tempi, pieces of the song are aligned, as a hum would be. Only a good
+* with the nearest few, also by windows at other tempi, pieces of the shorter song are aligned, as a hum would be. Only a good
   alignment counts: a bad one says more about the melody that is aligned with than about what both share, and so do
   windows at other tempi (slow ones make hubs of the songs that hardly move).
 
@@ -44,6 +44,8 @@ N_ALIGNED = 40
 """Songs nearest by windows at the query's own tempo, and as many at other tempi, that are aligned with it."""
 GOOD_COST_ST = 0.4
 """Mean cost of an alignment, in semitones, from where it says nothing more."""
+SHORTER = 0.9
+"""A song shorter than this share of the other is aligned with it, and not the other way round."""
 PIECE_S = 10.0
 MAX_PIECES = 4
 UNALIGNED_COST_ST = 2.5
@@ -87,7 +89,8 @@ class Tunes:
         -------
         farness : np.ndarray, shape (n_songs,)
         shared : dict from int to float
-            By song, of those that were aligned: the share of the pieces that lie in it nearly note for note.
+            By song, of those that were aligned: the share of the pieces of the shorter one of both that lie in the
+            other nearly note for note.
         """
         near = np.argsort(farness, kind="stable")
         near = near[near != song]
@@ -100,13 +103,12 @@ class Tunes:
         aligned = np.unique(
             np.concatenate([np.argsort(far, kind="stable")[:N_ALIGNED] for far in (own_tempo, other_tempi)])
         )
-        cost_st = self._costs_st(song, near[aligned])
+        cost_st, share = self._aligned(song, near[aligned])
         good_st = np.full(len(near), GOOD_COST_ST)
-        good_st[aligned] = np.minimum(cost_st.mean(axis=0), GOOD_COST_ST)
+        good_st[aligned] = np.minimum(cost_st, GOOD_COST_ST)
         refined = farness.copy()
         refined[near[np.lexsort((rank, good_st))]] = farness[near]
-        shared = (cost_st < SAME_PIECE_COST_ST).mean(axis=0)
-        return refined, dict(zip(near[aligned].tolist(), shared.tolist(), strict=True))
+        return refined, dict(zip(near[aligned].tolist(), share.tolist(), strict=True))
 
     def likeness(self, song: int, other: int) -> float:
         """Return the mean similarity of each window of one song to the best of the other, of both directions."""
@@ -163,6 +165,24 @@ class Tunes:
                 likeness[number, start:stop] = (found + met) / 2
             start = stop
         return likeness
+
+    def _aligned(self, song: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Align pieces of a song with others, or those of a shorter one with the song.
+
+        Returns
+        -------
+        cost_st, share : np.ndarray, shape (n_others,)
+            The mean cost of the pieces in semitones, and the share of them that lie there nearly note for note.
+        """
+        length_s = self._catalog.melodies.contour_s
+        is_shorter = length_s[others] < SHORTER * length_s[song]
+        cost_st, share = np.zeros((2, len(others)))
+        costs = self._costs_st(song, others[~is_shorter])
+        cost_st[~is_shorter], share[~is_shorter] = costs.mean(axis=0), (costs < SAME_PIECE_COST_ST).mean(axis=0)
+        for number in np.flatnonzero(is_shorter):
+            costs = self._costs_st(int(others[number]), np.array([song]))
+            cost_st[number], share[number] = costs.mean(), (costs < SAME_PIECE_COST_ST).mean()
+        return cost_st, share
 
     def _costs_st(self, song: int, others: np.ndarray) -> np.ndarray:
         """Return the mean cost of each piece of a song in each of the others, in semitones, (n_pieces, n_others)."""
