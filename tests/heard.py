@@ -80,7 +80,7 @@ def studio(n_songs: int = N_SONGS) -> tuple[tuple[Song, ...], Facets]:
 def _moments_like(kind: int, rng: np.random.Generator) -> np.ndarray:
     """Return moments (4, 28) of two kinds of sound: the first and the last sound like those of the kind."""
     kinds = np.random.default_rng(kind).integers(-40, 40, (2, MOMENT_DIM))
-    return (kinds[[0, 1, 0, 0]] + rng.integers(-1, 2, (N_MOMENTS, MOMENT_DIM))).astype(np.int8)
+    return (kinds[[0, 1, 0, 0]] + rng.integers(-5, 6, (N_MOMENTS, MOMENT_DIM))).astype(np.int8)
 
 
 def save_heard(songs: tuple[Song, ...], facets: Facets, folder: Path) -> None:

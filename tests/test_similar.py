@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heard import N_SINGERS, N_SONGS, save_heard, studio
+from heard import N_MOMENTS, N_SINGERS, N_SONGS, save_heard, studio
 
 from hmm2song.__main__ import main
 from hmm2song.catalog.facets import Facets
@@ -86,10 +86,16 @@ def test_the_same_song_again_is_listed_once():
     rows = [*range(N_SONGS), 8, 8, 8]
     again = [replace(songs[8], id=f"x{n}", title=title) for n, title in enumerate(("Title 8", "TITLE 8", "Other"))]
     durations_s = facets.take(rows).duration_s.copy()
-    durations_s[-3:] *= (1.005, 1.2, 1.0)  # a copy; another length; another title, but sounding exactly alike
-    found = SimilarSongs((*songs, *again), replace(facets.take(rows), duration_s=durations_s))
+    durations_s[-3:] *= (1.005, 1.2, 1.0)  # a copy; another length; another title, but embeddings exactly alike
+    moments = facets.take(rows).moments.copy()
+    moments[-3 * N_MOMENTS :] = np.random.default_rng(9).integers(-100, 100, moments[-3 * N_MOMENTS :].shape)
+    found = SimilarSongs((*songs, *again), replace(facets.take(rows), duration_s=durations_s, moments=moments))
     listed = {entry.song.id: entry.also for entry in found.like("s00", top_k=12, per_artist=0).songs}
     assert listed["s08"] == ("x0",) and {"x1", "x2"} <= set(listed)
+    moments[-N_MOMENTS - 2 : -N_MOMENTS] = moments[8 * N_MOMENTS : 8 * N_MOMENTS + 2] + 2  # x1: half of it sounds alike
+    found = SimilarSongs((*songs, *again), replace(facets.take(rows), duration_s=durations_s, moments=moments))
+    listed = {entry.song.id: entry.also for entry in found.like("s00", top_k=12, per_artist=0).songs}
+    assert sorted(listed["s08"]) == ["x0", "x1"] and "x2" in listed
     assert "x0" not in [entry.song.id for entry in found.like("s08", top_k=12, per_artist=0).songs]
 
 
@@ -225,7 +231,11 @@ def test_tiny_catalogs_answer(n_songs):
 def test_equal_songs_and_one_artist_with_the_whole_catalog():
     songs, facets = studio()
     equal = SimilarSongs(songs[:6], facets.take([0] * 6))
-    assert [found.song.id for found in equal.like("s00", top_k=5).songs] == ["s01", "s02", "s03", "s04", "s05"]
+    copies = equal.like("s00")
+    assert copies.songs == () and "only 0 of 5 songs are listed" in copies.notices[0] and "copies" in copies.notices[0]
+    moments = np.random.default_rng(0).integers(-99, 99, (6 * N_MOMENTS, 28)).astype(np.int8)
+    alike = SimilarSongs(songs[:6], replace(facets.take([0] * 6), moments=moments))  # equally far: in order of the ids
+    assert [found.song.id for found in alike.like("s00", top_k=5).songs] == ["s01", "s02", "s03", "s04", "s05"]
     alone = SimilarSongs([replace(song, singer="One") for song in songs], facets)
     result = alone.like("s00")
     assert len(result.songs) == 1 and result.notices[0].startswith("only 1 of 47 songs are listed")

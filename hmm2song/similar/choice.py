@@ -1,8 +1,9 @@
 """Which of the nearest songs are listed: not too many of one artist, and no song twice.
 
-Two entries are one song if the catalog says so (``Song.tune``), or if they are the same recording: equally long and of
-the same melody, or where the catalog holds no melodies, of the same title. Embeddings alone do not tell: different
-quiet pieces for piano are nearer to each other than two copies of one recording in different quality.
+Two entries are one song if the catalog says so (``Song.tune``), or if they are copies of one recording: half of the
+moments of the shorter one sound like moments of the other, or both are equally long and have the same melody, or where
+the catalog holds no melodies the same title. Embeddings of whole songs do not tell: different quiet pieces for piano
+are nearer to each other than two copies of one recording in different quality.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.table import SongTable
+from hmm2song.index.base import first_windows
 from hmm2song.similar.tunes import Tunes
 from hmm2song.song import fold_text
 
@@ -22,6 +24,11 @@ SAME_DURATION = 1.01
 """Two copies of a recording differ by no more in length: silence at the ends, an encoder's padding."""
 SAME_MELODY = 0.95
 """Mean similarity of their melody windows from which two recordings are copies."""
+COPY_STEPS, COPY_SHARE = 2, 0.5
+"""Two moments sound alike if no column differs by more steps. Of two recordings of 144 that are none of one piece, at
+most 0.1 of the moments do; of a copy that ends earlier or is quieter, all; of one that begins later, as a rule none."""
+COPY_TIMBRE = 4.0
+"""Root mean square difference of the MFCC from where moments are not even looked at."""
 FIRST_CANDIDATES = 500
 NOBODY = ("", "traditional", "trad", "anonymous", "anon", "unknown", "unknown artist", "various", "various artists")
 """What is no artist, and no limit is set to: also with a country behind it, as in "Traditional English"."""
@@ -35,6 +42,7 @@ class Choice:
         self._songs = songs
         self._facets = facets
         self._tunes = tunes
+        self._first = None if facets is None else first_windows(facets.n_moments)
         artists = zip(songs.column("singer"), songs.column("author"), strict=True)
         self._artists: list[str] = [artist_key(singer or author) for singer, author in artists]
         ids = list(songs.column("id"))
@@ -95,12 +103,29 @@ class Choice:
         """Tell whether two songs are copies of one recording."""
         if self._facets is None or not (self._facets.heard[song] and self._facets.heard[other]):
             return False
-        durations_s = sorted(self._facets.duration_s[[song, other]])
-        if durations_s[1] > durations_s[0] * SAME_DURATION:
+        difference = self._facets.timbre[song].astype(np.float32) - self._facets.timbre[other]
+        if np.square(difference).mean() > COPY_TIMBRE**2:
             return False
-        if self._tunes is None:
-            return fold_text(self._songs.text(song, "title")) == fold_text(self._songs.text(other, "title"))
-        return self._tunes.likeness(song, other) >= SAME_MELODY
+        durations_s = sorted(self._facets.duration_s[[song, other]])
+        if durations_s[1] <= durations_s[0] * SAME_DURATION:
+            titles = {fold_text(self._songs.text(each, "title")) for each in (song, other)}
+            if len(titles) == 1 if self._tunes is None else self._tunes.likeness(song, other) >= SAME_MELODY:
+                return True
+        return self._shared_moments(song, other) >= COPY_SHARE
+
+    def _shared_moments(self, song: int, other: int) -> float:
+        """Return the share of the moments of one song that sound like moments of the other, of the one with fewer."""
+        few, many = sorted(
+            (
+                self._facets.moments[self._first[each] : self._first[each + 1]].astype(np.int16)
+                for each in (song, other)
+            ),
+            key=len,
+        )
+        if len(few) == 0:
+            return 0.0
+        steps = np.abs(few[:, None] - many).max(axis=2).min(axis=1)
+        return float((steps <= COPY_STEPS).mean())
 
 
 @lru_cache(maxsize=100_000)

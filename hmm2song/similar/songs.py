@@ -368,8 +368,8 @@ def _notices_of_list(n_listed: int, n_compared: int, top_k: int) -> tuple[str, .
     if n_listed >= min(top_k, n_compared):
         return ()
     return (
-        f"only {n_listed} of {n_compared} songs are listed: the others are by the same artists or are these songs "
-        "again; per_artist=0 lists all songs of an artist",
+        f"only {n_listed} of {n_compared} songs are listed: the others are by the same artists, or copies or versions "
+        "of these or of the song itself; per_artist=0 lists all songs of an artist",
     )
 
 

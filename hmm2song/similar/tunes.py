@@ -5,9 +5,9 @@ Three looks, each at fewer songs than the one before:
 * every song by the mean of its window embeddings (a :class:`~hmm2song.similar.neighbours.FacetSpace`);
 * windows against windows: how well each window of one song is met by the best one of the other, both ways, and that as
   mutual proximity, for long songs hold something like every window;
-* with the nearest few, also by windows at other tempi, pieces of the shorter song are aligned, as a hum would be. Only a good
-  alignment counts: a bad one says more about the melody that is aligned with than about what both share, and so do
-  windows at other tempi (slow ones make hubs of the songs that hardly move).
+* with the nearest few, also by windows at other tempi, pieces of the shorter song are aligned, as a hum would be. Only
+  a good alignment counts: a bad one says more about the melody that is aligned with than about what both share, and so
+  do windows at other tempi (slow ones make hubs of the songs that hardly move).
 
 A later look only changes the order of the songs that it sees; they keep, in the new order, the farness that they had in
 the old one.
