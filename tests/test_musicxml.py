@@ -45,6 +45,9 @@ def words(text):
 BACK_4 = "<backup><duration>16</duration></backup>"
 
 
+MEASURE_REPEAT = '<attributes><measure-style><measure-repeat type="{}">1</measure-repeat></measure-style></attributes>'
+
+
 @pytest.mark.parametrize(
     ("measures", "expected"),
     [
@@ -94,6 +97,8 @@ BACK_4 = "<backup><duration>16</duration></backup>"
           xml_note("C4")],
          [(3.0, 1.0, 60.0)]),
         ([START + '<sound tempo="120"><offset>2</offset></sound>' + xml_note("C4")], [(0.0, 0.75, 60.0)]),
+        ([START + xml_note("C4"), MEASURE_REPEAT.format("start"), "", MEASURE_REPEAT.format("stop") + xml_note("D4")],
+         [(0.0, 1.0, 60.0), (1.0, 1.0, 60.0), (2.0, 1.0, 60.0), (3.0, 1.0, 62.0)]),
         ([DIVISIONS + '<sound tempo="90"/>' + QUARTER_60 + xml_note("C4")], [(0.0, 1.0, 60.0)]),  # the second counts
         ([START + '<attributes><transpose number="2"><octave-change>-1</octave-change></transpose></attributes>'
           + xml_note("C5", 4, "<staff>1</staff>") + BACK_4 + xml_note("D5", 4, "<staff>2</staff>")],

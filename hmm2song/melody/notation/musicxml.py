@@ -217,6 +217,7 @@ class _PartReader:
         self.now_q = self.chord_start_q = Fraction(0)
         self.endings: frozenset[int] = frozenset()
         self.starts_repeat_next = False
+        self.n_bars_repeated = 0  # as many bars repeat what stands as many before
         for measure in element.iterfind("measure"):
             self._measure(measure)
             if len(self.plan) > MAX_PLAYED_BARS:
@@ -246,12 +247,25 @@ class _PartReader:
             bar.length_q = max(bar.length_q, self.now_q)
             if bar.length_q > MAX_BAR_Q:
                 raise ScoreError(f"bar {len(self.plan)} is longer than {MAX_BAR_Q} quarters")
-        if not any(len(self.plan) - 1 in staff.notes for staff in self.staves.values()):
+        if not self._has_notes(len(self.plan) - 1):
             bar.length_q = min(bar.length_q, self.metre_q)  # Sibelius 5 writes rests of a bar twice as long
+            self._repeat_bar(len(self.plan) - 1)
         self.metres_q.append(self.metre_q)
         bar.endings = self.endings
         if ends_here:
             self.endings = frozenset()
+
+    def _has_notes(self, index: int) -> bool:
+        return any(index in staff.notes for staff in self.staves.values())
+
+    def _repeat_bar(self, index: int) -> None:
+        """Fill a bar without notes from an earlier one, if a sign says so."""
+        earlier = index - self.n_bars_repeated
+        if self.n_bars_repeated and earlier >= 0 and self._has_notes(earlier):
+            self.plan[index].length_q = self.plan[earlier].length_q
+            for staff in self.staves.values():
+                if earlier in staff.notes:
+                    staff.notes[index] = staff.notes[earlier]
 
     def _attributes(self, element: ElementTree.Element) -> None:
         if text := text_at(element, "divisions"):
@@ -263,6 +277,8 @@ class _PartReader:
         beats, beat_type = text_at(element, "time/beats"), number(text_at(element, "time/beat-type"))
         if re.fullmatch(r"\d{1,3}( ?\+ ?\d{1,3}){0,8}", beats) and beat_type in (1, 2, 4, 8, 16, 32, 64):
             self.metre_q = Fraction(4 * sum(map(int, beats.split("+"))), int(beat_type))
+        for sign in element.iterfind("measure-style/measure-repeat"):
+            self.n_bars_repeated = int(number(words(sign)) or 1) if sign.get("type") == "start" else 0
         for transpose in element.iterfind("transpose"):
             chromatic = number(text_at(transpose, "chromatic")) or 0.0
             octaves = number(text_at(transpose, "octave-change")) or 0.0
