@@ -14,13 +14,15 @@ Conventions
 
 from __future__ import annotations
 
+import io
+import mmap
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO
@@ -72,6 +74,8 @@ LIBSNDFILE_STARTS = (b"RIFF", b"RF64", b"FORM", b"fLaC")
 """First bytes of wav, aiff and flac. libsndfile knows more, but prints to stderr about damaged MP3 files."""
 MEMORYLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """soundfile seeks after every block it reads, which garbles codecs that carry state over (MP3, ADPCM)."""
+OGG_STREAM_BEGINS = 2
+"""Flag of the first page of a stream."""
 FORMATS_WITH_TIMES = ("mov", "matroska", "ogg")
 """Containers that state times and the length; in others FFmpeg guesses from the bit rate, sometimes wildly."""
 GAP_S = 0.1
@@ -262,7 +266,12 @@ def open_checked(path: Path, label: str, max_bytes: int) -> BinaryIO:
 def _file_blocks(file: BinaryIO, label: str, max_s: float, from_s: float = 0.0) -> Iterator[Block]:
     """Decode an open file from ``from_s`` on."""
     found_any = False
-    if file.read(4) in LIBSNDFILE_STARTS:
+    start = file.read(4)
+    if start == b"OggS" and from_s == 0 and len(links := _ogg_links(file)) > 1:
+        for link in links:
+            yield from _ffmpeg_blocks(io.BytesIO(link), label, max_s, 0.0)
+        return
+    if start in LIBSNDFILE_STARTS:
         file.seek(0)
         for block in _libsndfile_blocks(file, label, max_s, from_s):
             found_any = True
@@ -270,6 +279,18 @@ def _file_blocks(file: BinaryIO, label: str, max_s: float, from_s: float = 0.0) 
     if not found_any:  # another format, or a wav whose recorder crashed before it wrote the length
         file.seek(0)
         yield from _ffmpeg_blocks(file, label, max_s, from_s)
+
+
+def _ogg_links(file: BinaryIO) -> list[bytes]:
+    """Return the streams that follow each other in an Ogg file, if several do; FFmpeg ends where channels change."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        starts, is_start = [], False
+        for page in re.finditer(rb"OggS\0([\0-\7])", content):
+            was_start, is_start = is_start, bool(page[1][0] & OGG_STREAM_BEGINS)
+            if is_start and not was_start:  # a film begins with the first pages of sound and pictures
+                starts.append(page.start())
+        bounds = pairwise([*starts, len(content)]) if len(starts) > 1 else ()
+        return [content[first:last] for first, last in bounds]
 
 
 def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float, from_s: float) -> Iterator[Block]:

@@ -195,20 +195,30 @@ def test_channels_are_averaged_unless_they_cancel(gains: tuple[float, ...], ampl
     assert_is_tone(load_audio((44100, np.outer(tone(44100), gains))), amplitude=amplitude)
 
 
-def test_channels_and_rate_may_change_on_the_way(tmp_path: Path) -> None:
-    """MP3 files joined end to end, as from a recorder that was plugged in while it ran."""
-    parts = [(44100, 1), (44100, 2), (22050, 1)]
-    with (tmp_path / "hum.mp3").open("wb") as joined:
-        for rate_hz, n_channels in parts:
+@pytest.mark.parametrize(
+    ("codec", "form", "rates_hz"),
+    [
+        ("libmp3lame", "mp3", (44100, 44100, 22050)),
+        ("aac", "adts", (44100, 44100, 44100)),
+        ("libopus", "ogg", 3 * (RATE_HZ,)),
+    ],
+)
+def test_channels_and_rate_may_change_on_the_way(
+    tmp_path: Path, codec: str, form: str, rates_hz: tuple[int, ...]
+) -> None:
+    """Files joined end to end, as from a recorder that was plugged in while it ran."""
+    path = tmp_path / "hum"
+    with path.open("wb") as joined:
+        for rate_hz, n_channels in zip(rates_hz, (1, 2, 1), strict=True):
             part = io.BytesIO()
-            encode(part, np.repeat(tone(rate_hz)[:, None], n_channels, axis=1), rate_hz, "libmp3lame", "mp3")
+            encode(part, np.repeat(tone(rate_hz)[:, None], n_channels, axis=1), rate_hz, codec, form)
             joined.write(part.getvalue())
-    loaded = load_audio(tmp_path / "hum.mp3")
+    loaded = load_audio(path)
     assert len(loaded) / SAMPLE_RATE_HZ == pytest.approx(3.0, abs=0.3)
     for start_s in (0.25, 1.3, 2.35):
         part = loaded[round(start_s * SAMPLE_RATE_HZ) :][: SAMPLE_RATE_HZ // 2]
         assert np.sqrt(2 * np.mean(part**2)) == pytest.approx(AMPLITUDE, rel=0.06)
-    stereo = np.concatenate(list(audio.stereo_blocks(tmp_path / "hum.mp3", SAMPLE_RATE_HZ)))
+    stereo = np.concatenate(list(audio.stereo_blocks(path, SAMPLE_RATE_HZ)))
     assert len(stereo) == pytest.approx(len(loaded), abs=5)
     assert stereo[:, 0] == pytest.approx(stereo[:, 1], abs=1e-3)
 

@@ -23,7 +23,7 @@ from hmm2song.indexing.edit import add
 from hmm2song.indexing.separation import separation
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.separation.stems import Stems
-from hmm2song.indexing.sources import readable_name
+from hmm2song.indexing.sources import Item, readable_name
 from hmm2song.indexing.vocal_melody import VocalMelody
 from hmm2song.similar import enrich
 from hmm2song.similar.enrich import LabelModel
@@ -431,6 +431,14 @@ def test_broken_files_of_every_kind_are_listed_and_the_good_ones_among_them_are_
     named = sorted(readable_name(path.name) for path in broken)
     assert sorted(skipped.path for skipped in report.skipped) == named
     assert all(skipped.reason.strip() for skipped in report.skipped)
+
+
+def test_a_recording_that_breaks_off_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sung([60, 62, 64, 65, 67, 65, 64, 62, 60, 62, 64, 65]), RATE_HZ)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    key = extraction.extract_file(Item(tmp_path / "a.wav", "a.wav"), tmp_path, IndexOptions())
+    assert extraction.load_result(tmp_path, key).melodies[0].warnings == ("only 3 of 6 s can be read",)
 
 
 TUNE = b"X:1\nL:1/4\nQ:1/4=120\nK:C\nCDEF|GABc|\n"

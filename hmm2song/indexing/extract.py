@@ -36,7 +36,7 @@ from hmm2song.hearing.recording import LISTENER, HeardRecording, hear_samples
 from hmm2song.indexing.separation.separation import process_separator
 from hmm2song.indexing.separation.stems import Separator
 from hmm2song.indexing.sources import Item
-from hmm2song.indexing.tags import song_fields
+from hmm2song.indexing.tags import song_fields, stated_length_s
 from hmm2song.indexing.vocal_melody import LITTLE_MELODY, LITTLE_VOICE_SHARE, vocal_melody
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody, read_score_file
@@ -46,6 +46,8 @@ EXTRACTOR_VERSION = "6"
 """Part of every key: change it when extraction changes, so that older results are not used."""
 STEMS_FOLDER = "stems"
 SHARE_DIGITS = 4
+WHOLE_SHARE = 0.9
+"""A recording of which less can be decoded than this share, and a second, of the stated length is damaged."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,17 @@ def _read_recording(item: Item, separator: Separator, stems: Path, samples: Call
     found = vocal_melody(separator.separate(item.file, stems), samples)
     song = song_of(song_fields(item.file, item.name), item.name)
     quality = RecordingQuality(round(found.voiced_share, SHARE_DIGITS), separator.name == "none", found.warnings)
-    return Extracted((ScoredMelody(song, found.melody),), quality=quality)
+    return Extracted(
+        (ScoredMelody(song, found.melody, _cut_short(item.file, found.melody.duration_s)),), quality=quality
+    )
+
+
+def _cut_short(file: Path, found_s: float) -> tuple[str, ...]:
+    """Say that much less of a recording could be decoded than its header promises."""
+    stated_s = stated_length_s(file)
+    if stated_s is None or found_s >= WHOLE_SHARE * stated_s - 1.0:
+        return ()
+    return (f"only {found_s:.0f} of {stated_s:.0f} s can be read",)
 
 
 def _save_result(found: Extracted, partial: Path, key: str) -> None:

@@ -71,6 +71,14 @@ def song_fields(file: Path, name: str) -> dict[str, str]:
     }
 
 
+def stated_length_s(file: Path) -> float | None:
+    """Return how long a recording says that it is; None if it does not, or its format is unknown here."""
+    try:
+        return TinyTag.get(file, tags=False).duration
+    except (TinyTagException, OSError):
+        return None
+
+
 def read_tags(file: Path) -> Tags:
     """Read the tags of a recording; all are empty if it has none or they are damaged."""
     try:
