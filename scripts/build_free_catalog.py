@@ -39,6 +39,7 @@ from hmm2song.catalog.facets import Facets
 from hmm2song.errors import Hmm2SongError
 from hmm2song.hearing.recording import LISTENER, HeardRecording, hear
 from hmm2song.script import GOES_ON, main_of, progress
+from hmm2song.similar.enrich import enriched_songs
 from hmm2song.song import Song
 
 ARCHIVE = ".pk3"
@@ -64,8 +65,8 @@ def run(options: argparse.Namespace) -> None:
     with options.recordings.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     listen_to_all(rows, options.packages)
-    songs = [song_of(row) for row in rows]
     facets = Facets.concatenate([HeardRecording.read(heard_file(options.packages, row)).facets for row in rows])
+    songs = enriched_songs([song_of(row) for row in rows], facets)
     write_catalog(options.out, songs, facets)
     sung = int(facets.voice.any(axis=1).sum())
     print(f"{len(songs)} recordings of {len({row['package'] for row in rows})} packages, {sung} of them sung")

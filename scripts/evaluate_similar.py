@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_recording, stereo_blocks
+from hmm2song.baselines.genre_features import features_of
 from hmm2song.baselines.segments import SAMPLE_RATE_HZ as SEGMENTS_RATE_HZ
 from hmm2song.baselines.segments import SegmentSearch, SongSegments, segments_of
 from hmm2song.catalog import storage
@@ -60,11 +61,15 @@ QUIETER = 10 ** (-10 / 20)
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method, the distances (n, n) it finds, and the seconds of processor time it takes for a song, if known."""
+    """A method, the distances (n, n) it finds, and the seconds of processor time it takes for a song, if known.
+
+    ``before_proximity`` are the distances before mutual proximity of a method that includes it.
+    """
 
     name: str
     distance: np.ndarray
     seconds: float | None = None
+    before_proximity: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -173,8 +178,15 @@ def methods_of_vectors(songs: Sequence[Song], facets: Facets, seed: int) -> list
         Method("loudness alone", np.abs(loudness[:, None] - loudness)),
         Method("MFCC", cosine_distance(timbre)),
         Method("MusiCNN", cosine_distance(style - style.mean(axis=0))),
-        *(Method(f"ours, {facet}", space_of(songs, facets, facet).among(np.arange(n))) for facet in ("style", "feel")),
+        *(ours(songs, facets, facet) for facet in ("style", "feel")),
     ]
+
+
+def ours(songs: Sequence[Song], facets: Facets, facet: str) -> Method:
+    """Return how the product compares songs by a facet."""
+    space = space_of(songs, facets, facet)
+    plain = np.linalg.norm(space.vectors[:, None] - space.vectors, axis=2)
+    return Method(f"ours, {facet}", space.among(np.arange(len(songs))), before_proximity=plain)
 
 
 def space_of(songs: Sequence[Song], facets: Facets, facet: str) -> FacetSpace:
@@ -192,7 +204,14 @@ def methods_of_audio(songs: Sequence[Song], audio: Path) -> list[Method]:
     measured, seconds = measured_in("S4", songs, audio, cut)
     search = SegmentSearch([SongSegments(**arrays) for arrays in measured])
     likeness = np.array([search.songs_like(number) for number in range(len(songs))])
-    return [Method("S4", -likeness, seconds)]
+    heard, s5_seconds = measured_in("S5", songs, audio, lambda file: {"features": features_of(file)})
+    features = np.array([each["features"] for each in heard])
+    scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-12)
+    return [
+        Method("S4, segments", -likeness, seconds),
+        Method("S5, unscaled", cosine_distance(features), s5_seconds),
+        Method("S5, scaled", cosine_distance(scaled), s5_seconds),
+    ]
 
 
 def methods_of_rivals(songs: Sequence[Song], path: Path) -> list[Method]:
@@ -260,19 +279,23 @@ def cosine_distance(vectors: np.ndarray) -> np.ndarray:
 def score(method: Method, groups: Groups, seed: int) -> Scores:
     """Measure one method."""
     distance = method.distance.astype(np.float64)
-    mean, spread = mean_and_spread(distance, np.eye(len(distance), dtype=bool))
-    proximity = mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
+    if method.before_proximity is None:
+        plain = distance
+        mean, spread = mean_and_spread(distance, np.eye(len(distance), dtype=bool))
+        proximity = mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
+    else:
+        plain, proximity = method.before_proximity, distance
     nobody = np.zeros_like(groups.composer)
     others = ~groups.soundtrack | ~groups.known  # what is no piece of the soundtrack by a known composer
     return Scores(
         name=method.name,
-        composer=precision(distance, groups.composer, nobody, groups.query, seed),
+        composer=precision(plain, groups.composer, nobody, groups.query, seed),
         soundtrack=precision(distance, groups.soundtrack, nobody, groups.query, seed),
         other_composers=precision(
             distance, groups.soundtrack & groups.known, groups.composer | ~groups.known, groups.query, seed
         ),
         within_soundtrack=precision(distance, groups.composer, others, groups.query, seed),
-        hub_skew=hub_skew(distance),
+        hub_skew=hub_skew(plain),
         hub_skew_proximity=hub_skew(proximity),
         composer_proximity=precision(proximity, groups.composer, nobody, groups.query, seed),
         seconds=method.seconds,

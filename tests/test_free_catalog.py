@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 from heard import made_facets
-from script_modules import loaded_script, run_script
+from script_modules import SCRIPTS, loaded_script, run_script
 
 from hmm2song.catalog import storage
-from hmm2song.hearing.recording import HeardRecording
+from hmm2song.catalog.facets import Facets
+from hmm2song.catalog.hub import assets_folder
+from hmm2song.hearing.recording import LISTENER, HeardRecording
 from hmm2song.similar.songs import SimilarSongs
 
 HEAD = ("id", "package", "version", "path", "title", "composer", "composer_from", "licence", "duration_s")
@@ -98,6 +100,17 @@ def test_another_version_of_a_package_is_refused(packages, monkeypatch, capsys):
     (packages / "game-data_1%3a2-3_all.deb").rename(packages / "song_1_all.deb")
     assert build(packages, monkeypatch) == (2, [])
     assert "song_1_all.deb is damaged or another version: it lacks a/" in capsys.readouterr().err
+
+
+def test_the_bundled_recordings_are_those_of_the_table_as_they_are_heard_today():
+    folder = assets_folder() / "free_catalog"
+    songs, facets = SimilarSongs.load(folder), Facets.load(folder)
+    with (SCRIPTS.parent / "assets" / "free_recordings.csv").open(newline="", encoding="utf-8") as file:
+        assert [song.id for song in songs.songs] == [row["id"] for row in csv.DictReader(file)]
+    assert len(songs) >= 300 and facets.heard.all() and facets.listener == LISTENER
+    assert all(song.title and song.source and song.licence and song.credit for song in songs.songs)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 4000 * len(songs)
+    assert songs.facets["melody"] and not any(songs.facets[facet] for facet in ("voice", "style", "feel"))
 
 
 def test_precision_counts_what_is_alike_among_the_nearest():

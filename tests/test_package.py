@@ -76,7 +76,9 @@ def test_the_wheel_works_from_any_folder(tmp_path):
     module = (sys.executable, "-m", "hmm2song", "--version")
     assert run(*module, folder=elsewhere, PYTHONPATH=str(installed)) == f"hmm2song {hmm2song.__version__}\n"
     assets = {path.relative_to(installed / "hmm2song/assets").parts[0] for path in installed.glob("hmm2song/assets/*")}
-    assert assets == {"catalog", "examples", "model", "model_labels", "model_mix", "model_style", "model_voice"}
+    assert assets == {
+        "catalog", "examples", "free_catalog", "model", "model_labels", "model_mix", "model_style", "model_voice"
+    }  # fmt: skip
     assert (installed / "hmm2song/page/texts/ja.toml").is_file()
 
 

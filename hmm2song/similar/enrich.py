@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -119,16 +119,20 @@ class LabelModel:
 
 
 def enriched(catalog: Catalog) -> Catalog:
-    """Return a catalog with guesses for the songs that were heard; what is stated stays, older guesses go.
+    """Return a catalog with guesses for the songs that were heard; see :func:`enriched_songs`."""
+    if catalog.facets is None:
+        return catalog
+    return replace(catalog, songs=enriched_songs(catalog.songs, catalog.facets))
+
+
+def enriched_songs(songs: Iterable[Song], facets: Facets) -> list[Song]:
+    """Return songs with guesses for those that were heard; what is stated stays, older guesses go.
 
     Songs without sound keep what they have. ModelError if the bundled model is missing.
     """
-    if catalog.facets is None:
-        return catalog
-    model, facets = label_model(), catalog.facets
-    labels = zip(catalog.songs, facets.heard, model.genre_guesses(facets), model.genders(facets), strict=True)
-    songs = [_with_guesses(song, genre, gender) if heard else song for song, heard, genre, gender in labels]
-    return replace(catalog, songs=songs)
+    model = label_model()
+    labels = zip(songs, facets.heard, model.genre_guesses(facets), model.genders(facets), strict=True)
+    return [_with_guesses(song, genre, gender) if heard else song for song, heard, genre, gender in labels]
 
 
 def _with_guesses(song: Song, genre: Guess | None, gender: Guess | None) -> Song:

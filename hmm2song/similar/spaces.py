@@ -1,7 +1,8 @@
 """From what was heard in recordings to vectors that can be compared: one space for voice, style and feel each.
 
 Every column is centred, and scaled where columns have units of their own, by the mean and the deviation of a sample of
-the catalog. What a recording measures against a catalog goes through the same numbers.
+the catalog; style embeddings, whose columns depend on each other, are whitened half-way. What a recording measures
+against a catalog goes through the same numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from hmm2song.embeddings.style import TAGS
 
 STYLE_WEIGHT, TIMBRE_WEIGHT = 0.7, 0.3
 """Shares of the MusiCNN embedding and of the MFCC in the similarity of style."""
+WHITENING = 0.5
+"""How far the style is whitened: 0 not at all, 1 to equal spread in all directions."""
+SPREAD_FLOOR = 0.1
+"""Added to the variance of every direction of the style, in parts of the mean variance: rare ones are mostly noise."""
 MOODS = (
     "beautiful", "chillout", "Mellow", "chill", "ambient", "easy listening", "party", "sexy", "catchy", "sad", "happy",
     "dance"
@@ -31,9 +36,13 @@ TINY = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Means and deviations by which the columns of facets are scaled, each of shape (n_columns,)."""
+    """Means and deviations by which the columns of facets are scaled, each of shape (n_columns,).
+
+    ``style_axes``, shape (n_columns, n_columns), whitens the style.
+    """
 
     style_mean: np.ndarray
+    style_axes: np.ndarray
     timbre_mean: np.ndarray
     timbre_spread: np.ndarray
     feel_mean: np.ndarray
@@ -43,8 +52,10 @@ class Scaling:
     def of(cls, sample: Facets) -> Scaling:
         """Measure the columns on songs that were heard."""
         timbre, feel = sample.timbre.astype(np.float64), _feel_columns(sample)
+        style = _unit(sample.style).astype(np.float64)
         return cls(
-            _unit(sample.style).mean(axis=0, dtype=np.float64),
+            style.mean(axis=0),
+            _whitening(style - style.mean(axis=0)),
             timbre.mean(axis=0),
             np.maximum(timbre.std(axis=0), TINY),
             feel.mean(axis=0),
@@ -57,7 +68,8 @@ class Scaling:
 
     def style(self, facets: Facets) -> tuple[np.ndarray, np.ndarray]:
         """Return vectors whose inner product is the weighted mean of two cosines, and who has one."""
-        style = _unit(_unit(facets.style) - self.style_mean.astype(np.float32))
+        centred = _unit(facets.style) - self.style_mean.astype(np.float32)
+        style = _unit(centred @ self.style_axes.astype(np.float32))
         timbre = _unit((facets.timbre - self.timbre_mean) / self.timbre_spread)
         both = np.hstack((np.sqrt(STYLE_WEIGHT) * style, np.sqrt(TIMBRE_WEIGHT) * timbre))
         return both, facets.heard & facets.style.any(axis=1)
@@ -76,6 +88,13 @@ def tempo_bpm(facets: Facets | None, row: int = 0) -> float | None:
     """Return the tempo heard in a recording, rounded, or None if it has no beat or was not heard."""
     tempo = 0.0 if facets is None else float(facets.feel[row, TEMPO_COLUMN])
     return round(tempo, 1) if tempo > 0 else None
+
+
+def _whitening(centred: np.ndarray) -> np.ndarray:
+    """Return the symmetric matrix that multiplies each direction by a power of its variance in rows (n, dim)."""
+    variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    variance = np.maximum(variance, 0) + SPREAD_FLOOR * variance.mean() + TINY
+    return (directions * variance ** (-WHITENING / 2)) @ directions.T
 
 
 def _feel_columns(facets: Facets) -> np.ndarray:
