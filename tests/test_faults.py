@@ -200,7 +200,7 @@ def ask_page(url: str, path: Path) -> str:
     with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT_S) as http:
         events = http.get(f"{url}/config").json()["dependencies"]
         search = next(event["id"] for event in events if event["api_name"] == "search")
-        data = [upload(http, path), [], "any", False, "en", None, None]  # the last two are kept by the server
+        data = [upload(http, path), [], "any", False, False, "en", None, None]  # the last two are kept by the server
         request = {"data": data, "fn_index": search, "session_hash": "visit"}
         http.post("/queue/join", json=request).raise_for_status()
         answer = http.get("/queue/data", params={"session_hash": "visit"}).text
