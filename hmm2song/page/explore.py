@@ -232,8 +232,8 @@ class Explore:
         can = {name: not why_not for name, why_not in songs.facets.items()}
         presets = [name for name, weights in PRESETS.items() if all(can[facet] for facet in weights)]
         presets = [*(["all"] if can["style"] else []), *(name for name in presets if name != "all")]
-        genres, genders = genre_counts(songs.songs, guessed=True), {song.known_gender(True) for song in songs.songs}
-        genders = [gender for gender in GENDERS if gender in genders]
+        genres, counts = genre_counts(songs.songs, guessed=True), songs.songs.gender_counts(guessed=True)
+        genders = [gender for gender in GENDERS if counts[gender]]
         missing = {"unheard": not can["style"], "unsung": can["style"] and not can["voice"], "notes": not can["melody"]}
         notes = "".join(cards.note_html(f"missing_{why}", language) for why, is_so in missing.items() if is_so)
         places = [name for name in FACETS if can[name]]
@@ -260,7 +260,7 @@ class Explore:
                 value=ANY_GENDER,
                 visible=bool(genders),
             ),
-            self.guessed: gr.update(visible=any(song.guessed for song in songs.songs)),
+            self.guessed: gr.update(visible=any(song.guessed for song in songs.songs.kinds)),
             self.colour: gr.update(
                 label=text(language, "colour"),
                 choices=[

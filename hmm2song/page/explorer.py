@@ -18,7 +18,6 @@ from hmm2song.audio import MAX_FILE_BYTES, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.catalog.storage import MANIFEST_FILE, read_manifest
-from hmm2song.catalog.table import SongTable
 from hmm2song.errors import AudioError, QueryError
 from hmm2song.song import Song, fold_text
 
@@ -44,7 +43,6 @@ class Explorer:
             self.sizes[FREE] = read_manifest(free)["n_songs"]
         self._catalog, self._free = catalog, free
         self._made: dict[str, SimilarSongs] = {}
-        self._tables = {OWN: SongTable.of(catalog.songs)}
         self._maps: dict[tuple[str, str | None], SongMap] = {}
         self._lock = Lock()
 
@@ -62,9 +60,7 @@ class Explorer:
 
     def find(self, collection: str, words: str, limit: int) -> list[Song]:
         """Return the first songs of a collection whose title, artist, genre or id holds every word."""
-        if collection not in self._tables:
-            self._tables[collection] = SongTable.of(self.songs(collection).songs)
-        table = self._tables[collection]
+        table = self.own if collection == OWN else self.songs(collection).songs
         return [table[position] for position in islice(table.find(fold_text(words).split()), limit)]
 
     def map(self, collection: str = OWN, facet: str | None = None, n_clusters: int | None = None) -> SongMap:

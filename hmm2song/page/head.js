@@ -8,3 +8,7 @@ if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
     return ask({...wanted, audio: {...(wanted.audio === true ? {} : wanted.audio), ...plain}});
   };
 }
+// Gradio's upload area has another name than the words in it, which those who speak to their browser say (WCAG 2.5.3).
+new MutationObserver(() => {
+  for (const area of document.querySelectorAll(".upload-container[aria-label]")) area.removeAttribute("aria-label");
+}).observe(document, {childList: true, subtree: true});

@@ -125,6 +125,15 @@ def plain(page: Page, options: argparse.Namespace) -> None:
     page.locator("#recorder").wait_for()
 
 
+def denied(page: Page, options: argparse.Namespace) -> None:
+    """Refuse the microphone."""
+    refuse = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError') }"
+    page.evaluate(f"() => {{ {refuse} }}")
+    page.wait_for_timeout(2000)  # the words of the visitor's language come and would replace the answer
+    page.locator(".hum").click()
+    page.locator("#recorder").wait_for()
+
+
 def offline(page: Page, options: argparse.Namespace) -> None:
     """Lose the connection in the middle of a hum."""
     page.locator(".hum").click()
@@ -163,7 +172,7 @@ def song_map(page: Page, options: argparse.Namespace) -> None:
 
 
 def weighed(page: Page, options: argparse.Namespace) -> None:
-    """Open all that narrows the list, and give nothing a weight."""
+    """Open all that narrows the list, and give nothing a weight, which is an error."""
     explore(page, options)
     for panel in page.locator("button.label-wrap:visible").all():
         panel.click()
@@ -176,7 +185,7 @@ def weighed(page: Page, options: argparse.Namespace) -> None:
 STATES: dict[str, Callable[[Page, argparse.Namespace], None]] = {
     state.__name__: state
     for state in (start, listening, guessing, found, perhaps, again, others, printed)
-    + (no_match, error, busy, song, plain, offline, explore, moments, path, song_map, weighed)
+    + (no_match, error, busy, song, plain, denied, offline, explore, moments, path, song_map, weighed)
 }
 
 
