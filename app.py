@@ -131,8 +131,8 @@ def main() -> int:
         print(f"Loading {catalog_words(options.catalog)}…", flush=True)
         with ThreadPoolExecutor(1) as pool:  # what a search needs is loaded, or compiled, while the page is made
             loading = pool.submit(Recognizer.from_pretrained, options.catalog)
+            importlib.import_module("hmm2song.page.search")  # not while compiling, which unsets filters of warnings
             warming = pool.submit(lambda: loading.result().warm_up())
-            importlib.import_module("hmm2song.page.search")
             blocks = build_app(loading.result(), options.previews, options.mcp)
             address = launch(blocks, options)
             warming.result()  # who hums before that waits, and gets an answer
