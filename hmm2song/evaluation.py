@@ -22,6 +22,7 @@ from hmm2song.errors import Hmm2SongError
 
 QUERY_COLUMNS = frozenset({"file", "song_id"})
 N_RESAMPLES = 2000
+N_SINGER_RESAMPLES = 200
 BATCH_RESAMPLES = 200
 """Resamples computed at once: with thousands of queries all of them would take hundreds of megabytes."""
 
@@ -120,3 +121,48 @@ def retrieval_scores(ranks: Sequence[int], seed: int = 0) -> RetrievalScores:
     reciprocal = np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0)
     columns = [(ranks >= 1) & (ranks <= k) for k in (1, 3, 10)] + [reciprocal]
     return RetrievalScores(len(ranks), *(estimate(column, seed) for column in columns))
+
+
+@dataclass(frozen=True)
+class SingerScores:
+    """How well likeness tells singers apart; intervals by drawing singers, not hums."""
+
+    n_singers: int
+    n_hums: int
+    equal_error: Estimate
+    nearest: Estimate
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        metrics = {"equal_error": self.equal_error.to_dict(), "nearest": self.nearest.to_dict()}
+        return {"n_singers": self.n_singers, "n_hums": self.n_hums, **metrics}
+
+
+def singer_scores(likeness: np.ndarray, singers: np.ndarray, songs: np.ndarray, seed: int = 0) -> SingerScores:
+    """Judge the likeness (n, n) of hums by pairs of different songs.
+
+    ``equal_error``: the share of errors at the threshold where as many pairs of one singer are refused as pairs of two
+    accepted. ``nearest``: how often the hum most like a hum is of the same singer. Needs pairs of both kinds.
+    """
+    names, who = np.unique(singers, return_inverse=True)
+    songs = np.asarray(songs)
+    other_song = songs[:, None] != songs
+    first, second = np.nonzero(np.triu(other_song, 1))
+    order = np.argsort(-likeness[first, second], kind="stable")
+    first, second = who[first[order]], who[second[order]]
+    same = first == second
+    right = who[np.where(other_song, likeness, -np.inf).argmax(axis=1)] == who
+
+    def measure(count: np.ndarray) -> tuple[float, float]:
+        """Measure with each singer drawn so many times; two drawings of one singer are no two singers."""
+        weight = np.where(same, count[first], count[first] * count[second])
+        accepted, wrong = np.cumsum(weight * same), np.cumsum(weight * ~same)
+        refused, wrong = 1 - accepted / accepted[-1], wrong / wrong[-1]
+        at = int(np.argmax(wrong >= refused))
+        return float(refused[at] + wrong[at]) / 2, float(np.average(right, weights=count[who]))
+
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), N_SINGER_RESAMPLES)
+    low, high = np.percentile([measure(draw) for draw in draws if np.count_nonzero(draw) > 1], (2.5, 97.5), axis=0)
+    estimates = (Estimate(*values) for values in zip(measure(np.ones(len(names), int)), low, high, strict=True))
+    return SingerScores(len(names), len(who), *estimates)

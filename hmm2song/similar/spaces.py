@@ -8,11 +8,14 @@ against a catalog goes through the same numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
+from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.style import TAGS
+from hmm2song.embeddings.voice_head import VOICE_DIM, VoiceHead
 
 STYLE_WEIGHT, TIMBRE_WEIGHT = 0.7, 0.3
 """Shares of the MusiCNN embedding and of the MFCC in the similarity of style."""
@@ -63,8 +66,9 @@ class Scaling:
         )
 
     def voice(self, facets: Facets) -> tuple[np.ndarray, np.ndarray]:
-        """Return unit vectors of the voices (n, dim), and who has one (n,)."""
-        return _unit(facets.voice), facets.voice.any(axis=1)
+        """Return unit vectors of the voices (n, dim), and who has one (n,); Resemblyzer's go through the voice head."""
+        mapped = _voice_head()(facets.voice) if facets.voice.shape[1] == VOICE_DIM else _unit(facets.voice)
+        return mapped, facets.voice.any(axis=1)
 
     def style(self, facets: Facets) -> tuple[np.ndarray, np.ndarray]:
         """Return vectors whose inner product is the weighted mean of two cosines, and who has one."""
@@ -95,6 +99,11 @@ def _whitening(centred: np.ndarray) -> np.ndarray:
     variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     variance = np.maximum(variance, 0) + SPREAD_FLOOR * variance.mean() + TINY
     return (directions * variance ** (-WHITENING / 2)) @ directions.T
+
+
+@cache
+def _voice_head() -> VoiceHead:
+    return VoiceHead.load(assets_folder() / "model_voice")
 
 
 def _feel_columns(facets: Facets) -> np.ndarray:
