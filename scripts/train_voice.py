@@ -119,7 +119,7 @@ def write_parts(file: Path, queries: Sequence[Query], chosen: np.ndarray, copy: 
     with progress(f"copy {copy}", "hums", int(chosen.sum())) as show:
         for done, row in enumerate(np.flatnonzero(chosen), start=1):
             samples = load_audio(queries[row].file)
-            parts[row] = encoder.parts(degraded(samples, rng) if copy else samples, keep_pauses=copy == 0)
+            parts[row] = encoder.parts(degraded(samples, rng) if copy else samples)
             show(done)
     n_parts = np.array([len(each) for each in parts])
     unfinished = file.with_suffix(".unfinished")

@@ -55,17 +55,16 @@ class VoiceEncoder:
         mean = parts.mean(axis=0) if len(parts) else np.zeros(self.dim, np.float32)
         return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
-    def parts(self, sung: np.ndarray, keep_pauses: bool = False) -> np.ndarray:
-        """Return the network's embedding of each 1.6 s of singing, shape (n, 256), unit length.
+    def parts(self, sung: np.ndarray) -> np.ndarray:
+        """Return the network's embedding of each 1.6 s of singing, pauses left out; shape (n, 256), unit length.
 
-        Pauses are left out; those of a single hum may be kept.
+        Here a further network may begin.
         """
         pieces = sung[: len(sung) // PIECE * PIECE].reshape(-1, PIECE)
         energy = np.mean(np.square(pieces, dtype=np.float64), axis=1)
         is_sound = energy > energy.mean() * 10 ** (PAUSE_DB / 10) if len(energy) else energy > 0
         if is_sound.sum() < MIN_SUNG_S * SAMPLE_RATE_HZ / PIECE:
             return np.zeros((0, self.dim), np.float32)
-        is_sound |= keep_pauses
         gain = 10 ** (LEVEL_DB / 20) / np.sqrt(energy[is_sound].mean())
         power = band_power(pieces[is_sound].ravel() * np.float32(gain), HOP, mel_weights(N_FFT, N_BANDS))
         power = power[np.arange(max(len(power), PART_FRAMES)) % len(power)]
