@@ -39,7 +39,7 @@ N_IN_CLUSTER = 8
 class Look(NamedTuple):
     """How songs are shown.
 
-    In a language; whether they can be played (free recordings state a licence instead), and be the end of a path.
+    In a language; whether they can be played (else they state licence and source), and be the end of a path.
     """
 
     language: str
@@ -196,7 +196,8 @@ def _clusters(drawn: SongMap, marks: Mapping[str, str], look: Look) -> str:
 def _card(song: Song, words: str, with_goal: bool, look: Look, player: str = "") -> str:
     language = look.language
     credit = credit_words(song.artist, song.author, song.year, language)
-    about = listed([*credit, *label_words(song, language), "" if look.can_play else song.licence])
+    rights = () if look.can_play else (song.licence, song.source)
+    about = listed([*credit, *label_words(song, language), *rights])
     why = f"<span>{escape(words)}</span>" if words else ""
     return (
         f'<article class="card"><div class="names" dir="auto"><b>{escape(title_of(song, language))}</b>'
