@@ -50,6 +50,8 @@ PIECE_S = 10.0
 MAX_PIECES = 4
 UNALIGNED_COST_ST = 2.5
 """Cost of a piece in a song that is too short for it: that of frames which are all wrong."""
+TIE_BREAK = 1e-12
+"""What keeps songs that were equally far apart in the new order."""
 BLOCK_WINDOWS = 8192
 
 
@@ -107,7 +109,7 @@ class Tunes:
         good_st = np.full(len(near), GOOD_COST_ST)
         good_st[aligned] = np.minimum(cost_st, GOOD_COST_ST)
         refined = farness.copy()
-        refined[near[np.lexsort((rank, good_st))]] = farness[near]
+        refined[near[np.lexsort((rank, good_st))]] = farness[near] + TIE_BREAK * np.arange(len(near))
         return refined, dict(zip(near[aligned].tolist(), share.tolist(), strict=True))
 
     def likeness(self, song: int, other: int) -> float:
