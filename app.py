@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
 MAX_WAITING = 64
 """Further searches are refused at once: at a few a second, nobody should wait longer than half a minute."""
+MAX_SESSIONS = 128
+"""Each call of the API without a session begins one, of which Gradio keeps 0.2 MB; the oldest are forgotten."""
 CACHE_SWEEP_S, CACHE_AGE_S = 600, 600
 """Every ten minutes, recordings older than ten minutes are deleted."""
 EXIT_ERROR = 2
@@ -70,6 +72,7 @@ def launch(blocks: gr.Blocks, options: argparse.Namespace) -> str:
         favicon_path=ICON,
         pwa=True,
         max_file_size=MAX_FILE_BYTES,
+        state_session_capacity=MAX_SESSIONS,
         show_error=False,
         run_history=False,
         ssr_mode=False,
