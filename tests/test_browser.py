@@ -203,7 +203,7 @@ def test_songs_like_the_winner_are_explored_played_and_found_on_the_map(
     page.locator(".map").press("Enter")
     visit.see("#page h2 >> visible=true", chosen.partition(" · ")[0])
     page.get_by_label("Find a song").fill("author 5")
-    page.get_by_role("button", name="Path to it").first.click()
+    page.locator("article", has_text="Author 5").get_by_role("button", name="Path to it").first.click()
     visit.see("#explored article >> nth=-1", "Song 5")
 
 

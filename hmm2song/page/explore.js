@@ -2,7 +2,7 @@
 // Runs inside its gr.HTML with `element`, `props`, `trigger` and `watch` of Gradio.
 const sound = new Audio(), events = ["like", "goal"];
 const $ = (selector) => element.querySelector(selector);
-let pressed = null, spot = -1;
+let pressed = null, played = "", spot = -1; // the button, what it plays, and the point of the map that is chosen
 
 function ask(name, id) { // the list is replaced: who asked goes on from the top of the tab
   document.querySelector("#tabs [role=tab][aria-selected=true]").focus();
@@ -17,9 +17,11 @@ function label() {
 }
 
 function hear(button) {
-  if (button === pressed && sound.src) return sound.paused ? sound.play() : sound.pause();
+  const wanted = `${button.dataset.hear} ${button.dataset.at}`; // a button below the map is for one song after another
+  if (button === pressed && wanted === played && sound.src) return sound.paused ? sound.play() : sound.pause();
   sound.pause();
-  pressed = button;
+  sound.removeAttribute("src");
+  [pressed, played] = [button, wanted];
   trigger("hear", {id: button.dataset.hear, at: Number(button.dataset.at)});
 }
 
@@ -85,7 +87,7 @@ element.addEventListener("click", (event) => {
 });
 watch("value", () => {
   spot = -1;
-  pressed = null;
   sound.pause();
+  pressed = null;
   if ($(".map") && $(".map").dataset.start >= 0) choose(Number($(".map").dataset.start));
 });
