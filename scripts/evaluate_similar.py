@@ -173,11 +173,13 @@ def methods_of_vectors(songs: Sequence[Song], facets: Facets, seed: int) -> list
     loudness = facets.feel[:, FEEL_COLUMNS.index("loudness_lufs")]
     timbre = (facets.timbre - facets.timbre.mean(axis=0, dtype=np.float64)) / facets.timbre.std(axis=0, dtype=float)
     style = unit(facets.style)
+    musicnn, mfcc = cosine_distance(style - style.mean(axis=0)), cosine_distance(timbre)
     return [
         Method("random", np.random.default_rng(seed).random((n, n))),
         Method("loudness alone", np.abs(loudness[:, None] - loudness)),
-        Method("MFCC", cosine_distance(timbre)),
-        Method("MusiCNN", cosine_distance(style - style.mean(axis=0))),
+        Method("MFCC", mfcc),
+        Method("MusiCNN", musicnn),
+        Method("0.7 MusiCNN + 0.3 MFCC", 0.7 * musicnn + 0.3 * mfcc),
         *(ours(songs, facets, facet) for facet in ("style", "feel")),
     ]
 

@@ -9,8 +9,8 @@ What is wrong with it, kept here as it is:
 
 * The PCA is fitted to each segment alone: two segments are described along different axes, and the sign of an axis is
   arbitrary.
-* Whitening scales every segment to the same spread, in which the first MFCC outweighs all others: the percentages of
-  any two segments lie near 0 or near 100.
+* Whitening scales every segment to the same spread, in which the first MFCC outweighs all others: half of all pairs
+  of segments are more than 90 % alike.
 * What lies just outside the query's cluster is never found.
 * The loudness profile is relative to the song, so that it says nothing of how loud a song is, and it is not compared.
 """
