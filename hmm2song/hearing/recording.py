@@ -34,13 +34,17 @@ from hmm2song.hearing.singing import (
     segments_of,
     voice_probabilities,
 )
-from hmm2song.hearing.sound import Beats, Sound, beat_loudness_db, beats_of, moments_of, sound_of
+from hmm2song.hearing.sound import LOUDNESS_LUFS, Beats, Sound, beat_loudness_db, beats_of, moments_of, sound_of
 
-LISTENER_VERSION = "1"
+LISTENER_VERSION = "2"
 """Change it when the pass hears anything else, so that older results are not mixed with newer ones."""
 LISTENER = hashlib.sha256(
     "\n".join((LISTENER_VERSION, StyleEncoder.fingerprint, VoiceEncoder.fingerprint)).encode()
 ).hexdigest()[:16]
+STYLE_LUFS = -23.0
+"""Loudness of what the style network hears. The louder, the more it heeds faint sounds, which MP3 leaves out: at -14,
+-22, -30 and -38 copies of 64 kbit/s keep 0.86, 0.93, 0.95 and 0.96 of the ten nearest of 44 extracts of a minute, and
+of the five nearest of 94 others 0.236, 0.249, 0.247 and 0.198 are of the same composer."""
 WINDOW_HOP_S = 6.0
 MIN_WINDOWS = 8
 """A short recording is heard more closely."""
@@ -149,7 +153,7 @@ def _sung_segments(samples: np.ndarray) -> tuple[list[tuple[float, float]], floa
 
 def _windows(sound: Sound) -> np.ndarray:
     """Return the windows that the style network hears, of what sounds; shape (n_windows, 187, 96)."""
-    mel = sound.mel[sound.is_sound]
+    mel = sound.mel[sound.is_sound] * np.float32(10 ** ((STYLE_LUFS - LOUDNESS_LUFS) / 10))
     mel = mel[np.arange(max(len(mel), WINDOW_FRAMES)) % len(mel)]
     hop = min(round(WINDOW_HOP_S * FRAME_RATE_HZ), max(1, (len(mel) - WINDOW_FRAMES) // MIN_WINDOWS))
     return np.lib.stride_tricks.sliding_window_view(mel, WINDOW_FRAMES, axis=0)[::hop].transpose(0, 2, 1)
