@@ -41,7 +41,7 @@ LISTENER_VERSION = "2"
 LISTENER = hashlib.sha256(
     "\n".join((LISTENER_VERSION, StyleEncoder.fingerprint, VoiceEncoder.fingerprint)).encode()
 ).hexdigest()[:16]
-STYLE_LUFS = -23.0
+STYLE_LUFS = -26.0
 """Loudness of what the style network hears. The louder, the more it heeds faint sounds, which MP3 leaves out: at -14,
 -22, -30 and -38 copies of 64 kbit/s keep 0.86, 0.93, 0.95 and 0.96 of the ten nearest of 44 extracts of a minute, and
 of the five nearest of 94 others 0.236, 0.249, 0.247 and 0.198 are of the same composer."""
