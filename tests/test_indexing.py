@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -443,7 +444,9 @@ def start_stalled(tmp_path):
         command = [sys.executable, "-m", "hmm2song", "index", str(source), "--out", str(out), "--workers", "2"]
         environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, env=environment, **pipes)
+        # what was started in the background of a shell ignores Ctrl-C, and so would the command
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, env=environment, preexec_fn=heed, **pipes)
         started.append(process)
         wait_until(lambda: process.poll() is not None or (folder / "stalled").exists())
         assert process.poll() is None, process.communicate()
