@@ -15,6 +15,7 @@ Conventions
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import os
 import re
@@ -269,8 +270,10 @@ def _file_blocks(file: BinaryIO, label: str, max_s: float, from_s: float = 0.0) 
     start = file.read(4)
     if start == b"OggS" and from_s == 0 and len(links := _ogg_links(file)) > 1:
         for link in links:
-            yield from _ffmpeg_blocks(io.BytesIO(link), label, max_s, 0.0)
-        return
+            with suppress(AudioError):  # this one breaks off before its sound; the others are still good
+                for block in _ffmpeg_blocks(io.BytesIO(link), label, math.inf, 0.0):
+                    found_any = True
+                    yield block
     if start in LIBSNDFILE_STARTS:
         file.seek(0)
         for block in _libsndfile_blocks(file, label, max_s, from_s):

@@ -223,6 +223,22 @@ def test_channels_and_rate_may_change_on_the_way(
     assert stereo[:, 0] == pytest.approx(stereo[:, 1], abs=1e-3)
 
 
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_streams_of_an_ogg_file_that_cannot_be_read_do_not_cost_the_others(tmp_path: Path, damaged: int) -> None:
+    path = tmp_path / "hum.ogg"
+    part = io.BytesIO()
+    encode(part, tone(RATE_HZ)[:, None], RATE_HZ, "libopus", "ogg")
+    parts = 3 * [part.getvalue()]
+    parts[damaged] = parts[damaged][:40]
+    path.write_bytes(b"".join(parts))
+    loaded = load_audio(path)
+    assert len(loaded) / SAMPLE_RATE_HZ == pytest.approx(2.0, abs=0.2)
+    assert np.sqrt(2 * np.mean(loaded**2)) == pytest.approx(AMPLITUDE, rel=0.1)
+    path.write_bytes(b"".join(3 * [parts[damaged]]))
+    with pytest.raises(AudioError, match="is damaged"):
+        load_audio(path)
+
+
 def test_times_without_packets_become_silence(tmp_path: Path) -> None:
     write(tmp_path / "whole.webm", tone(RATE_HZ, 3.0))
     with av.open(str(tmp_path / "whole.webm")) as whole, av.open(str(tmp_path / "gap.webm"), "w") as gap:
