@@ -167,6 +167,22 @@ def stereo_blocks(
                 progress(share)
 
 
+def load_part(
+    recording: str | os.PathLike, rate_hz: int, from_s: float = 0.0, duration_s: float = math.inf
+) -> np.ndarray:
+    """Return a part of a recording, by default all of it, as mono samples at any rate, shape (n,) or less.
+
+    AudioError as of :func:`load_audio`, when the damage is reached, and if nothing is there.
+    """
+    blocks, n_samples = [], 0
+    for block in stereo_blocks(recording, rate_hz, from_s=from_s):
+        blocks.append(block.mean(axis=1))
+        n_samples += len(block)
+        if n_samples >= duration_s * rate_hz:
+            break
+    return np.concatenate(blocks)[: round(min(duration_s * rate_hz, n_samples))]
+
+
 def live_blocks(file: BinaryIO, is_raw: bool = False) -> Iterator[np.ndarray]:
     """Yield the sound of a pipe as it comes: mono float32 samples at 16 kHz, shape (n,).
 

@@ -37,7 +37,7 @@ from scipy.stats import skew
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.audio import SAMPLE_RATE_HZ, load_recording, stereo_blocks
+from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording, stereo_blocks
 from hmm2song.baselines.genre_features import features_of
 from hmm2song.baselines.segments import SAMPLE_RATE_HZ as SEGMENTS_RATE_HZ
 from hmm2song.baselines.segments import SegmentSearch, SongSegments, segments_of
@@ -201,7 +201,7 @@ def methods_of_audio(songs: Sequence[Song], audio: Path) -> list[Method]:
     """Return the source systems' methods; what they measure in each recording is kept beside ``audio``."""
 
     def cut(file: Path) -> dict[str, np.ndarray]:
-        return dict(vars(segments_of(load(file, SEGMENTS_RATE_HZ), SEGMENTS_RATE_HZ)))
+        return dict(vars(segments_of(load_part(file, SEGMENTS_RATE_HZ), SEGMENTS_RATE_HZ)))
 
     measured, seconds = measured_in("S4", songs, audio, cut)
     search = SegmentSearch([SongSegments(**arrays) for arrays in measured])
@@ -257,11 +257,6 @@ def recording_of(audio: Path, song: Song) -> Path:
     if file is None:
         raise Hmm2SongError(f"{audio} lacks {song.id}; scripts/build_free_catalog.py puts the recordings there")
     return file
-
-
-def load(file: Path, rate_hz: int) -> np.ndarray:
-    """Return a recording as mono samples at any rate."""
-    return np.concatenate([block.mean(axis=1) for block in stereo_blocks(file, rate_hz)])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -403,8 +398,8 @@ def as_mp3(file: Path, mp3: Path) -> Path:
 CHANGES: dict[str, Callable[[Path, Path], Path | tuple[int, np.ndarray]]] = {
     "MP3 at 64 kbit/s": as_mp3,
     "10 dB quieter": lambda file, _: (SAMPLE_RATE_HZ, QUIETER * load_recording(file)),
-    "44.1 kHz": lambda file, _: (44100, load(file, 44100)),
-    "48 kHz": lambda file, _: (48000, load(file, 48000)),
+    "44.1 kHz": lambda file, _: (44100, load_part(file, 44100)),
+    "48 kHz": lambda file, _: (48000, load_part(file, 48000)),
 }
 
 main = main_of(__file__, parse_options, run)

@@ -29,8 +29,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.audio import SAMPLE_RATE_HZ, load_recording
-from hmm2song.baselines.genre_features import part_of
+from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import assets_folder
@@ -117,7 +116,7 @@ def backgrounds(folder: Path, random: np.random.Generator) -> list[np.ndarray]:
     kept: list[np.ndarray] = []
     for file in files:
         try:
-            samples = part_of(file, SAMPLE_RATE_HZ, MUSIC_FROM_S, MUSIC_S)
+            samples = load_part(file, SAMPLE_RATE_HZ, MUSIC_FROM_S, MUSIC_S)
         except AudioError:
             continue
         if len(samples) >= MIN_MUSIC_S * SAMPLE_RATE_HZ and level_of(samples) > 0.005:

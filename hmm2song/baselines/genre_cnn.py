@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hmm2song.baselines.genre_features import part_of
+from hmm2song.audio import load_part
 from hmm2song.errors import AudioError, CatalogError
 
 RATE_HZ = 16000
@@ -42,12 +42,12 @@ N_SIMILAR = 5
 def killing_part(path: str | Path) -> np.ndarray:
     """Return a recording from 60 to 90 s, or the last 30 s of a shorter one, as mono samples at 16 kHz, shape (n,)."""
     try:
-        samples = part_of(path, RATE_HZ, FROM_S, PART_S)
+        samples = load_part(path, RATE_HZ, FROM_S, PART_S)
     except AudioError:
         samples = np.zeros(0, np.float32)
     if len(samples) >= PART_S * RATE_HZ:
         return samples
-    return part_of(path, RATE_HZ, 0.0, FROM_S + PART_S)[-round(PART_S * RATE_HZ) :]
+    return load_part(path, RATE_HZ, 0.0, FROM_S + PART_S)[-round(PART_S * RATE_HZ) :]
 
 
 def mel_of(samples: np.ndarray) -> np.ndarray:

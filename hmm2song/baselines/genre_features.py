@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING
 import librosa
 import numpy as np
 
-from hmm2song.audio import stereo_blocks
-from hmm2song.errors import AudioError, CatalogError, UnknownSongError
+from hmm2song.audio import load_part
+from hmm2song.errors import CatalogError, UnknownSongError
 
 if TYPE_CHECKING:
     from xgboost import XGBClassifier
@@ -54,20 +54,7 @@ FEATURES = (
 
 def features_of(path: str | Path) -> np.ndarray:
     """Return the :data:`FEATURES` of the first 30 s of a recording, shape (57,); AudioError if it cannot be read."""
-    return features_of_samples(part_of(path, RATE_HZ, 0.0, HEARD_S))
-
-
-def part_of(path: str | Path, rate_hz: int, from_s: float, duration_s: float) -> np.ndarray:
-    """Return a part of a recording as mono samples, shape (n,) or less; AudioError if nothing is there."""
-    blocks, n_samples = [], 0
-    for block in stereo_blocks(path, rate_hz, from_s=from_s):
-        blocks.append(block.mean(axis=1))
-        n_samples += len(block)
-        if n_samples >= duration_s * rate_hz:
-            break
-    if not n_samples:
-        raise AudioError(f"{Path(path).name!r} has no sound after {from_s:.0f} s")
-    return np.concatenate(blocks)[: round(duration_s * rate_hz)]
+    return features_of_samples(load_part(path, RATE_HZ, 0.0, HEARD_S))
 
 
 def features_of_samples(samples: np.ndarray) -> np.ndarray:

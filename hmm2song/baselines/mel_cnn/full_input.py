@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from hmm2song.audio import stereo_blocks
+from hmm2song.audio import load_part
 from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
 from hmm2song.indexing.separation.stems import Stems
@@ -78,7 +78,7 @@ def read_pair(stems: Stems, recording: Path) -> StemPair:
 
 def read_mono(file: Path) -> np.ndarray:
     """Return a recording as float32 (n,), mono, 22,050 Hz; raises AudioError as ``hmm2song.audio.load_audio``."""
-    return np.concatenate([block.mean(axis=1) for block in stereo_blocks(file, SAMPLE_RATE_HZ)])
+    return load_part(file, SAMPLE_RATE_HZ)
 
 
 def best_shift(mix: np.ndarray, voice: np.ndarray) -> int:
