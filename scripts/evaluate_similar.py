@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording, stereo_blocks
-from hmm2song.baselines.genre_features import features_of
+from hmm2song.baselines.genre_features import FeatureTable, features_of
 from hmm2song.baselines.segments import SAMPLE_RATE_HZ as SEGMENTS_RATE_HZ
 from hmm2song.baselines.segments import SegmentSearch, SongSegments, segments_of
 from hmm2song.catalog import storage
@@ -47,7 +47,7 @@ from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.evaluation import Estimate, estimate
 from hmm2song.hearing.recording import hear
 from hmm2song.script import interval_text, main_of, markdown_table, output_file, positive, progress, write_json
-from hmm2song.similar.neighbours import FacetSpace, mean_and_spread, mutual_farness, sampling_order
+from hmm2song.similar.neighbours import FacetSpace, farness_among, sampling_order
 from hmm2song.similar.songs import SimilarSongs
 from hmm2song.similar.spaces import Scaling
 from hmm2song.song import Song
@@ -207,12 +207,12 @@ def methods_of_audio(songs: Sequence[Song], audio: Path) -> list[Method]:
     search = SegmentSearch([SongSegments(**arrays) for arrays in measured])
     likeness = np.array([search.songs_like(number) for number in range(len(songs))])
     heard, s5_seconds = measured_in("S5", songs, audio, lambda file: {"features": features_of(file)})
-    features = np.array([each["features"] for each in heard])
-    scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-12)
+    names, genres = [song.id for song in songs], [song.genre for song in songs]
+    table = FeatureTable(tuple(names), tuple(genres), np.array([each["features"] for each in heard]))
     return [
         Method("S4, segments", -likeness, seconds),
-        Method("S5, unscaled", cosine_distance(features), s5_seconds),
-        Method("S5, scaled", cosine_distance(scaled), s5_seconds),
+        Method("S5, unscaled", 1 - table.similarities(is_scaled=False), s5_seconds),
+        Method("S5, scaled", 1 - table.similarities(), s5_seconds),
     ]
 
 
@@ -267,7 +267,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def cosine_distance(vectors: np.ndarray) -> np.ndarray:
     """Return one minus the cosine of each with each."""
-    return 1 - unit(vectors) @ unit(vectors).T
+    directions = unit(vectors)
+    return 1 - directions @ directions.T
 
 
 # Measures ---------------------------------------------------------------------------------------------------------
@@ -278,8 +279,7 @@ def score(method: Method, groups: Groups, seed: int) -> Scores:
     distance = method.distance.astype(np.float64)
     if method.before_proximity is None:
         plain = distance
-        mean, spread = mean_and_spread(distance, np.eye(len(distance), dtype=bool))
-        proximity = mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
+        proximity = farness_among(distance)
     else:
         plain, proximity = method.before_proximity, distance
     nobody = np.zeros_like(groups.composer)

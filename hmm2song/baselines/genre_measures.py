@@ -30,7 +30,7 @@ from sklearn.svm import SVC
 from hmm2song.baselines.genre_features import FEATURES, FeatureTable, train_genres
 from hmm2song.errors import CatalogError
 from hmm2song.evaluation import Estimate, estimate
-from hmm2song.similar.neighbours import mean_and_spread, mutual_farness
+from hmm2song.similar.neighbours import farness_among
 
 N_NEAREST = 5
 N_INNER_FOLDS = 4
@@ -128,7 +128,8 @@ def similar_rows(data: GenreData, probability: np.ndarray) -> list[SimilarRow]:
     ``probability`` (n_songs, n_genres) is what was said of the queries by :func:`genre_rows`.
     """
     table = FeatureTable(("",) * len(data.genre), ("",) * len(data.genre), data.features)
-    farness = _farness(scaled(data.logarithms, data.logarithms)[0])
+    vectors = scaled(data.logarithms, data.logarithms)[0]
+    farness = farness_among(cdist(vectors, vectors))
     same_genre = data.genre == probability.argmax(axis=1)[:, None]
     nearness = {
         "S5: cosine, unscaled": table.similarities(is_scaled=False),
@@ -146,13 +147,6 @@ def _similar_row(name: str, nearness: np.ndarray, data: GenreData) -> SimilarRow
     n_found = np.bincount(nearest.ravel(), minlength=len(own))
     right = (data.genre[nearest] == data.genre[:, None]).mean(axis=1)
     return SimilarRow(name, estimate(right), float(skew(n_found)), float((n_found == 0).mean()))
-
-
-def _farness(vectors: np.ndarray) -> np.ndarray:
-    """Return one minus mutual proximity of all songs to each other, shape (n_songs, n_songs)."""
-    distance = cdist(vectors, vectors)
-    mean, spread = mean_and_spread(distance, np.eye(len(vectors), dtype=bool))
-    return mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
 
 
 def over_folds(data: GenreData, features: np.ndarray, method: Method) -> np.ndarray:

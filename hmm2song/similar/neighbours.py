@@ -113,3 +113,9 @@ def mutual_farness(
     """Return the probability that a third song is nearer to one of the two than they are to each other."""
     nearer, other_nearer = ndtr((distance - mean) / spread), ndtr((distance - other_mean) / other_spread)
     return np.round(nearer + other_nearer - nearer * other_nearer, 6)
+
+
+def farness_among(distance: np.ndarray) -> np.ndarray:
+    """Return the farness of songs at any distances (n, n), measured against all of them, without a sample."""
+    mean, spread = mean_and_spread(distance, np.eye(len(distance), dtype=bool))
+    return mutual_farness(distance, mean[:, None], spread[:, None], mean, spread)
