@@ -120,9 +120,8 @@ def _events(content: bytes) -> tuple[tuple[Event, ...], str]:
                 if byte == META:
                     events.append((tick, META, kind + content[position : position + length]))
                     if kind[0] == END_OF_TRACK:
-                        return tuple(events), "goes on after its end" if content[position + length :].strip(
-                            b"\0"
-                        ) else ""
+                        goes_on = content[position + length :].strip(b"\0")
+                        return tuple(events), "goes on after its end" if goes_on else ""
                 position += length
             elif byte > SYSEX:
                 position += DATA_BYTES_OF_SYSTEM.get(byte, 0)
