@@ -3,7 +3,7 @@
 A log-mel spectrogram (16 kHz, window 512, hop 256, 48 mels) goes through stacked dilated causal convolutions, as in
 WaveNet (van den Oord et al. 2016), to a few values per frame and through another stack back to the spectrogram. No
 frame sees a later one. The source system states the input and the kind of network, but not its sizes; those here are
-ours. It never tested what its latent holds: ``scripts/studies/measure_voices.py`` does.
+ours. It never tested what its latent holds: ``scripts/studies/measure_voice_baselines.py`` does.
 """
 
 from __future__ import annotations
