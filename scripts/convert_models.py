@@ -278,8 +278,8 @@ _BATCH_NORM = ("moving_mean", "moving_variance", "gamma", "beta")
 
 def resemblyzer_model(pretrained: bytes) -> onnx.ModelProto:
     """Return Resemblyzer's VoiceEncoder: power mel (n, 160, 40) -> unit embeddings; PyTorch's gates in ONNX's order."""
-    # weights_only: nothing in the file is executed
-    loaded = torch.load(io.BytesIO(pretrained), map_location="cpu", weights_only=True)  # noqa: TID251
+    content = io.BytesIO(pretrained)
+    loaded = torch.load(content, map_location="cpu", weights_only=True)  # noqa: TID251 - so nothing in it is executed
     weights = {name: tensor.numpy() for name, tensor in loaded["model_state"].items()}
 
     def reordered(name: str) -> np.ndarray:

@@ -26,7 +26,9 @@ def write_table(path, features, genres):
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["filename", "length", *FEATURES, "label"])
-        writer.writerows([f"{k}.wav", 1, *row, genre] for k, (row, genre) in enumerate(zip(features, genres)))  # noqa: B905
+        writer.writerows(
+            [f"{k}.wav", 1, *row, genre] for k, (row, genre) in enumerate(zip(features, genres, strict=True))
+        )
     return path
 
 
