@@ -153,14 +153,18 @@ def _syllables(tracks: Sequence[_Track], clocks: Sequence[Clock]) -> list[tuple[
         found = []
         for track, clock in zip(tracks, clocks, strict=True):
             syllables = (tick for tick, text in track.texts[kind] if text.strip(NO_SYLLABLE) and text[0] != "@")
-            times_s = {clock.second(tick) for tick in syllables}
-            onsets = {start for channel in track.channels.values() for start, _, _ in track.notes(channel)}
-            n_own = _n_sung([(clock.second(start), 0.0, 0.0) for start in onsets], sorted(times_s))
-            is_singer = n_own > SUNG_SHARE * max(len(times_s), len(onsets) / 2)
-            found.append((track if is_singer else None, times_s))
+            if times_s := {clock.second(tick) for tick in syllables}:
+                found.append((track if _sings(track, clock, times_s) else None, times_s))
         if len(set().union(*(times_s for _, times_s in found))) >= n_needed:
             return found
     return []
+
+
+def _sings(track: _Track, clock: Clock, times_s: set[float]) -> bool:
+    """Return whether a track's own notes sing its syllables."""
+    onsets = {start for channel in track.channels.values() for start, _, _ in track.notes(channel)}
+    n_own = _n_sung([(clock.second(start), 0.0, 0.0) for start in onsets], sorted(times_s))
+    return n_own > SUNG_SHARE * max(len(times_s), len(onsets) / 2)
 
 
 def _n_sung(notes: Sequence[Note], syllables_s: Sequence[float]) -> int:
