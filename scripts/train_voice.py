@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import load_audio
 from hmm2song.catalog.hub import assets_folder
+from hmm2song.catalog.storage import whole_file
 from hmm2song.embeddings.voice import VoiceEncoder
 from hmm2song.embeddings.voice_head import VoiceHead
 from hmm2song.errors import Hmm2SongError
@@ -122,9 +123,8 @@ def write_parts(file: Path, queries: Sequence[Query], chosen: np.ndarray, copy: 
             parts[row] = encoder.parts(degraded(samples, rng) if copy else samples)
             show(done)
     n_parts = np.array([len(each) for each in parts])
-    unfinished = file.with_suffix(".unfinished")
-    save_file({"n_parts": n_parts, "parts": np.concatenate(parts).astype(np.float16)}, unfinished)
-    unfinished.replace(file)
+    with whole_file(file) as new:
+        save_file({"n_parts": n_parts, "parts": np.concatenate(parts).astype(np.float16)}, new)
 
 
 def folds(hums: Hums, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:

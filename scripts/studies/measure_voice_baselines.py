@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.baselines.voices import four_cells, tcae
 from hmm2song.catalog.hub import BUNDLED_MODEL
+from hmm2song.catalog.storage import whole_file
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import Query, read_queries, retrieval_scores, singer_scores
@@ -108,7 +109,8 @@ def mels_of(name: str, queries: Sequence[Query], options: argparse.Namespace, wi
                 sounds = (samples, *four_cells.copies(samples, rng)) if with_copies else (samples,)
                 mels.append([four_cells.log_mel(np.resize(sound, len(samples))) for sound in sounds])
                 show(done)
-        save_file({"mels": np.array(mels, np.float16)}, file)
+        with whole_file(file) as new:
+            save_file({"mels": np.array(mels, np.float16)}, new)
     return list(np.moveaxis(load_file(file)["mels"].astype(np.float32), 1, 0))
 
 
@@ -215,7 +217,8 @@ def trained_tcae(options: argparse.Namespace) -> tcae.Tcae:
             mels.append(np.resize(tcae.tcae_mel(samples).T, (n_frames, tcae.N_MELS)).T)
         with progress("auto-encoder", "steps", options.tcae_steps) as show:
             network = tcae.train_tcae(np.array(mels), options.tcae_steps, progress=lambda step, _: show(step + 1))
-        save_file({name: weight.numpy() for name, weight in network.state_dict().items()}, file)
+        with whole_file(file) as new:
+            save_file({name: weight.numpy() for name, weight in network.state_dict().items()}, new)
     network = tcae.Tcae()
     network.load_state_dict({name: torch.from_numpy(weight) for name, weight in load_file(file).items()})
     return network.eval()
