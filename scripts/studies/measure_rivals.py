@@ -53,12 +53,19 @@ def musly(files: list[Path]) -> tuple[np.ndarray, int]:
     jukebox = pymusly.MuslyJukebox(method="timbre", decoder="none")
     tracks = {}
     for number, file in enumerate(files):
-        with soundfile.SoundFile(file) as sound:
-            n_frames = MUSLY_EXCERPT_S * sound.samplerate
-            sound.seek(max(0, (len(sound) - n_frames) // 2))
-            samples = soxr.resample(sound.read(n_frames, always_2d=True).mean(axis=1), sound.samplerate, MUSLY_RATE_HZ)
+        try:
+            with soundfile.SoundFile(file) as sound:
+                n_frames = MUSLY_EXCERPT_S * sound.samplerate
+                sound.seek(max(0, (len(sound) - n_frames) // 2))
+                mono = sound.read(n_frames, always_2d=True).mean(axis=1)
+                samples = soxr.resample(mono, sound.samplerate, MUSLY_RATE_HZ)
+        except soundfile.LibsndfileError as error:
+            print(f"{file.name}: {error}", file=sys.stderr)
+            continue
         if np.abs(samples).max() > SILENCE:  # with one silent track all its distances are NaN
             tracks[number] = jukebox.track_from_audiodata(samples.astype(np.float32).tolist())
+        else:
+            print(f"{file.name}: its excerpt is silent", file=sys.stderr)
     known = list(tracks)
     jukebox.set_style([*tracks.values()])  # what its mutual proximity is measured against
     jukebox.add_tracks([*tracks.items()])
