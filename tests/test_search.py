@@ -9,10 +9,12 @@ import pytest
 from contours import contour, hummed
 
 from hmm2song.match import search
+from hmm2song.match.align import place
 from hmm2song.match.places import Placements, Places
 from hmm2song.match.search import MelodySearch
 from hmm2song.melody.contour import FilledContour
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_notes
+from hmm2song.melody.packed import PackedMelodies
 from hmm2song.melody.scores import read_scores
 
 SONGBOOK = Path(__file__).parent.parent / "assets" / "songbook"
@@ -42,6 +44,19 @@ def test_any_position_of_any_song_is_found(searcher, melodies, song):
         assert ranking.song[0] == song
         assert ranking.cost_st[0] < min(0.1, ranking.cost_st[1])
         assert (np.diff(ranking.cost_st) >= 0).all()
+
+
+def test_medians_that_no_melody_has_do_not_make_keys_that_no_melody_has(melodies, monkeypatch):
+    tensors = PackedMelodies.of(melodies).tensors
+    medians = np.array(tensors["median_midi"])
+    medians[1::4], medians[3::4] = 1e30, -1e30
+    asked = []
+    monkeypatch.setattr(search, "place", lambda *options: asked.append(options[3:5]) or place(*options))
+    searcher = MelodySearch(PackedMelodies({**tensors, "median_midi": medians}), n_threads=1)
+    hum = hummed(searcher.melodies.contour(3), 3.0)
+    searcher.rank(hum, everything())
+    lowest, highest = asked[0]
+    assert lowest.min() >= -127 and highest.max() <= 254 and len(asked) == 2
 
 
 @pytest.mark.parametrize("key_st", [-24.0, -12.3, -5.0, 3.4, 12.0, 24.0])

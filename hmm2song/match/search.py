@@ -30,7 +30,7 @@ from hmm2song.match.align import (
 )
 from hmm2song.match.places import LONGEST_STRETCH, Alignment, Placements, Places, first_of_each
 from hmm2song.melody.contour import FilledContour
-from hmm2song.melody.melody import Melody
+from hmm2song.melody.melody import HIGHEST_MIDI, LOWEST_MIDI, Melody
 from hmm2song.melody.packed import LOCAL_MEDIAN_RATE_HZ, LOCAL_MEDIAN_S, PackedMelodies
 
 COARSE_BUDGET_S = 30_000.0
@@ -151,7 +151,9 @@ class MelodySearch:
         # a median covers what follows it: those that reach beyond the place say nothing about it
         reach = np.maximum(stop - first_frame - int(LOCAL_MEDIAN_S * COARSE_RATE_HZ), start - first_frame)
         after = np.clip(first_median + (reach * per_frame).astype(np.int64) + 1, begin + 1, last_median + 1)
-        return _range_of(self.melodies.median_midi, begin, after)
+        lowest, highest = _range_of(self.melodies.median_midi, begin, after)
+        # a file may state anything, and all keys between the two are tried
+        return np.fmax(lowest, np.float32(LOWEST_MIDI)), np.fmin(highest, np.float32(HIGHEST_MIDI))
 
     def align(self, hum: FilledContour, placements: Placements, index: int) -> Alignment:
         """Trace one placement."""
