@@ -14,7 +14,6 @@ import numpy as np
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog, Selection
 from hmm2song.catalog.hub import default_encoder, resolve_catalog, resolve_model_of
-from hmm2song.catalog.storage import check_downloaded
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import QueryError
 from hmm2song.index.base import WindowIndex
@@ -100,9 +99,7 @@ class Recognizer:
         resolved = resolve_catalog(source, revision, token, cache_dir, local_files_only)
         model = resolve_model_of(resolved.folder, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
         encoder = MelodyEncoder.load(model.folder)
-        if resolved.downloaded:
-            check_downloaded(resolved.folder)
-        catalog = Catalog.load(resolved.folder, encoder)
+        catalog = (Catalog.load_downloaded if resolved.downloaded else Catalog.load)(resolved.folder, encoder)
         setting = os.environ.get(INDEX_VARIABLE)
         index = index_of(setting, catalog) if setting else None
         return cls(catalog, encoder, (*resolved.notices, *model.notices), index=index)

@@ -81,7 +81,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> None:
     """Load the catalog, look some windows up, and say how it went."""
     token = os.environ.get(options.token_env, "")
-    catalog = Catalog.load(options.catalog, encoder_of(options.catalog))
+    catalog = Catalog.load(options.catalog, encoder_of(options.catalog), verify=True)
     collection = MilvusCollection.open(options.uri, token, options.collection)
     started_s = time.monotonic()
     n_added = load(collection, catalog, options.index, options.batch, options.replace)

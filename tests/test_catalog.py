@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
-from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, MAPPED_FILES, check_files, write_manifest
+from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, MAPPED_FILES, check_files, sha256_of, write_manifest
 from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
@@ -202,15 +202,15 @@ def test_a_damaged_file_is_noticed(folder, name, damage, words):
 
 def test_a_download_is_read_once_and_again_when_it_changes(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "cache_folder", lambda: tmp_path / "cache")
-    storage.check_downloaded(folder)
+    Catalog.load_downloaded(folder, ENCODER)
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "check_files", None)
-        storage.check_downloaded(folder)
+        patched.setattr(storage, "sha256_of", lambda path: {MANIFEST_FILE: sha256_of(path)}[path.name])
+        Catalog.load_downloaded(folder, ENCODER)
     whole = (folder / "embeddings.safetensors").read_bytes()
     (folder / "embeddings.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     for _ in range(2):  # a refusal is not forgotten
         with pytest.raises(IntegrityError, match="differs from its recorded checksum"):
-            storage.check_downloaded(folder)
+            Catalog.load_downloaded(folder, ENCODER)
 
 
 def test_headers_that_lie_are_refused(folder):
@@ -341,6 +341,32 @@ def test_arrays_that_do_not_fit_are_refused(folder, name, tensors, words):
     sign_again(folder)
     with pytest.raises(CatalogError, match=words):
         Catalog.load(folder, ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "value", "words"),
+    [
+        ("embeddings", "embeddings", np.nan, "not finite"),
+        ("embeddings", "embeddings", np.inf, "not finite"),
+        ("melodies", "median_midi", np.nan, "local medians"),
+        ("melodies", "median_midi", 1e5, "local medians"),
+        ("melodies", "pitch_cents", -1, "voiced"),
+    ],
+)
+def test_numbers_that_a_search_trusts_are_verified_whoever_signed_them(
+    folder, tmp_path, monkeypatch, name, tensor, value, words
+):
+    monkeypatch.setattr(storage, "cache_folder", lambda: tmp_path / "cache")
+    Catalog.load(folder, ENCODER, verify=True)
+    tensors = load_file(folder / f"{name}.safetensors")
+    tensors[tensor][:2] = value
+    (folder / f"{name}.safetensors").write_bytes(save(tensors))
+    sign_again(folder)
+    with pytest.raises(CatalogError, match=words):
+        Catalog.load(folder, ENCODER, verify=True)
+    for _ in range(2):  # a refusal is not forgotten
+        with pytest.raises(CatalogError, match=words):
+            Catalog.load_downloaded(folder, ENCODER)
 
 
 # Saving over something ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hmm2song.errors import CatalogError
 from hmm2song.match.align import SampledContours, sample_contour
 from hmm2song.match.places import Places
 from hmm2song.melody.contour import fill_rests
@@ -64,3 +65,5 @@ def test_what_a_file_states_of_contours_never_leads_out_of_it():
     bounds = {"contour_begin": np.int32([0, 2]), "contour_end": np.int32([4, 2])}
     pitch = PackedMelodies({**stored, **bounds}).sample(8.0, np.arange(2), np.zeros(2, int), np.array([1, 1]))
     assert pitch.tolist() == [0.0, 0.0]  # nothing is voiced there
+    with pytest.raises(CatalogError, match="melody 1 .* has no pitch"):
+        PackedMelodies({**stored, **bounds}).contour(1)

@@ -15,8 +15,8 @@ On disk a catalog is a folder::
 
 Melodies and embeddings are mapped, not read: a catalog opens at once, and only what a search looks at takes memory. The
 files may come from a stranger: sizes, headers and all that is read whole are checked against the manifest when a
-catalog is opened, the rest on demand (:func:`hmm2song.catalog.storage.check_files`) and once after a download. Nothing
-in them is executed or unpickled.
+catalog is opened, the rest on demand (``verify`` of :meth:`Catalog.load`) and once after a download. Nothing in them is
+executed or unpickled.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import islice
@@ -46,6 +47,7 @@ from hmm2song.melody.packed import PackedMelodies
 from hmm2song.song import ANY_GENDER, Song, SongFilter, fold_text, genre_counts
 
 CACHED_FILTERS = 64
+ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,8 +289,10 @@ class Catalog:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], encoder: MelodyEncoder, verify: bool = False) -> Catalog:
-        """Open a catalog; its melodies and embeddings are mapped, and read whole only to ``verify`` their checksums.
+        """Open a catalog; its melodies and embeddings are mapped, and read whole only to ``verify`` them.
 
+        Then their checksums are compared, and whoever signed them, embeddings must be finite and contours where the
+        melodies are voiced.
         Who writes what was loaded should verify it: what is damaged would otherwise get a new checksum.
 
         If a program was killed while replacing the catalog, it is first put back in its place. CatalogError if it is
@@ -314,7 +318,7 @@ class Catalog:
         songs, credits = storage.read_texts(folder, manifest)
         contours, embedded = (storage.map_tensors(folder / name, manifest) for name in MAPPED_FILES)
         try:
-            melodies = PackedMelodies(contours)
+            melodies = PackedMelodies(contours, verify)
             embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
         except (ValueError, KeyError) as error:
             raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
@@ -323,15 +327,31 @@ class Catalog:
                 f"catalog {folder.name!r}: embeddings of shape {embeddings.shape} and type {embeddings.dtype}, "
                 f"expected (n, {encoder.dim}) and float16"
             )
+        if verify and not _all_finite(embeddings):
+            raise CatalogError(f"catalog {folder.name!r}: the embeddings are not finite numbers")
         if n_windows.dtype != np.int32 or n_windows.ndim != 1:
             raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
         tracked = contours.get("tracked")
         return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked, facets)
 
+    @classmethod
+    def load_downloaded(cls, folder: Path, encoder: MelodyEncoder) -> Catalog:
+        """Open a catalog as :meth:`load` does; it is verified, unless the very same files were verified before."""
+        mark = storage.verified_mark(folder)
+        catalog = cls.load(folder, encoder, verify=not mark.exists())
+        with suppress(OSError):  # without a mark it is done again
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        return catalog
+
 
 def unvoiced_error(song_id: str) -> CatalogError:
     """Return the error for a song whose melody has no pitch."""
     return CatalogError(f"song {song_id!r:.80} has no melody: no frame of it is voiced")
+
+
+def _all_finite(rows: np.ndarray) -> bool:
+    return all(np.isfinite(rows[at : at + ROWS_AT_ONCE]).all() for at in range(0, len(rows), ROWS_AT_ONCE))
 
 
 def _embed_song(song: Song, melody: Melody, encoder: MelodyEncoder) -> np.ndarray:

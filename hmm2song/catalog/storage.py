@@ -184,17 +184,12 @@ def check_files(folder: Path, names: Iterable[str] = (*DATA_FILES, *OPTIONAL_FIL
     return manifest
 
 
-def check_downloaded(folder: Path) -> None:
-    """Compare every file with its record, unless that was done before with the very same files."""
+def verified_mark(folder: Path) -> Path:
+    """Return the file that stands if the files of a folder were verified before, the very same ones."""
     places = [folder / name for name in (MANIFEST_FILE, *DATA_FILES, *OPTIONAL_FILES)]
     states = [(place.stat().st_size, place.stat().st_mtime_ns) if place.is_file() else None for place in places]
     facts = json.dumps([str(folder.resolve()), states, sha256_of(folder / MANIFEST_FILE)])
-    mark = cache_folder() / "verified" / hashlib.sha256(facts.encode()).hexdigest()
-    if not mark.exists():
-        check_files(folder)
-        with suppress(OSError):  # without a mark it is done again
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+    return cache_folder() / "verified" / hashlib.sha256(facts.encode()).hexdigest()
 
 
 def _checked_bytes(path: Path, manifest: dict) -> bytes:

@@ -16,8 +16,9 @@ from functools import cached_property
 import numba
 import numpy as np
 
+from hmm2song.errors import CatalogError
 from hmm2song.melody.contour import FilledContour, fill_rests
-from hmm2song.melody.melody import FRAME_RATE_HZ, HIGHEST_MIDI, HOP_S, Melody, within_range
+from hmm2song.melody.melody import FRAME_RATE_HZ, HIGHEST_MIDI, HOP_S, LOWEST_MIDI, Melody, within_range
 
 UNVOICED_CENTS = -32768
 CENTS_PER_ST = 100.0
@@ -43,10 +44,10 @@ class PackedMelodies(Sequence[Melody]):
         The frame where each filled contour begins, and how many it has: 0 if nothing is voiced.
     """
 
-    def __init__(self, stored: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, stored: Mapping[str, np.ndarray], verify: bool = False) -> None:
         """Use arrays as :attr:`tensors` has them; all but ``pitch_cents`` and ``n_frames`` are computed if missing.
 
-        ValueError or KeyError if they do not fit together.
+        ValueError or KeyError if they do not fit together; all of them are read only to ``verify`` what they hold.
         """
         cents, n_frames = stored["pitch_cents"], stored["n_frames"]
         if (cents.dtype, cents.ndim, n_frames.dtype, n_frames.ndim) != (np.int16, 1, np.int32, 1):
@@ -61,11 +62,15 @@ class PackedMelodies(Sequence[Melody]):
             begin, end = _voiced_bounds(self.pitch_cents, self.first_frame)
         if not begin.shape == end.shape == n_frames.shape or ((begin < 0) | (end < begin) | (end > n_frames)).any():
             raise ValueError("the contours do not lie inside their melodies")
+        if verify and not np.array_equal((begin, end), _voiced_bounds(self.pitch_cents, self.first_frame)):
+            raise ValueError("the contours are not where their melodies are voiced")
         self.contour_first, self.contour_frames = self.first_frame[:-1] + begin, end - begin
         if "median_midi" in stored:
             self.median_midi = _read_only(stored["median_midi"])
             if self.median_midi.dtype != np.float32 or self.median_midi.shape != (self.first_median[-1],):
                 raise ValueError(f"local medians are {self.median_midi.dtype} {self.median_midi.shape}")
+            if verify and not ((self.median_midi >= LOWEST_MIDI) & (self.median_midi <= HIGHEST_MIDI)).all():
+                raise ValueError(f"local medians are not between {LOWEST_MIDI:g} and {HIGHEST_MIDI:g}")
 
     @classmethod
     def of(cls, melodies: Sequence[Melody]) -> PackedMelodies:
@@ -102,8 +107,11 @@ class PackedMelodies(Sequence[Melody]):
         return (self[position] for position in range(len(self)))
 
     def contour(self, position: int) -> FilledContour:
-        """Return the filled contour of a melody."""
-        return fill_rests(self[position])
+        """Return the filled contour of a melody; CatalogError if nothing is voiced, whatever a file states."""
+        contour = fill_rests(self[position])
+        if len(contour.pitch_midi) == 0:
+            raise CatalogError(f"melody {position} of the catalog has no pitch; fetch or build the catalog again")
+        return contour
 
     @property
     def duration_s(self) -> np.ndarray:

@@ -68,11 +68,13 @@ class SimilarSongs:
         ------
         CatalogError, IntegrityError, HubError, ModelError
         """
-        folder = resolve_catalog(source, revision).folder
+        resolved = resolve_catalog(source, revision)
+        folder = resolved.folder
         manifest = storage.read_manifest(folder)
         if storage.MELODIES_FILE in manifest["files"]:
             encoder = encoder_of(folder)
-            return cls.of(Catalog.load(folder, encoder), encoder)
+            catalog = (Catalog.load_downloaded if resolved.downloaded else Catalog.load)(folder, encoder)
+            return cls.of(catalog, encoder)
         (songs, _), facets = storage.read_texts(folder, manifest), Facets.load(folder)
         if facets is not None and len(facets) != len(songs):
             raise CatalogError(f"{len(songs)} songs but facets of {len(facets)}")
