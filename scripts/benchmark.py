@@ -39,17 +39,17 @@ from hmm2song.catalog.writer import writing
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation import Query, read_queries
+from hmm2song.index.base import first_windows
 from hmm2song.machine import n_cores, peak_memory_bytes
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.recognizer import Recognizer
-from hmm2song.script import free_port, main_of, output_file, write_json
+from hmm2song.script import free_port, main_of, output_file, wait_for_app, write_json
 from hmm2song.song import Song
 from hmm2song.training.recombining import notes_of, phrases_of, recombined
 from hmm2song.training.singer import FEMALE, Singer, hum_contour
 
 EXAMPLES = ROOT / "assets" / "examples"
-START_TIMEOUT_S = 120.0
 LARGEST_TARGET_SHARE = 0.5
 """Of the songs given: the others give their phrases."""
 SONGS_AT_ONCE = 64
@@ -139,7 +139,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def measure_latencies(options: argparse.Namespace) -> list[Latency]:
     """Measure and print the latency at each size."""
     encoder = encoder_of(options.catalog)
-    pool = Catalog.load(options.catalog, encoder)
+    pool = Catalog.load(options.catalog, encoder, verify=True)
     queries = read_queries(options.queries) if options.queries else []
     rng = np.random.default_rng(options.seed)
     targets = choose_targets(pool, queries, options.targets, rng)
@@ -205,7 +205,7 @@ def write_catalog(
     phrases = [phrase for song in sources for phrase in phrases_of(pool.melodies[song])]
     if not phrases:
         raise Hmm2SongError("no song is left to take phrases from; give fewer --targets or more songs")
-    first_window = np.concatenate(([0], np.cumsum(pool.n_windows)))
+    first_window = first_windows(pool.n_windows)
 
     def made(number: int) -> tuple[Melody, np.ndarray]:
         melody = recombined(phrases, np.random.default_rng([options.seed, number]), options.song_s)
@@ -263,32 +263,21 @@ def measure_throughputs(clients: list[int], hums: list[Path], repeats: int) -> l
     from gradio_client import Client
 
     port = free_port()
-    started_s = time.perf_counter()
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, ROOT / "app.py", "--port", str(port)]
-    app = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        client = connect(Client, f"http://127.0.0.1:{port}", app)
-        print(f"app answers after {time.perf_counter() - started_s:.1f} s")
-        first_s, later_s = [ask(client, hums[0]) for _ in range(2)]
-        print(f"first query {first_s:.2f} s, second {later_s:.2f} s")
-        return [measure_clients(Client, client.src, app.pid, n_clients, hums * repeats) for n_clients in clients]
-    finally:
-        app.terminate()
-        app.wait()
-
-
-def connect(client_class: type, url: str, app: subprocess.Popen):
-    """Wait until the app answers."""
-    from httpx import TransportError
-
-    deadline_s = time.perf_counter() + START_TIMEOUT_S
-    while time.perf_counter() < deadline_s and app.poll() is None:
+    started_s = time.perf_counter()
+    with tempfile.NamedTemporaryFile() as log:
+        app = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            return client_class(url, verbose=False)
-        except (TransportError, ValueError):  # not listening yet
-            time.sleep(0.2)
-    reason = f"ended with code {app.poll()}" if app.poll() is not None else f"took over {START_TIMEOUT_S:.0f} s"
-    raise SystemExit(f"the app did not start ({reason}); run python app.py to see why")
+            wait_for_app(app, url, Path(log.name))
+            client = Client(url, verbose=False)
+            print(f"app answers after {time.perf_counter() - started_s:.1f} s")
+            first_s, later_s = [ask(client, hums[0]) for _ in range(2)]
+            print(f"first query {first_s:.2f} s, second {later_s:.2f} s")
+            return [measure_clients(Client, url, app.pid, n_clients, hums * repeats) for n_clients in clients]
+        finally:
+            app.terminate()
+            app.wait()
 
 
 def ask(client, hum: Path) -> float:

@@ -39,6 +39,7 @@ WINDOWS_PER_LIST = 40
 MIN_WINDOWS = 10_000
 """With fewer the codes cannot be learned, and an exact search takes no time."""
 LISTS_PROBED = 192
+"""Lists that a query looks into."""
 CANDIDATES_PER_NEIGHBOUR = 5
 EXACT_WINDOWS = 50_000
 """So many windows are compared as fast as they are looked up."""
@@ -53,12 +54,9 @@ class ApproximateIndex:
     ----------
     exact : ExactIndex
         The embeddings, mapped.
-    n_probed : int
-        Lists that a query looks into.
     """
 
     exact: ExactIndex
-    n_probed: int
     _index: Any = field(repr=False)
     _faiss: ModuleType = field(repr=False)
 
@@ -78,7 +76,7 @@ class ApproximateIndex:
                 f"the index {path.name!r} holds {index.ntotal} windows of {index.d} numbers; {how}"
             )
         faiss.omp_set_num_threads(exact.n_threads)
-        return cls(exact, LISTS_PROBED, index, faiss)
+        return cls(exact, index, faiss)
 
     def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`hmm2song.index.base.WindowIndex`."""
@@ -92,7 +90,7 @@ class ApproximateIndex:
         n_chosen = int(n_windows.sum() if mask is None else n_windows[mask].sum())
         if n_chosen <= EXACT_WINDOWS or len(queries) == 0:
             return self.exact.nearest(queries, k, mask, wanted)
-        parameters = self._faiss.SearchParametersIVF(nprobe=self.n_probed)
+        parameters = self._faiss.SearchParametersIVF(nprobe=LISTS_PROBED)
         if n_chosen < self.exact.first_window[-1]:
             allowed = np.packbits(np.repeat(mask, n_windows), bitorder="little")
             parameters.sel = self._faiss.IDSelectorBitmap(allowed)
@@ -120,7 +118,6 @@ def build(
     path: Path,
     embeddings_sha256: str,
     progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
 ) -> None:
     """Write the index of embeddings (n, dim); ``progress`` is called with (windows done, windows in all).
 
@@ -131,12 +128,11 @@ def build(
         raise IndexUnavailableError(
             f"{n_windows} windows are too few for an approximate index ({MIN_WINDOWS}); search them exactly"
         )
-    n_lists = LISTS_PER_ROOT * math.isqrt(n_windows)
-    n_lists = min(n_lists, n_windows // WINDOWS_PER_LIST)
+    n_lists = min(LISTS_PER_ROOT * math.isqrt(n_windows), n_windows // WINDOWS_PER_LIST)
     index = faiss.IndexIVFPQ(
         faiss.IndexFlatIP(dim), dim, n_lists, max(1, dim // DIMS_PER_CODE), 8, faiss.METRIC_INNER_PRODUCT
     )
-    rows = np.random.default_rng(seed).permutation(n_windows)[: n_lists * WINDOWS_PER_LIST]
+    rows = np.random.default_rng(0).permutation(n_windows)[: n_lists * WINDOWS_PER_LIST]
     index.train(embeddings[np.sort(rows)].astype(np.float32))
     for first in range(0, n_windows, ROWS_AT_ONCE):
         index.add(embeddings[first : first + ROWS_AT_ONCE].astype(np.float32))

@@ -188,6 +188,7 @@ def _where(totals, wanted):
 
 @numba.njit(nogil=True, cache=True)
 def _place_of_least(totals):
+    """Return where the least stands first; numpy's argmin takes long to be compiled."""
     place = 0
     for m in range(1, len(totals)):
         place = m if totals[m] < totals[place] else place
