@@ -1,4 +1,4 @@
-"""The catalog: what is saved comes back, what was changed is refused, filters and lookups say what they did."""
+"""The catalog: what is saved comes back, what was changed is refused, lookups say what they did."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from catalogs import ENCODER, SONGS, build, make_melodies
 from encoders import tiny_encoder
 from safetensors.numpy import load_file, save
 
@@ -15,36 +16,14 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE, MAPPED_FILES, check_files, sha256_of, write_manifest
-from hmm2song.errors import CatalogError, IntegrityError, QueryError, UnknownSongError
+from hmm2song.errors import CatalogError, IntegrityError, UnknownSongError
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
-from hmm2song.song import Song, SongFilter
+from hmm2song.song import Song
 
-ENCODER = tiny_encoder()
 SOURCE_COLUMNS = ["id", "Title", "Singer", "Lyric", "genre", "path", "gender"]
-SONGS = (
-    Song("one", "Été à Séoul", "Zoé", "la\nla", "Ballad, Folk", gender="female", title_ko="서울의 여름"),
-    Song("two", "<script>alert(1)</script>", author="Nobody", genre="Folk", gender="male", path="two.flac"),
-    Song("three", "Straße", genre="Dance", gender="mixed", year="1999", licence="CC0", credit="us", tune="t"),
-    Song("four", "Unknown Soldier"),
-)
-
-
 FOUR_WINDOWS = {"embeddings": np.zeros((4, ENCODER.dim), np.float16), "n_windows": np.ones(4, np.int32)}
 FOUR_MELODIES = {"pitch_cents": np.full(4, 6000, np.int16), "n_frames": np.ones(4, np.int32)}
-
-
-def make_melodies(n_songs: int) -> list[Melody]:
-    """Return random melodies with rests, in whole cents, as they are stored."""
-    rng = np.random.default_rng(0)
-    contours = [np.round(rng.uniform(48, 72, 200 + 50 * number), 2) for number in range(n_songs)]
-    for contour in contours:
-        contour[rng.random(len(contour)) < 0.2] = np.nan
-    return [Melody(contour) for contour in contours]
-
-
-def build(songs=SONGS) -> Catalog:
-    return Catalog.build(songs, make_melodies(len(songs)), ENCODER, credits="# Credits\nKim Ŭn-ha\n")
 
 
 @pytest.fixture
@@ -52,11 +31,6 @@ def folder(tmp_path) -> Path:
     """Return a saved catalog."""
     build().save(tmp_path / "catalog")
     return tmp_path / "catalog"
-
-
-def ids(catalog: Catalog, **filters) -> set[str]:
-    mask = catalog.select(**filters).mask
-    return {song.id for song, passes in zip(catalog.songs, mask, strict=True) if passes}
 
 
 def sign_again(folder: Path) -> None:
@@ -478,80 +452,3 @@ def test_the_report_of_indexing_tells_where_recordings_are_in_a_folder_that_is_n
     assert catalog.recording("one") is None and catalog.recording("two", music) is None
     (folder / "report.csv").write_bytes(b"\xff\xfe damaged")
     assert Catalog.load(folder, ENCODER).recording("one", music) is None
-
-
-# Filters ------------------------------------------------------------------------------------------------
-
-
-def test_counts():
-    catalog = build()
-    assert list(catalog.genre_counts().items()) == [("Folk", 2), ("Ballad", 1), ("Dance", 1)]
-    assert catalog.gender_counts() == {"female": 1, "male": 1, "mixed": 1, "": 1}
-
-
-@pytest.mark.parametrize(
-    ("filters", "expected", "n_unknown"),
-    [
-        ({}, {"one", "two", "three", "four"}, 0),
-        ({"genres": ["Ballad", "Dance"]}, {"one", "three", "four"}, 1),
-        ({"genres": ["bAllad "]}, {"one", "four"}, 1),
-        ({"gender": "male"}, {"two", "four"}, 1),
-        ({"genres": ["Folk"], "gender": "female"}, {"one", "four"}, 1),
-        ({"genres": ["Folk"], "only_known": True}, {"one", "two"}, 0),
-        ({"genres": ["Dance"], "gender": "female", "only_known": True}, set(), 0),
-    ],
-)
-def test_filters_keep_what_fits_and_what_is_unknown(filters, expected, n_unknown):
-    catalog = build()
-    selection = catalog.select(**filters)
-    assert ids(catalog, **filters) == expected
-    assert (selection.n_songs, selection.n_unknown) == (len(expected), n_unknown)
-
-
-def test_a_selection_says_what_was_wanted_in_the_catalogs_words():
-    selection = build().select(["folk", "BALLAD"], "male", only_known=True)
-    assert selection.wanted == SongFilter(("Ballad", "Folk"), "male", only_known=True)
-    np.testing.assert_array_equal(selection.mask, [selection.wanted.passes(song) for song in SONGS])
-    assert build().select().wanted == SongFilter()
-
-
-def test_genres_spelt_differently_are_one():
-    catalog = build((replace(SONGS[0], genre="Folk"), replace(SONGS[1], genre="folk"), SONGS[2]))
-    assert ids(catalog, genres=["FOLK"]) == {"one", "two"}
-
-
-@pytest.mark.parametrize(
-    ("filters", "words"),
-    [
-        ({"genres": ["Jazz"]}, "unknown genre 'Jazz'; choose from: Folk, Ballad, Dance"),
-        ({"genres": ["Folk", ""]}, "unknown genre ''"),
-        ({"gender": "robot"}, "unknown gender 'robot'; choose one of any, female, male, mixed"),
-    ],
-)
-def test_impossible_filters_name_the_choices(filters, words):
-    with pytest.raises(QueryError, match=words):
-        build().select(**filters)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", ["one", "two", "three", "four"]),
-        ("ete", ["one"]),
-        ("SÉOUL été", ["one"]),
-        ("zoe", ["one"]),
-        ("strasse", ["three"]),
-        ("서울", ["one"]),
-        ("\u1109\u1165\u110b\u116e\u11af", ["one"]),  # the same word as some systems type it, letter by letter
-        ("서우", []),
-        ("folk nobody", ["two"]),
-        ("dance nobody", []),
-        ("<script>", ["two"]),
-        ("four", ["four"]),
-        (".*", []),
-    ],
-)
-def test_songs_are_found_by_any_words(text, expected):
-    catalog = build()
-    assert [song.id for song in catalog.find(text)] == expected
-    assert [song.id for song in catalog.find(text, limit=2)] == expected[:2]

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from catalogs import ENCODER, SONGS, build
 from heard import made_facets
 from safetensors.numpy import load_file, save
-from test_catalog import ENCODER, SONGS, build
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
