@@ -536,7 +536,6 @@ def _info(options: argparse.Namespace) -> None:
     from hmm2song.catalog.hub import encoder_of
     from hmm2song.catalog.storage import MELODIES_FILE, read_manifest
     from hmm2song.similar.songs import SimilarSongs
-    from hmm2song.song import genre_counts
 
     folder = Path(options.catalog)
     if MELODIES_FILE in read_manifest(folder)["files"]:
@@ -550,7 +549,7 @@ def _info(options: argparse.Namespace) -> None:
         duration_s, words, fingerprint = similar.heard_s, "recordings, without melodies", ""
         is_verified = True
     songs, clusters = similar.songs, similar.map().clusters if similar.heard_s else ()
-    genres, genders = genre_counts(songs), songs.gender_counts()
+    genres, genders = songs.genre_counts(), songs.gender_counts()
     checksums = "ok" if is_verified else "not compared"
     if options.json:
         about = {"songs": len(songs), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
@@ -565,7 +564,7 @@ def _info(options: argparse.Namespace) -> None:
     print(f"duration   {int(duration_s) // 3600} h {int(duration_s) % 3600 // 60:02d} min of {words}")
     print(f"encoder    {fingerprint or 'none'}")
     print(f"checksums  {checksums}{'' if is_verified else ' (--verify reads every file)'}")
-    with_guesses = (genre_counts(songs, guessed=True), songs.gender_counts(guessed=True))
+    with_guesses = (songs.genre_counts(guessed=True), songs.gender_counts(guessed=True))
     for name, counts, guessed in zip(("genre", "singers"), (genres, genders), with_guesses, strict=True):
         print()
         heading = (name, "songs", "with guesses") if guessed != counts else (name, "songs")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from hmm2song.encoding import decode
-from hmm2song.errors import CatalogError, QueryError, ScoreError
+from hmm2song.errors import CatalogError, ScoreError
 
 GENDERS = ("female", "male", "mixed")
 ANY_GENDER = "any"
@@ -136,8 +135,8 @@ class SongFilter:
     """Which songs to search: of any of ``genres`` (all if empty), sung by ``gender``, of ``years`` (first and last).
 
     A song of unknown genre, gender or year passes too, unless ``only_known``; where genre or gender is not stated,
-    ``guessed`` takes the guessed one for known. The search by humming leaves the years
-    alone: an index outside this process does not hold them.
+    ``guessed`` takes the guessed one for known. The search by humming leaves the years alone: an index outside this
+    process does not hold them.
     """
 
     genres: tuple[str, ...] = ()
@@ -145,35 +144,6 @@ class SongFilter:
     only_known: bool = False
     years: tuple[int, int] | None = None
     guessed: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        songs: Iterable[Song],
-        genres: Iterable[str] = (),
-        gender: str = ANY_GENDER,
-        only_known: bool = False,
-        years: tuple[int, int] | None = None,
-        guessed: bool = False,
-    ) -> SongFilter:
-        """Return the filter in the spelling of ``songs``; QueryError for a genre that none has or a wrong value."""
-        if gender not in (ANY_GENDER, *GENDERS):
-            raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
-        if years is not None and not (len(years) == 2 and years[0] <= years[1]):
-            raise QueryError(f"years are a first and a last one, got {years!r:.60}")
-        genres = (genres,) if isinstance(genres, str) else tuple(genres)
-        if not genres:
-            return cls(
-                (), gender, only_known, years, guessed
-            )  # the usual search: do not count a large catalog's genres for it
-        known = tuple(genre_counts(songs, guessed=True))
-        wanted = set()
-        for genre in genres:
-            alike = {name for name in known if fold_text(name) == fold_text(str(genre))}
-            if not alike:
-                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
-            wanted |= alike
-        return cls(tuple(sorted(wanted)), gender, only_known, years, guessed)
 
     def passes(self, song: Song) -> bool:
         """Tell whether a song is to be searched."""
@@ -183,10 +153,8 @@ class SongFilter:
         genre_fits = not self.genres or not genres or not set(self.genres).isdisjoint(genres)
         year = year_of(song)
         year_fits = self.years is None or year is None or self.years[0] <= year <= self.years[1]
-        return genre_fits and year_fits and self._gender_fits(song)
-
-    def _gender_fits(self, song: Song) -> bool:
-        return self.gender == ANY_GENDER or song.known_gender(self.guessed) in ("", self.gender)
+        gender_fits = self.gender == ANY_GENDER or song.known_gender(self.guessed) in ("", self.gender)
+        return genre_fits and year_fits and gender_fits
 
     def is_unknown_of(self, song: Song) -> bool:
         """Tell whether the filter asks for a genre, a gender or a year that is unknown for this song."""
@@ -218,18 +186,6 @@ def guesses_of(text: str) -> Mapping[str, Guess]:
 def guessed_text(guesses: Mapping[str, Guess]) -> str:
     """Write guesses by label as a song keeps them: ``"gender: male (0.97, model); genre: Metal (0.91, model)"``."""
     return "; ".join(f"{label}: {guess}" for label, guess in sorted(guesses.items()))
-
-
-def genre_counts(songs: Iterable[Song], guessed: bool = False) -> dict[str, int]:
-    """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if wished.
-
-    A table of songs (:class:`hmm2song.catalog.table.SongTable`) is counted without making its songs.
-    """
-    counts: Counter[str] = Counter()
-    for song, n_songs in songs.n_alike() if hasattr(songs, "n_alike") else ((song, 1) for song in songs):
-        for genre in song.known_genres(guessed):
-            counts[genre] += n_songs
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def fold_text(text: str) -> str:

@@ -6,8 +6,9 @@ from itertools import product
 
 import pytest
 
+from hmm2song.catalog.table import SongTable
 from hmm2song.errors import CatalogError, QueryError
-from hmm2song.song import ANY_GENDER, GENDERS, Guess, Song, SongFilter, genre_counts, guessed_text
+from hmm2song.song import ANY_GENDER, GENDERS, Guess, Song, SongFilter, guessed_text
 
 BOTH = Song("both", "t", genre="Ballad, Folk", gender="female")
 NO_GENRE = Song("no genre", "t", gender="male")
@@ -62,8 +63,8 @@ def test_years_are_a_first_and_a_last_one(year, passes, is_known):
 @pytest.mark.parametrize("wrong", [{"years": (1970, 1969)}, {"gender": "boys"}, {"genres": ["Polka"]}])
 def test_a_filter_that_no_song_can_pass_is_an_error(wrong):
     with pytest.raises(QueryError):
-        SongFilter.of(SONGS, **wrong)
-    assert SongFilter.of(SONGS, genres=["FOLK"], years=(1969, 1969)).genres == ("Folk",)
+        SongTable(SONGS).filter(**wrong)
+    assert SongTable(SONGS).filter(genres=["FOLK"], years=(1969, 1969)).genres == ("Folk",)
 
 
 GUESSES = {"gender": Guess("male", 0.97, "voice-1"), "genre": Guess("Hip-Hop", 0.9, "tags-1")}
@@ -92,9 +93,10 @@ def test_what_is_stated_comes_before_what_is_guessed():
     assert (song.guesses, song.known_genres(True), song.known_gender(True)) == ({}, ("Folk",), "female")
     assert (GUESSED.known_genres(True), GUESSED.known_gender(True)) == (("Hip-Hop",), "male")
     assert (GUESSED.known_genres(), GUESSED.known_gender()) == ((), "")
-    assert genre_counts([song, GUESSED]) == {"Folk": 1}
-    assert genre_counts([song, GUESSED], guessed=True) == {"Folk": 1, "Hip-Hop": 1}
-    assert SongFilter.of([GUESSED], "hip-hop").genres == ("Hip-Hop",)
+    songs = SongTable([song, GUESSED])
+    assert songs.genre_counts() == {"Folk": 1}
+    assert songs.genre_counts(guessed=True) == {"Folk": 1, "Hip-Hop": 1}
+    assert SongTable([GUESSED]).filter("hip-hop").genres == ("Hip-Hop",)
 
 
 def test_guesses_survive_a_row_and_are_left_out_of_rows_without():

@@ -44,7 +44,7 @@ from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.packed import PackedMelodies
-from hmm2song.song import ANY_GENDER, Song, SongFilter, fold_text, genre_counts
+from hmm2song.song import ANY_GENDER, Song, SongFilter, fold_text
 
 CACHED_FILTERS = 64
 ROWS_AT_ONCE = 65_536
@@ -211,7 +211,7 @@ class Catalog:
 
     def genre_counts(self, guessed: bool = False) -> dict[str, int]:
         """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if so."""
-        return genre_counts(self.songs, guessed)
+        return self.songs.genre_counts(guessed)
 
     def gender_counts(self, guessed: bool = False) -> dict[str, int]:
         """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""
@@ -226,7 +226,7 @@ class Catalog:
         know passes too, unless ``only_known``; with ``guessed`` it knows what it has guessed, too. QueryError for a
         genre that no song has, or an unknown gender.
         """
-        return self.selection(SongFilter.of(self.songs, genres, gender, only_known, guessed=guessed))
+        return self.selection(self.songs.filter(genres, gender, only_known, guessed=guessed))
 
     def selection(self, wanted: SongFilter) -> Selection:
         """Return the songs that pass a filter in the catalog's own spelling."""

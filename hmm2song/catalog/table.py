@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hmm2song.errors import CatalogError
-from hmm2song.song import GENDERS, Song, fold_text
+from hmm2song.errors import CatalogError, QueryError
+from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter, fold_text
 
 FIELDS = tuple(field.name for field in fields(Song))
 SEARCHED_FIELDS = ("title", "title_ko", "singer", "author", "genre", "id")
@@ -100,6 +100,37 @@ class SongTable(Sequence[Song]):
     def n_alike(self) -> Iterator[tuple[Song, int]]:
         """Return the kinds of songs, and how many songs are of each."""
         return zip(self.kinds, np.bincount(self.kind).tolist(), strict=True)
+
+    def filter(
+        self,
+        genres: Iterable[str] = (),
+        gender: str = ANY_GENDER,
+        only_known: bool = False,
+        years: tuple[int, int] | None = None,
+        guessed: bool = False,
+    ) -> SongFilter:
+        """Return a filter in the spelling of these songs; QueryError for a genre that none has or a wrong value."""
+        if gender not in (ANY_GENDER, *GENDERS):
+            raise QueryError(f"unknown gender {gender!r:.40}; choose one of {', '.join((ANY_GENDER, *GENDERS))}")
+        if years is not None and not (len(years) == 2 and years[0] <= years[1]):
+            raise QueryError(f"years are a first and a last one, got {years!r:.60}")
+        genres = (genres,) if isinstance(genres, str) else tuple(genres)
+        known = tuple(self.genre_counts(guessed=True)) if genres else ()  # most searches ask for none
+        wanted = set()
+        for genre in genres:
+            alike = {name for name in known if fold_text(name) == fold_text(str(genre))}
+            if not alike:
+                raise QueryError(f"unknown genre {str(genre)!r:.60}; choose from: {', '.join(known)}")
+            wanted |= alike
+        return SongFilter(tuple(sorted(wanted)), gender, only_known, years, guessed)
+
+    def genre_counts(self, guessed: bool = False) -> dict[str, int]:
+        """Songs per genre, most frequent first; a song with two genres counts under both, ``guessed`` ones if so."""
+        counts: Counter[str] = Counter()
+        for song, n_songs in self.n_alike():
+            for genre in song.known_genres(guessed):
+                counts[genre] += n_songs
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def gender_counts(self, guessed: bool = False) -> dict[str, int]:
         """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""

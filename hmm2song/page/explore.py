@@ -27,7 +27,7 @@ from hmm2song.page.explorer import MAX_QUERY_S, OWN, Explorer, years_of
 from hmm2song.page.preview import Preview
 from hmm2song.page.texts import genre_words, text
 from hmm2song.similar.presets import FACETS, PRESETS
-from hmm2song.song import ANY_GENDER, GENDERS, genre_counts
+from hmm2song.song import ANY_GENDER, GENDERS
 
 VIEWS = ("songs", "moments", "path", "map")
 COLOURED_BY = ("cluster", "genre", "voice")
@@ -232,7 +232,7 @@ class Explore:
         can = {name: not why_not for name, why_not in songs.facets.items()}
         presets = [name for name, weights in PRESETS.items() if all(can[facet] for facet in weights)]
         presets = [*(["all"] if can["style"] else []), *(name for name in presets if name != "all")]
-        genres, counts = genre_counts(songs.songs, guessed=True), songs.songs.gender_counts(guessed=True)
+        genres, counts = songs.songs.genre_counts(guessed=True), songs.songs.gender_counts(guessed=True)
         genders = [gender for gender in GENDERS if counts[gender]]
         missing = {"unheard": not can["style"], "unsung": can["style"] and not can["voice"], "notes": not can["melody"]}
         notes = "".join(cards.note_html(f"missing_{why}", language) for why, is_so in missing.items() if is_so)

@@ -13,7 +13,7 @@ from hmm2song.page import SEARCH_QUEUE
 from hmm2song.page.api import json_answer, no_tool, polite_errors
 from hmm2song.page.explorer import OWN, Explorer, facets_of, years_of
 from hmm2song.similar.presets import DEFAULT_STEPS, DEFAULT_TOP_K, FACETS, PRESETS
-from hmm2song.song import ANY_GENDER, GENDERS, genre_counts
+from hmm2song.song import ANY_GENDER, GENDERS
 
 UNSEEN = {"visible": False}
 ANY_VALUE = {"allow_custom_value": True, **UNSEEN}
@@ -54,7 +54,7 @@ class ExploreApi:
 
     def filter_inputs(self) -> list[gr.components.Component]:
         """Return components of which songs to list."""
-        genres = list(genre_counts(self.explorer.own, guessed=True))
+        genres = list(self.explorer.own.genre_counts(guessed=True))
         return [
             gr.Dropdown(genres, value=[], multiselect=True, label="genres to list, none for all", **ANY_VALUE),
             gr.Dropdown([ANY_GENDER, *GENDERS], value=ANY_GENDER, label="gender of the singer", **ANY_VALUE),

@@ -20,6 +20,7 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import encoder_of, resolve_catalog
+from hmm2song.catalog.table import SongTable
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.style import TAGS
 from hmm2song.errors import CatalogError, QueryError
@@ -33,7 +34,7 @@ from hmm2song.similar.reasons import Reasons, in_words
 from hmm2song.similar.results import MomentResult, SimilarMoment, SimilarResult, SimilarSong, SongPath
 from hmm2song.similar.spaces import tempo_bpm
 from hmm2song.similar.tunes import Tunes
-from hmm2song.song import ANY_GENDER, Song, SongFilter, genre_counts
+from hmm2song.song import ANY_GENDER, Song
 
 __all__ = ["DEFAULT_TOP_K", "FACETS", "PRESETS", "SimilarSongs"]
 
@@ -180,7 +181,7 @@ class SimilarSongs:
     def _passing(
         self, genres: Iterable[str], gender: str, years: tuple[int, int] | None, only_known: bool, guessed: bool
     ) -> np.ndarray:
-        return self.songs.which(SongFilter.of(self.songs, genres, gender, only_known, years, guessed).passes)
+        return self.songs.which(self.songs.filter(genres, gender, only_known, years, guessed).passes)
 
     def _reasons(self, weights: Mapping[str, float], asked: Query, looks_closely: bool) -> Reasons:
         """Return how far all songs are; ``looks_closely``: by melody with more than the means of their windows."""
@@ -360,7 +361,7 @@ class SimilarSongs:
         """Return what clusters of songs are named by: tags if they were heard, else genres; (n, k) and k names."""
         if self._comparison.heard is not None:
             return self._comparison.heard.tags[rows].astype(np.float64), TAGS
-        genres = list(genre_counts(songs))
+        genres = list(SongTable.of(songs).genre_counts())
         return np.array([[name in song.genres for name in genres] for song in songs], float), genres
 
 
