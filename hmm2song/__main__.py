@@ -553,10 +553,10 @@ def _info(options: argparse.Namespace) -> None:
     checksums = "ok" if is_verified else "not compared"
     if options.json:
         about = {"songs": len(songs), "duration_s": round(duration_s, 1), "genres": genres, "genders": genders}
-        about["guessed"] = {
-            name: dict(Counter(song.guesses[name].value for song in songs if name in song.guesses))
-            for name in ("genre", "gender")
-        }
+        about["guessed"] = {"genre": Counter(), "gender": Counter()}
+        for song, n_songs in songs.n_alike():
+            for label, guess in song.guesses.items():
+                about["guessed"][label][guess.value] += n_songs
         about["clusters"] = [cluster.to_dict() for cluster in clusters]
         _print_json({**about, "encoder": fingerprint, "checksums": checksums})
         return
