@@ -83,8 +83,7 @@ class Tools:
             top_k: How many songs to list, 1 to 100.
             catalog: "own" for the songs that can be hummed, "free" for the bundled free recordings.
         """
-        unset = (None, None, False, True, None)  # years, only_known, guessed, per_artist
-        return _json(self.explore.similar(id, audio, facets, genres, gender, top_k, *unset, catalog))
+        return _json(self.explore.similar(id, audio, facets, genres, gender, top_k, guessed=True, catalog=catalog))
 
     def similar_moments(self, id: str, at_s: float = 0.0, top_k: int = 10, catalog: str = "own") -> str:
         """List the moments of other songs that sound most like one of a song, as JSON with seconds in each song.
@@ -95,8 +94,7 @@ class Tools:
             top_k: How many moments to list, 1 to 100.
             catalog: "own" for the songs that can be hummed, "free" for the bundled free recordings.
         """
-        unset = (None, None, False, True, None)
-        return _json(self.explore.moments(id, None, at_s, None, None, top_k, *unset, catalog))
+        return _json(self.explore.moments(id, at_s=at_s, top_k=top_k, guessed=True, catalog=catalog))
 
     def song_path(self, first: str, last: str, n_steps: int = 6, facets: str = "all", catalog: str = "own") -> str:
         """Lead from one song to another in steps between songs that are alike, as JSON: good for a playlist.
