@@ -261,8 +261,6 @@ class Recognizer:
             raise QueryError(f"{len(earlier)} earlier hums are too many; at most {MAX_EARLIER} are joined")
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or not 1 <= top_k <= MAX_TOP_K:
             raise QueryError(f"top_k must be a whole number from 1 to {MAX_TOP_K}, got {top_k!r:.40}")
-        if isinstance(genres, str):
-            genres = [genres]
         return self.catalog.select(genres or (), gender or ANY_GENDER, only_known, guessed)
 
     def _answer(

@@ -80,11 +80,10 @@ class Api:
         with polite_errors():
             if audio is None:
                 raise AudioError('no recording was sent; pass audio=handle_file("hum.wav")')
-            if not isinstance(genres, list | str | None):
-                raise QueryError(f"genres must be a list of names, got {genres!r:.60}")
+            genres = checked_genres(genres)
             top_k = DEFAULT_TOP_K if top_k is None else top_k
             hums = [self.recognizer.hear(earlier)] if earlier else []
-            result = self.recognizer.recognize(audio, genres or (), gender or ANY_GENDER, top_k, earlier=hums)
+            result = self.recognizer.recognize(audio, genres, gender or ANY_GENDER, top_k, earlier=hums)
         return result.to_dict()
 
     @no_tool
@@ -143,6 +142,13 @@ def json_answer(kind: str) -> gr.JSON:
     answer = gr.JSON(label="answer, see docs/api.md", visible=False)
     answer.api_info = lambda: {"type": kind} | ({"items": {"type": "object"}} if kind == "array" else {})
     return answer
+
+
+def checked_genres(genres: object) -> list[str] | str:
+    """Return the genres of a filter, none for all; QueryError for what is no name and no list: anything may be sent."""
+    if not isinstance(genres, list | str | None):
+        raise QueryError(f"genres must be a list of names, got {genres!r:.60}")
+    return genres or []
 
 
 @contextmanager

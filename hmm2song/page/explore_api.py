@@ -10,7 +10,7 @@ import gradio as gr
 from hmm2song.catalog.facets import Facets
 from hmm2song.errors import QueryError
 from hmm2song.page import SEARCH_QUEUE
-from hmm2song.page.api import json_answer, no_tool, polite_errors
+from hmm2song.page.api import checked_genres, json_answer, no_tool, polite_errors
 from hmm2song.page.explorer import OWN, Explorer, facets_of, years_of
 from hmm2song.similar.presets import DEFAULT_STEPS, DEFAULT_TOP_K, FACETS, PRESETS
 from hmm2song.song import ANY_GENDER, GENDERS
@@ -209,10 +209,8 @@ def _listing(
     per_artist: int | None,
 ) -> dict:
     """Return what is to be listed, as :meth:`SimilarSongs.like` takes it."""
-    if not isinstance(genres, list | str | None):
-        raise QueryError(f"genres must be a list of names, got {genres!r:.60}")
     return {
-        "genres": [genres] if isinstance(genres, str) else genres or (),
+        "genres": checked_genres(genres),
         "gender": gender or ANY_GENDER,
         "years": years_of(first_year, last_year),
         "only_known": bool(only_known),
