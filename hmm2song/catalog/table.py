@@ -132,6 +132,11 @@ class SongTable(Sequence[Song]):
                 counts[genre] += n_songs
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    @property
+    def has_guesses(self) -> bool:
+        """Whether anything was guessed of any song."""
+        return any(song.guessed for song in self.kinds)
+
     def gender_counts(self, guessed: bool = False) -> dict[str, int]:
         """Songs per singer gender, with ``guessed`` ones if wished; the empty key counts the unknown ones."""
         counts = dict.fromkeys((*GENDERS, ""), 0)

@@ -20,7 +20,7 @@ import gradio as gr
 
 from hmm2song.catalog.facets import Facets
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.page import SEARCH_QUEUE, browser
+from hmm2song.page import PRIVATE, QUICK, SEARCH_QUEUE, browser
 from hmm2song.page import explore_cards as cards
 from hmm2song.page import results as page_cards
 from hmm2song.page.explorer import MAX_QUERY_S, OWN, Explorer, years_of
@@ -34,8 +34,7 @@ COLOURED_BY = ("cluster", "genre", "voice")
 LISTED = 8
 """Songs listed for words that are looked for."""
 
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
-QUICK = {**PRIVATE, "queue": False}
+QUEUED = {"concurrency_id": SEARCH_QUEUE, **PRIVATE}
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +191,7 @@ class Explore:
         self._show(changing.then)
         heard = self.recording.upload(
             lambda language: page_cards.status_html("listening_to", language), self.language, self.status, **QUICK
-        ).then(self.hear, [self.recording, self.query, self.language], [self.recording, *self.chosen], **self._queued)
+        ).then(self.hear, [self.recording, self.query, self.language], [self.recording, *self.chosen], **QUEUED)
         self._show(heard.then)
         viewed = self.view.input(self.look, self.view, list(self.groups.values()), **QUICK)
         self._show(viewed.then)
@@ -210,17 +209,13 @@ class Explore:
         worded = self.language.input(self.reword, [self.query, self.language], [*self.offered, *self.worded], **QUICK)
         self._show(worded.then)
 
-    @property
-    def _queued(self) -> dict:
-        return {"concurrency_id": SEARCH_QUEUE, **PRIVATE}
-
     def _show(self, trigger: Callable) -> None:
         showing = trigger(
             self.show,
             [self.query, *self.controls],
             [self.status, self.shown],
             trigger_mode="always_last",
-            **self._queued,
+            **QUEUED,
         )
         showing.failure(lambda language: page_cards.status_html("busy", language), self.language, self.status, **QUICK)
 
@@ -260,7 +255,7 @@ class Explore:
                 value=ANY_GENDER,
                 visible=bool(genders),
             ),
-            self.guessed: gr.update(visible=any(song.guessed for song in songs.songs.kinds)),
+            self.guessed: gr.update(visible=songs.songs.has_guesses),
             self.colour: gr.update(
                 label=text(language, "colour"),
                 choices=[

@@ -31,7 +31,7 @@ MAX_ID_LETTERS = 64
 
 
 class Asked(NamedTuple):
-    """What a hum is searched for: the filter, and the earlier hums of the same tune."""
+    """What a hum is searched for: the filter and the earlier hums of the same tune, named as the recognizer takes them."""
 
     genres: tuple[str, ...] = ()
     gender: str = ANY_GENDER
@@ -82,9 +82,7 @@ class Runs:
                 if len(self._runs) >= MAX_RUNS:
                     raise QueryError(f"{MAX_RUNS} hums are going on already; try again in a minute")
                 asked = asked or Asked()
-                listening = self._recognizer.listening(
-                    asked.genres, asked.gender, top_k, asked.only_known, asked.earlier, asked.guessed
-                )
+                listening = self._recognizer.listening(top_k=top_k, **asked._asdict())
                 self._runs[run_id] = Run(listening, asked)
                 self._forget_later(run_id, KEPT_S)
             run = self._runs[run_id]

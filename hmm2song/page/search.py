@@ -22,7 +22,7 @@ from hmm2song.catalog.storage import MANIFEST_FILE
 from hmm2song.errors import Hmm2SongError, UnknownSongError
 from hmm2song.listening import FIRST_SEARCH_S, MAX_LISTENING_S, SEARCH_EVERY_S
 from hmm2song.melody.melody import Melody
-from hmm2song.page import SEARCH_QUEUE, browser
+from hmm2song.page import PRIVATE, QUICK, SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
 from hmm2song.page.explore import Explore
 from hmm2song.page.explorer import Explorer
@@ -37,7 +37,7 @@ from hmm2song.page.texts import (
     preferred_language,
     text,
 )
-from hmm2song.recognizer import DEFAULT_TOP_K, MAX_EARLIER, MIN_VOICED_S, Recognizer
+from hmm2song.recognizer import MAX_EARLIER, MIN_VOICED_S, Recognizer
 from hmm2song.results import FOUND, NONE, SearchResult
 from hmm2song.song import ANY_GENDER
 
@@ -54,10 +54,6 @@ LIVE_WORDS = (
 )  # fmt: skip
 ANSWER_WORDS = ("copied", "saved", "said_yes", "said_no")
 HISTORY_WORDS = ("title", "none", "keep", "forget")
-
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
-QUICK = {**PRIVATE, "queue": False}
-"""For handlers that take milliseconds: they run even while searches wait in the queue."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +84,7 @@ class Page:
         self.genders = {
             gender: count for gender, count in self.catalog.gender_counts(guessed=True).items() if gender and count
         }
-        self.has_guesses = any(song.guessed for song in self.catalog.songs.kinds)
+        self.has_guesses = self.catalog.songs.has_guesses
         self._number = count(1)  # of answers, so that the recorder learns of every one
         with gr.Column(elem_id="page"):  # its attributes say in which state the page is: Gradio's CSS reaches no higher
             self._lay_out_head()
@@ -306,10 +302,7 @@ class Page:
         asked = Asked(tuple(genres), gender, only_known, guessed, self.join(answer, again))
 
         def search() -> Answer:
-            result = self.recognizer.recognize(
-                path, *asked.filter[:2], DEFAULT_TOP_K, only_known, asked.earlier, guessed
-            )
-            return self._clearer(Answer(result, asked))
+            return self._clearer(Answer(self.recognizer.recognize(path, **asked._asdict()), asked))
 
         return self._explained(search, language)
 
@@ -330,10 +323,7 @@ class Page:
 
     def _search_melody(self, heard: SearchResult, asked: Asked) -> SearchResult:
         """Search what was heard once more; what was wrong with the recording stays true."""
-        result = self.recognizer.recognize_melody(
-            heard.hum, *asked.filter[:2], DEFAULT_TOP_K, asked.only_known, asked.earlier, asked.guessed
-        )
-        return replace(result, advice=heard.advice)
+        return replace(self.recognizer.recognize_melody(heard.hum, **asked._asdict()), advice=heard.advice)
 
     def _clearer(self, answer: Answer) -> Answer:
         """Return the answer to the new hum alone if joining made it worse."""
