@@ -68,12 +68,16 @@ HISTORY_HTML = """<details class="others"><summary data-word="title"></summary>
 <button type="button" data-word="forget"></button></div></details>"""
 HISTORY_JS = _script("history")
 
+LIKE_JS = """element.addEventListener("click", (event) => {
+  const like = event.target.closest("[data-like]");
+  if (!like) return;
+  scrollTo(0, 0);
+  trigger("like", {id: like.dataset.like});
+});"""
+"""Runs inside what lists songs: asks for songs like one."""
+
 CHOOSE_JS = """element.addEventListener("click", (event) => {
-  const card = event.target.closest("[data-index]"), like = event.target.closest("[data-like]");
-  if (like) {
-    scrollTo(0, 0);
-    trigger("like", {id: like.dataset.like});
-  }
+  const card = event.target.closest("[data-index]");
   if (!card) return;
   trigger("click", {index: Number(card.dataset.index)});
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -88,14 +92,6 @@ LEADS_JS = """element.addEventListener("click", (event) => {
   panel.scrollIntoView();
 });"""
 """Runs inside the verdict: leads to the list of songs."""
-
-LIKE_JS = """element.addEventListener("click", (event) => {
-  const like = event.target.closest("[data-like]");
-  if (!like) return;
-  scrollTo(0, 0);
-  trigger("like", {id: like.dataset.like});
-});"""
-"""Runs inside the list of songs."""
 
 TELL_LANGUAGE_JS = "(language) => {document.documentElement.lang = language}"
 """Screen readers choose their voice by it."""

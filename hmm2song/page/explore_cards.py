@@ -14,7 +14,7 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from hmm2song.match.overlay import clock
-from hmm2song.page.markup import html_text, listed
+from hmm2song.page.markup import html_text, listed, song_button
 from hmm2song.page.texts import credit_words, genre_words, label_words, text, titles, why_words
 from hmm2song.similar.reasons import shown_percent
 
@@ -222,10 +222,7 @@ def title_of(song: Song, language: str) -> str:
 
 
 def _buttons(song_id: str, with_goal: bool, language: str) -> str:
-    return " ".join(
-        f'<button type="button" data-{name}="{escape(song_id)}">{html_text(language, f"{name}_short")}</button>'
-        for name in (("like", "goal") if with_goal else ("like",))
-    )
+    return " ".join(song_button(act, song_id, language) for act in (("like", "goal") if with_goal else ("like",)))
 
 
 def _notes(notices: Iterable[str]) -> str:

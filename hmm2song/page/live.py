@@ -31,7 +31,7 @@ MAX_ID_LETTERS = 64
 
 
 class Asked(NamedTuple):
-    """What a hum is searched for: the filter and the earlier hums of the same tune, named as the recognizer takes them."""
+    """What a hum is searched for, as the recognizer takes it: the filter, and the earlier hums of the same tune."""
 
     genres: tuple[str, ...] = ()
     gender: str = ANY_GENDER

@@ -19,6 +19,11 @@ def listed(words: Iterable[str]) -> str:
     return " · ".join(_isolated(word) for word in words if word)
 
 
+def song_button(act: str, song_id: str, language: str) -> str:
+    """Return a button that asks for something of a song: ``like`` for songs like it, ``goal`` for a path to it."""
+    return f'<button type="button" data-{act}="{escape(song_id)}">{html_text(language, f"{act}_short")}</button>'
+
+
 def _isolated(words: str) -> str:
     """Keep an Arabic or Hebrew name from turning the numbers beside it round."""
     is_from_right = any(bidirectional(character) in ("R", "AL") for character in words)

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hmm2song.page.drawing import match_plot, song_plot
-from hmm2song.page.markup import html_text as _text
-from hmm2song.page.markup import listed as _listed
+from hmm2song.page.markup import html_text, listed, song_button
 from hmm2song.page.texts import (
     advice_words,
     credit_words,
@@ -70,9 +69,9 @@ class Card:
 def header_html(about: str, language: str) -> str:
     """Return the page's title, what to do, and what is in the catalog."""
     return (
-        f"<header><h1>Hmm2Song</h1><p>{_text(language, 'tagline')} {_text(language, 'how_to')}</p>"
+        f"<header><h1>Hmm2Song</h1><p>{html_text(language, 'tagline')} {html_text(language, 'how_to')}</p>"
         f'<p class="quiet">{escape(about)}</p>'
-        f'<p class="note only-insecure">{_text(language, "insecure")}</p></header>'
+        f'<p class="note only-insecure">{html_text(language, "insecure")}</p></header>'
     )
 
 
@@ -88,22 +87,22 @@ def found_html(result: SearchResult, language: str) -> str:
     else:
         best = result.matches[0]
         words = text(language, result.level, title=full_title(best, language), percent=_percent(best))
-    return _status(_listed([words, _joined(result, language)]), "unseen")
+    return _status(listed([words, _joined(result, language)]), "unseen")
 
 
 def privacy_html(language: str) -> str:
     """Return the line about what happens to recordings."""
-    return f'<p class="quiet">{_text(language, "privacy")}</p>'
+    return f'<p class="quiet">{html_text(language, "privacy")}</p>'
 
 
 def examples_html(language: str) -> str:
     """Return the line above the example hums."""
-    return f'<p class="quiet">{_text(language, "examples")}</p>'
+    return f'<p class="quiet">{html_text(language, "examples")}</p>'
 
 
 def error_html(message: str, language: str) -> str:
     """Return an error as a block of the page; ``message`` says what is wrong."""
-    return f'<div class="note" role="alert"><b>{_text(language, "error")}</b><br>{escape(message)}</div>'
+    return f'<div class="note" role="alert"><b>{html_text(language, "error")}</b><br>{escape(message)}</div>'
 
 
 def winner_html(result: SearchResult, index: int, sound: Preview, language: str) -> str:
@@ -116,12 +115,13 @@ def winner_html(result: SearchResult, index: int, sound: Preview, language: str)
     words = overlay_words(match, result.hum, language)
     ring = (
         f'<b class="ring" role="img" style="--sure:{match.probability:.0%}" '
-        f'aria-label="{_text(language, "sure_words", percent=percent)}">{_text(language, "sure", percent=percent)}</b>'
+        f'aria-label="{html_text(language, "sure_words", percent=percent)}">'
+        f"{html_text(language, 'sure', percent=percent)}</b>"
     )
     card = Card(
         match,
-        state=_listed([text(language, f"level_{level}"), _joined(result, language)]),
-        about=_listed(
+        state=listed([text(language, f"level_{level}"), _joined(result, language)]),
+        about=listed(
             [*credit_words(match.artist, match.author, match.year, language), position_words(match, language)]
         ),
         ring=ring,
@@ -138,10 +138,10 @@ def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
     card = Card(
         song,
         state=text(language, "song_shared"),
-        about=_listed(credit_words(song.artist, song.author, song.year, language)),
+        about=listed(credit_words(song.artist, song.author, song.year, language)),
         ring="",
         plot=song_plot(melody, SONG_SHOWN_S, words),
-        details=f"<p>{escape(_listed(label_words(song, language)))}</p>",
+        details=f"<p>{escape(listed(label_words(song, language)))}</p>",
         data="",
     )
     return _winner(card, sound, ("like", "share", "link"), language)
@@ -152,7 +152,7 @@ def verdict_html(result: SearchResult, language: str, is_alone: bool = False) ->
 
     ``is_alone`` tells that earlier hums were left out because this one alone is clearer.
     """
-    alone = f'<p class="note">{_text(language, "alone")}</p>' if is_alone else ""
+    alone = f'<p class="note">{html_text(language, "alone")}</p>' if is_alone else ""
     return alone + _no_match(result, language) + _advice(result, language) + _elsewhere(result, language)
 
 
@@ -166,8 +166,8 @@ def songs_html(songs: Iterable[Song], query: str, language: str, is_cut: bool) -
     """Return the list of catalog songs that ``query`` found; ``is_cut`` tells that there are more."""
     rows = [_song_row(song, language) for song in songs]
     if not rows:
-        return f"<p>{_text(language, 'catalog_none', query=query)}</p>"
-    more = f'<p class="quiet">{_text(language, "catalog_more", shown=len(rows))}</p>' if is_cut else ""
+        return f"<p>{html_text(language, 'catalog_none', query=query)}</p>"
+    more = f'<p class="quiet">{html_text(language, "catalog_more", shown=len(rows))}</p>' if is_cut else ""
     return f'{more}<ul class="songs">{"".join(rows)}</ul>'
 
 
@@ -189,10 +189,11 @@ def search_links(song: Song | Match) -> dict[str, str]:
 def _winner(card: Card, sound: Preview, acts: Iterable[str], language: str) -> str:
     first, *others = titles(card.song.title, card.song.title_ko, language) or (card.song.id,)
     rest = "".join(f'<span dir="auto">{escape(other)}</span>' for other in others)
-    play, pause = _text(language, "play"), _text(language, "pause")
+    play, pause = html_text(language, "play"), html_text(language, "pause")
     pressed = {"yes": ' aria-pressed="false"', "no": ' aria-pressed="false"'}
     buttons = "".join(
-        f'<button type="button" data-act="{act}"{pressed.get(act, "")}>{_text(language, act)}</button>' for act in acts
+        f'<button type="button" data-act="{act}"{pressed.get(act, "")}>{html_text(language, act)}</button>'
+        for act in acts
     )
     return (
         f'<article class="winner" data-id="{escape(card.song.id)}" data-title="{escape(first)}" '
@@ -204,7 +205,7 @@ def _winner(card: Card, sound: Preview, acts: Iterable[str], language: str) -> s
         f'<audio preload="auto" src="{escape("gradio_api/file=" + quote(sound.path.as_posix()))}" '
         f'data-at="{sound.match_s:.2f}" data-from="{sound.from_s:.2f}"></audio>'
         f'<div class="acts">{buttons}</div><p class="said" role="status"></p>'
-        f"<details><summary>{_text(language, 'details')}</summary>{card.details}{_lyrics(card.song, language)}"
+        f"<details><summary>{html_text(language, 'details')}</summary>{card.details}{_lyrics(card.song, language)}"
         f"</details>{_links(card.song, language)}</article>"
     )
 
@@ -223,10 +224,10 @@ def _no_match(result: SearchResult, language: str) -> str:
     if result.level != NONE:
         return ""
     key = "no_match" if result.n_searched else "nothing_left"
-    own = f"{_text(language, 'lead_own')} <code>hmm2song index my-music --out my-catalog</code>"
+    own = f"{html_text(language, 'lead_own')} <code>hmm2song index my-music --out my-catalog</code>"
     return (
-        f'<div class="note no-match"><h2>{_text(language, key)}</h2><p>{_text(language, f"{key}_hint")}</p>'
-        f'<p class="acts"><button type="button" data-act="catalog">{_text(language, "lead_catalog")}</button></p>'
+        f'<div class="note no-match"><h2>{html_text(language, key)}</h2><p>{html_text(language, f"{key}_hint")}</p>'
+        f'<p class="acts"><button type="button" data-act="catalog">{html_text(language, "lead_catalog")}</button></p>'
         f'<p class="quiet">{own}</p></div>'
     )
 
@@ -235,14 +236,14 @@ def _advice(result: SearchResult, language: str) -> str:
     if not result.advice:
         return ""
     items = "".join(f"<li>{escape(advice_words(advice, language))}</li>" for advice in result.advice)
-    return f'<div class="note"><b>{_text(language, "advice")}</b><ul>{items}</ul></div>'
+    return f'<div class="note"><b>{html_text(language, "advice")}</b><ul>{items}</ul></div>'
 
 
 def _elsewhere(result: SearchResult, language: str) -> str:
     if result.elsewhere is None:
         return ""
     title = f"{full_title(result.elsewhere, language)} ({_percent(result.elsewhere)}%)"
-    return f'<div class="note">{_text(language, "elsewhere", title=title)}</div>'
+    return f'<div class="note">{html_text(language, "elsewhere", title=title)}</div>'
 
 
 def _ranking(result: SearchResult, language: str) -> str:
@@ -251,7 +252,7 @@ def _ranking(result: SearchResult, language: str) -> str:
     if not others:
         return ""
     cards = "".join(_card(index, match, language) for index, match in others)
-    summary = _text(language, "guesses") if is_none else _text(language, "also", n=len(others))
+    summary = html_text(language, "guesses") if is_none else html_text(language, "also", n=len(others))
     return f'<details class="others"{" open" if is_none else ""}><summary>{summary}</summary>{cards}</details>'
 
 
@@ -262,13 +263,12 @@ def _card(index: int, match: Match, language: str) -> str:
         f'<div class="row"><button type="button" class="card" data-index="{index}"><span>{match.rank}</span>'
         f'<span class="names" dir="auto">{names}<span class="quiet">{escape(match.artist)}</span></span>'
         f'<b class="sure" style="--sure:{match.probability:.0%}">'
-        f"{_text(language, 'sure', percent=_percent(match))}</b></button>{_like(match.id, language)}</div>"
+        f"{html_text(language, 'sure', percent=_percent(match))}</b></button>{_like(match.id, language)}</div>"
     )
 
 
 def _like(song_id: str, language: str) -> str:
-    button = f'<button type="button" data-like="{escape(song_id)}">{_text(language, "like_short")}</button>'
-    return f'<span class="acts">{button}</span>'
+    return f'<span class="acts">{song_button("like", song_id, language)}</span>'
 
 
 def _facts(result: SearchResult, index: int, language: str) -> str:
@@ -290,14 +290,14 @@ def _links(song: Song | Match, language: str) -> str:
         f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(site)}</a>'
         for site, address in search_links(song).items()
     )
-    return f'<div class="chips"><small>{_text(language, "find_on")}</small> {links}</div>'
+    return f'<div class="chips"><small>{html_text(language, "find_on")}</small> {links}</div>'
 
 
 def _lyrics(song: Song | Match, language: str) -> str:
     if not song.lyric.strip():
         return ""
     return (
-        f"<details><summary>{_text(language, 'lyrics')}</summary>"
+        f"<details><summary>{html_text(language, 'lyrics')}</summary>"
         f'<div class="lyrics">{escape(song.lyric.strip())}</div></details>'
     )
 
@@ -306,7 +306,7 @@ def _song_row(song: Song, language: str) -> str:
     first, *others = titles(song.title, song.title_ko, language) or (song.id,)
     other = f" ({escape(others[0])})" if others else ""
     credit = credit_words(song.artist, song.author, song.year, language)
-    rest = _listed([*credit, label_words(song, language)[0]])
+    rest = listed([*credit, label_words(song, language)[0]])
     link = f'<a dir="auto" href="?song={quote(song.id, safe="")}">{escape(first)}</a>'
     return f'<li><b>{link}</b>{other} <span class="quiet">{escape(rest)}</span> {_like(song.id, language)}</li>'
 

@@ -147,7 +147,7 @@ class Page:
         )
         self.verdict = gr.HTML(js_on_load=browser.LEADS_JS, elem_id="verdict")
         self.drop_filter = gr.Button(variant="primary", visible=False)
-        self.cards = gr.HTML(js_on_load=browser.CHOOSE_JS, elem_id="cards")
+        self.cards = gr.HTML(js_on_load=browser.LIKE_JS + browser.CHOOSE_JS, elem_id="cards")
         genres = self._genre_choices(DEFAULT_LANGUAGE)
         with gr.Accordion(open=False, visible=bool(genres or self.genders)) as self.filters, gr.Row():
             self.genres = gr.Dropdown(genres, value=[], multiselect=True, min_width=280, visible=bool(genres))
