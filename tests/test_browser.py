@@ -147,6 +147,8 @@ def test_a_refused_microphone_is_explained(visit: Visit) -> None:
     visit.page.locator(".hum").click()
     visit.see(".say", "microphone is blocked")
     playwright.expect(visit.page.locator("#recorder")).to_be_visible()
+    visit.page.locator("#language").get_by_text("한국어").click()  # as if the words of the language came late
+    visit.see(".say", "마이크가 차단되어 있습니다")
 
 
 def test_the_microphone_is_asked_for_plain_sound(visit: Visit) -> None:

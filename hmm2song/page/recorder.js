@@ -6,7 +6,8 @@ const FIRST_CHUNK_S = 1, GOAL_S = 10, SLOW_MS = 2500, GIVE_UP = 6, LOST_MS = 600
 const WORKLET = `registerProcessor("tap", class extends AudioWorkletProcessor {
   process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; } })`;
 let run = null; // the hum in progress
-let state = "ready", lost;
+const idle = hasMicrophone() ? "ready" : "ready_plain";
+let state = "ready", line = idle, lost; // line: which words stand while nothing is hummed
 
 function show(next, words) {
   state = next;
@@ -30,7 +31,7 @@ function label() {
   for (const name of ["cancel", "upload"]) $("." + name).textContent = props.words[name];
   $(".more").textContent = props.words.once_more;
   $(".live").setAttribute("aria-label", props.words.live);
-  show(state, state === "ready" ? props.words[root.hasAttribute("nolive") ? "ready_plain" : "ready"] : undefined);
+  show(state, state === "ready" ? props.words[line] : undefined);
 }
 
 function hasMicrophone() {
@@ -42,6 +43,7 @@ async function start(again) {
     id: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2) + Date.now(),
     again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, sent: 0, failures: 0, pitches: [],
   };
+  line = idle;
   show("asking", props.words.asking);
   guesses.replaceChildren();
   clock.textContent = "";
@@ -68,7 +70,8 @@ async function start(again) {
     if (run !== mine) return;
     run = null;
     root.toggleAttribute("upload", true); // the other recorder, or a file; the button can be tried again
-    show("ready", props.words[error.name === "NotAllowedError" ? "denied" : "no_microphone"]);
+    line = error.name === "NotAllowedError" ? "denied" : "no_microphone";
+    show("ready", props.words[line]);
   }
 }
 
@@ -228,6 +231,7 @@ watch("words", label);
 watch("can_join", () => show(state));
 watch("answer", () => { // every search, with its own number
   run = null;
+  line = idle;
   guesses.replaceChildren();
   root.toggleAttribute("answered", props.answered);
   if (props.answered) {
@@ -236,5 +240,5 @@ watch("answer", () => { // every search, with its own number
   }
   show("ready", "");
 });
-if (!hasMicrophone()) for (const name of ["nolive", "upload"]) root.toggleAttribute(name, true);
+if (idle === "ready_plain") for (const name of ["nolive", "upload"]) root.toggleAttribute(name, true);
 label();

@@ -129,7 +129,6 @@ def denied(page: Page, options: argparse.Namespace) -> None:
     """Refuse the microphone."""
     refuse = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError') }"
     page.evaluate(f"() => {{ {refuse} }}")
-    page.wait_for_timeout(2000)  # the words of the visitor's language come and would replace the answer
     page.locator(".hum").click()
     page.locator("#recorder").wait_for()
 
