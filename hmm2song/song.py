@@ -1,4 +1,4 @@
-"""One catalog entry: the fields of a song, the filter by genre and gender, and text as it arrives in files."""
+"""One catalog entry: the fields of a song, the filter by genre, gender and year, and text as it arrives in files."""
 
 from __future__ import annotations
 
