@@ -122,5 +122,6 @@ def test_a_catalog_without_melodies_can_be_explored_only(tmp_path):
     (tmp_path / storage.CREDITS_FILE).write_text("# Credits\n", encoding="utf-8")
     storage.write_manifest(tmp_path, "", len(SONGS))
     assert same(Facets.load(tmp_path), made_facets(4))
-    with pytest.raises(CatalogError, match="explored, not searched by humming"):
-        Catalog.load(tmp_path, ENCODER)
+    for load in (Catalog.load, Catalog.load_downloaded):
+        with pytest.raises(CatalogError, match="explored, not searched by humming"):
+            load(tmp_path, ENCODER)

@@ -172,4 +172,9 @@ def kind_of(song: Song) -> tuple:
 def _check_unique(ids: Sequence[str]) -> None:
     if len(set(ids)) < len(ids):
         repeated = next(song_id for song_id, count in Counter(ids).items() if count > 1)
-        raise CatalogError(f"song id {repeated!r:.80} occurs more than once; ids must be unique")
+        raise repeated_id_error(repeated)
+
+
+def repeated_id_error(song_id: str) -> CatalogError:
+    """Return the error for two songs with one id."""
+    return CatalogError(f"song id {song_id!r:.80} occurs more than once; ids must be unique")

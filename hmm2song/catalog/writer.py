@@ -14,6 +14,7 @@ import numpy as np
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import unvoiced_error
 from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, MELODIES_FILE, SONGS_FILE
+from hmm2song.catalog.table import repeated_id_error
 from hmm2song.errors import CatalogError
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.packed import PackedMelodies
@@ -42,7 +43,7 @@ class CatalogWriter:
         if packed.contour_frames[0] == 0:
             raise unvoiced_error(song.id)
         if song.id in self._ids:
-            raise CatalogError(f"song id {song.id!r:.80} occurs more than once; ids must be unique")
+            raise repeated_id_error(song.id)
         row = json.dumps(song.to_row(), ensure_ascii=False, indent=1)
         self._songs.write(("[\n" if not self._ids else ",\n") + textwrap.indent(row, " "))
         self._ids.add(song.id)
