@@ -116,9 +116,14 @@ class Tunes:
         """Return the mean similarity of each window of one song to the best of the other, of both directions."""
         return float(self._likeness([self._windows(song, MAX_QUERY_WINDOWS)], np.array([other]))[0, 0])
 
+    @cached_property
+    def _standards(self) -> np.ndarray:
+        """Positions of the songs by which is measured how like any song a song is, shape (n_standards,)."""
+        return sampling_order(self._catalog.songs.column("id"))[:N_STANDARDS]
+
     def _windows_farness(self, song: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how far others are by their windows at the song's own tempo, and at others, each (n_others,)."""
-        standards = sampling_order(self._catalog.songs.column("id"))[:N_STANDARDS]
+        standards = self._standards
         unmeasured = others[np.isnan(self._mean[others])]
         if len(unmeasured):
             windows = [self._windows(standard, MAX_STANDARD_WINDOWS) for standard in standards]
