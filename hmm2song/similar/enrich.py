@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
@@ -100,12 +101,12 @@ class LabelModel:
         """Guess the singer's gender of each song; None where it is not sure enough."""
         log_odds = self.male_log_odds(facets)
         names = np.where(log_odds > 0, "male", "female")
-        return self._sure("gender", names, np.where(np.isnan(log_odds), 0.0, sigmoid(np.abs(log_odds))))
+        return self._sure("gender", names, np.where(np.isnan(log_odds), 0.0, expit(np.abs(log_odds))))
 
     def genre_guesses(self, facets: Facets) -> list[Guess | None]:
         """Guess the genre of each song; None where it is not sure enough."""
         names, evidence = best_genres(facets.tags)
-        probability = sigmoid(self.genre_slope * evidence + self.genre_offset)
+        probability = expit(self.genre_slope * evidence + self.genre_offset)
         is_guessed = facets.heard & np.isin(names, GUESSED_GENRES)
         return self._sure("genre", names, np.where(is_guessed, probability, 0.0))
 
@@ -158,8 +159,3 @@ def tag_probability(tags: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return the probability of the most probable of some tags per song, shape (n_songs,)."""
     columns = [TAGS.index(name) for name in names]
     return np.clip(tags[:, columns].astype(float).max(axis=1), SMALLEST, 1 - SMALLEST)
-
-
-def sigmoid(log_odds: np.ndarray) -> np.ndarray:
-    """Return the probabilities of log odds."""
-    return 1 / (1 + np.exp(-log_odds))
