@@ -162,8 +162,10 @@ class Comparison:
     def farness(self, facet: str, query: Query) -> np.ndarray:
         """Return how far all songs are from a query that has the facet, (n_songs,), see :class:`FacetSpace`."""
         space = self.space(facet)
-        known = None if query.row is None else space.vectors[query.row]
-        return space.farness(getattr(self._scaling, facet)(query.heard)[0][0] if known is None else known, query.row)
+        if query.row is not None:
+            return space.farness(space.vectors[query.row], query.row)
+        vectors, _ = getattr(self._scaling, facet)(query.heard)
+        return space.farness(vectors[0])
 
 
 def _checked(facets: str | Mapping[str, float]) -> dict[str, float]:
