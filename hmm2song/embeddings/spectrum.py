@@ -34,9 +34,7 @@ def band_power(samples: np.ndarray, hop: int, weights: np.ndarray) -> np.ndarray
     weights : np.ndarray, shape (n_fft // 2 + 1, n_bands)
     """
     n_fft = 2 * (len(weights) - 1)
-    from scipy.signal import get_window  # it takes long to import, and the names of tags are needed without it
-
-    taper = get_window("hann", n_fft).astype(np.float32)
+    taper = librosa.filters.get_window("hann", n_fft).astype(np.float32)
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     power = np.empty((len(frames), weights.shape[1]), np.float32)
