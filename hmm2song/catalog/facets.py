@@ -147,9 +147,8 @@ class Facets:
             )
         voice_dim = heard[0].voice.shape[1] if heard else 0
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS if name != "voice"}
-        silent = (np.zeros((len(part), voice_dim), np.float16) for part in parts)
-        voices = (part.voice if part.heard.any() else none for part, none in zip(parts, silent, strict=True))
-        return cls(**arrays, voice=np.concatenate(list(voices)), listener="".join(listeners))
+        voices = [part.voice if part.heard.any() else np.zeros((len(part), voice_dim), np.float16) for part in parts]
+        return cls(**arrays, voice=np.concatenate(voices), listener="".join(listeners))
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Facets:
         """Return the facets of some songs, in the order given."""
