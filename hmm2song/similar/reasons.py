@@ -42,7 +42,7 @@ class Reasons:
     def _percent(self, name: str, song: int) -> float:
         others = self._others[name]
         n_farther = int(np.count_nonzero(others > self.farness[name][song]))
-        return 100.0 if len(others) < 2 else int(1000 * n_farther / (len(others) - 1)) / 10
+        return percent_farther(n_farther, len(others))
 
     @cached_property
     def _others(self) -> dict[str, np.ndarray]:
@@ -72,6 +72,11 @@ class Reasons:
             is_same = max(asked_bpm, song_bpm) <= SAME_TEMPO * min(asked_bpm, song_bpm)
             reasons.append(Reason("same_tempo" if is_same else "tempo", "feel", song_bpm))
         return tuple(reasons)
+
+
+def percent_farther(n_farther: int, n: int) -> float:
+    """Return how many percent of ``n`` but one are farther than that one, rounded down to tenths; alone it is 100."""
+    return 100.0 if n < 2 else int(1000 * n_farther / (n - 1)) / 10
 
 
 def in_words(reasons: Sequence[Reason]) -> str:

@@ -30,7 +30,7 @@ from hmm2song.similar.map import Cluster, MapPoint, SongMap, cluster_names, lay_
 from hmm2song.similar.moments import Moments, moment_at, span_s
 from hmm2song.similar.path import candidates, shortest_path
 from hmm2song.similar.presets import DEFAULT_STEPS, DEFAULT_TOP_K, FACETS, MAX_STEPS, MAX_TOP_K, PRESETS
-from hmm2song.similar.reasons import Reasons, in_words
+from hmm2song.similar.reasons import Reasons, in_words, percent_farther
 from hmm2song.similar.results import MomentResult, SimilarMoment, SimilarResult, SimilarSong, SongPath
 from hmm2song.similar.spaces import tempo_bpm
 from hmm2song.similar.tunes import Tunes
@@ -263,7 +263,7 @@ class SimilarSongs:
             heard = self._comparison.heard_in(song)
             start_s, end_s = span_s(heard, int(rows[song] - self._moments.first[song]))
             n_farther = len(ascending) - np.searchsorted(ascending, nearest[song], side="right")
-            closer_than = int(1000 * n_farther / max(len(ascending) - 1, 1)) / 10
+            closer_than = percent_farther(n_farther, len(ascending))
             moments.append(SimilarMoment(rank, self.songs[song], start_s, end_s, closer_than))
         notices = (*asked.warnings, *_notices_of_list(len(moments), int(np.count_nonzero(comparable)), top_k))
         return MomentResult(asked.song, *span_s(asked.heard, number), tuple(moments), notices)
