@@ -4,6 +4,8 @@ A message says what is wrong, with which value, and what to do about it. What th
 recording (too short, too quiet, ...) is not an error but advice in the result, see :mod:`hmm2song.melody.advice`.
 """
 
+from numbers import Integral
+
 
 class Hmm2SongError(Exception):
     """Root of all errors raised by this package."""
@@ -58,3 +60,9 @@ class ModelError(Hmm2SongError):
 
 class IndexUnavailableError(Hmm2SongError):
     """A search index outside this program cannot be reached, or does not hold the catalog in use."""
+
+
+def require_whole(name: str, value: object, least: int, most: int) -> None:
+    """Raise QueryError if an option is no whole number (of Python or numpy) from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+        raise QueryError(f"{name} must be a whole number from {least} to {most}, got {value!r:.40}")

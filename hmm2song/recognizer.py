@@ -15,7 +15,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog, Selection
 from hmm2song.catalog.hub import default_encoder, resolve_catalog, resolve_model_of
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
-from hmm2song.errors import QueryError
+from hmm2song.errors import QueryError, require_whole
 from hmm2song.index.base import WindowIndex
 from hmm2song.listening import Heard, Listening
 from hmm2song.match.ranking import MIN_VOICED_S, Query, Ranker, Ranking
@@ -259,8 +259,7 @@ class Recognizer:
     ) -> Selection:
         if len(earlier) > MAX_EARLIER:
             raise QueryError(f"{len(earlier)} earlier hums are too many; at most {MAX_EARLIER} are joined")
-        if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or not 1 <= top_k <= MAX_TOP_K:
-            raise QueryError(f"top_k must be a whole number from 1 to {MAX_TOP_K}, got {top_k!r:.40}")
+        require_whole("top_k", top_k, 1, MAX_TOP_K)
         return self.catalog.select(genres or (), gender or ANY_GENDER, only_known, guessed)
 
     def _answer(

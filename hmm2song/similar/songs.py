@@ -23,7 +23,7 @@ from hmm2song.catalog.hub import encoder_of, resolve_catalog
 from hmm2song.catalog.table import SongTable
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.style import TAGS
-from hmm2song.errors import CatalogError, QueryError
+from hmm2song.errors import CatalogError, QueryError, require_whole
 from hmm2song.similar.choice import Choice
 from hmm2song.similar.comparison import Comparison, Query, QuerySource
 from hmm2song.similar.map import Cluster, MapPoint, SongMap, cluster_names, lay_out
@@ -161,8 +161,8 @@ class SimilarSongs:
             have, an unknown genre or gender, an impossible ``top_k``.
         """
         started_s = time.perf_counter()
-        _require_whole("top_k", top_k, 1, MAX_TOP_K)
-        _require_whole("per_artist", per_artist, 0, MAX_TOP_K)
+        require_whole("top_k", top_k, 1, MAX_TOP_K)
+        require_whole("per_artist", per_artist, 0, MAX_TOP_K)
         passing = self._passing(genres, gender, years, only_known, guessed)
         asked = self._comparison.query(query)
         weights, notices = self._comparison.weights(facets, asked)
@@ -240,8 +240,8 @@ class SimilarSongs:
         UnknownSongError, AudioError, QueryError
             As in :meth:`like`; or the query has no moments, or is shorter than ``at_s``.
         """
-        _require_whole("top_k", top_k, 1, MAX_TOP_K)
-        _require_whole("per_artist", per_artist, 0, MAX_TOP_K)
+        require_whole("top_k", top_k, 1, MAX_TOP_K)
+        require_whole("per_artist", per_artist, 0, MAX_TOP_K)
         passing = self._passing(genres, gender, years, only_known, guessed)
         asked = self._comparison.query(query)
         if self.facets["style"] or asked.heard is None:
@@ -293,7 +293,7 @@ class SimilarSongs:
         QueryError
             It is one song twice, the facets are impossible or missing (:meth:`like`), or there are too few songs.
         """
-        _require_whole("n_steps", n_steps, 1, MAX_STEPS)
+        require_whole("n_steps", n_steps, 1, MAX_STEPS)
         ends = self._comparison.query(first), self._comparison.query(last)
         if ends[0].row == ends[1].row:
             raise QueryError("a path leads from one song to another: name two songs")
@@ -339,7 +339,7 @@ class SimilarSongs:
         if self.facets[facet]:
             raise QueryError(f"{facet}: {self.facets[facet]}")
         if n_clusters is not None:
-            _require_whole("n_clusters", n_clusters, 1, MAX_STEPS)
+            require_whole("n_clusters", n_clusters, 1, MAX_STEPS)
         space = self._comparison.space(facet)
         rows = np.flatnonzero(space.known)
         sample = np.searchsorted(rows, space.sample)
@@ -374,8 +374,3 @@ def _notices_of_list(n_listed: int, n_compared: int, top_k: int) -> tuple[str, .
         f"only {n_listed} of {n_compared} songs are listed: the others are by the same artists, or copies or versions "
         "of these or of the song itself; per_artist=0 lists all songs of an artist",
     )
-
-
-def _require_whole(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
-        raise QueryError(f"{name} must be a whole number from {least} to {most}, got {value!r:.40}")
