@@ -7,8 +7,8 @@ size, the largest first.
 
 Clusters are those of k-means on the principal components. In the plane, songs are drawn to their nearest neighbours and
 pushed from all others until both are in balance (t-SNE, van der Maaten and Hinton 2008, JMLR 9; begun at the first two
-principal components, as Kobak and Berens 2019 advise, and on the graph of nearest neighbours, without perplexities).
-Songs outside the sample lie among the songs of the sample that are nearest to them.
+principal components, as Kobak and Berens 2019 advise). Songs outside the sample lie among the songs of the sample that
+are nearest to them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ SONGS_PER_CLUSTER = 10
 """The number of clusters is the root of the songs by this many: 9 for 864 songs."""
 N_RUNS = 8
 """Runs of k-means, of which the tightest counts."""
-N_NEIGHBOURS = 15
-"""Neighbours to which a song is drawn."""
+PERPLEXITY = 15.0
+"""Of t-SNE: about how many neighbours a song is drawn to."""
+LEAST_UNFOLDED = 4
+"""Fewer songs stay where they begin."""
 N_ANCHORS = 3
 """Songs of the sample among which another one lies."""
-N_STEPS, N_EARLY_STEPS = 600, 75
-EARLY_PULL, LEAST_RATE = 12.0, 10.0
-"""During the early steps neighbours are drawn this much more strongly, so that far ones find each other."""
 BLOCK_SONGS = 4096
 
 
@@ -132,22 +131,15 @@ def lay_out(vectors: np.ndarray, sample: np.ndarray, farness: np.ndarray, n_clus
 
 def _unfolded(farness: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return places (n, 2) of songs in the plane; ``start`` (n, 2) is where they begin."""
+    from sklearn.manifold import TSNE  # it takes a second to import, and nothing but a map needs it
+
     n = len(farness)
-    far = farness + 2 * np.eye(n)  # a song is no neighbour of its own
-    nearest = np.argsort(far, axis=1, kind="stable")[:, : min(N_NEIGHBOURS, n - 1)]
-    pull = np.zeros((n, n))
-    np.put_along_axis(pull, nearest, 1.0, axis=1)
-    pull = (pull + pull.T) / max(2 * nearest.size, 1)
-    xy, speed = start / max(start.std(), 1e-9) * 1e-2, np.zeros((n, 2))
-    rate = max(n / EARLY_PULL, 4 * LEAST_RATE)
-    for step in range(N_STEPS if n > 2 else 0):
-        is_early = step < N_EARLY_STEPS
-        squares = np.square(xy).sum(axis=1)
-        nearness = 1 / (1 + np.maximum(squares[:, None] + squares - 2 * xy @ xy.T, 0))
-        np.fill_diagonal(nearness, 0)
-        force = ((EARLY_PULL if is_early else 1.0) * pull - nearness / nearness.sum()) * nearness
-        speed = (0.5 if is_early else 0.8) * speed - 4 * rate * (force.sum(axis=1)[:, None] * xy - force @ xy)
-        xy = xy + speed
+    if n < LEAST_UNFOLDED:
+        return start - start.mean(axis=0)
+    begin = np.round(start / max(start.std(), 1e-9), 6) * 1e-4
+    # Not method="exact", whose places differ from run to run.
+    unfolding = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), metric="precomputed", init=begin, random_state=0)
+    xy = unfolding.fit_transform(farness * (1 - np.eye(n))).astype(np.float64)
     return xy - xy.mean(axis=0)
 
 
