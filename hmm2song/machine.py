@@ -8,9 +8,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -49,6 +50,26 @@ def in_threads(work: Callable[[Item], Answer], shares: Sequence[Item], n_threads
 def cache_folder() -> Path:
     """Return where models and environments that the setup scripts fetch are kept."""
     return Path.home() / ".cache" / "hmm2song"
+
+
+@lru_cache(maxsize=1)
+def import_librosa() -> ModuleType:
+    """Return librosa, all of it imported, while no other process does so.
+
+    What numba compiles of it is compiled at the first import and kept in files. Processes that do that at the same
+    time, as those that index a folder do after an installation, leave files that do not belong together; every later
+    program that reads them is ended.
+    """
+    from filelock import FileLock
+
+    lock = nullcontext()
+    with suppress(OSError):  # nothing can be written: then nothing may be kept either
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache_folder() / "librosa.lock")
+    with lock:
+        import librosa
+        import librosa.beat
+    return librosa
 
 
 def peak_memory_bytes() -> int | None:

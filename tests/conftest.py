@@ -13,6 +13,7 @@ from gradio_client import Client
 from serving import MiniatureCatalog, make_catalog, running_app
 
 from hmm2song.catalog.hub import MODEL_VARIABLE
+from hmm2song.machine import import_librosa
 
 
 def pytest_configure() -> None:
@@ -20,6 +21,7 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         torch.set_num_threads(1)
+        import_librosa()  # the baselines import it by themselves
 
 
 @pytest.fixture(scope="module")

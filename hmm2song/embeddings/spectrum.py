@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import librosa
 import numpy as np
 import scipy.fft
 
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.machine import import_librosa
 
 BLOCK_FRAMES = 2048
 
@@ -19,7 +19,7 @@ BLOCK_FRAMES = 2048
 @lru_cache(maxsize=4)
 def mel_weights(n_fft: int, n_bands: int) -> np.ndarray:
     """Return how much of each frequency goes into each mel band; shape (n_fft // 2 + 1, n_bands), float32."""
-    return np.ascontiguousarray(librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=n_fft, n_mels=n_bands).T)
+    return np.ascontiguousarray(import_librosa().filters.mel(sr=SAMPLE_RATE_HZ, n_fft=n_fft, n_mels=n_bands).T)
 
 
 def band_power(samples: np.ndarray, hop: int, weights: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def band_power(samples: np.ndarray, hop: int, weights: np.ndarray) -> np.ndarray
     weights : np.ndarray, shape (n_fft // 2 + 1, n_bands)
     """
     n_fft = 2 * (len(weights) - 1)
-    taper = librosa.filters.get_window("hann", n_fft).astype(np.float32)
+    taper = import_librosa().filters.get_window("hann", n_fft).astype(np.float32)
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     power = np.empty((len(frames), weights.shape[1]), np.float32)

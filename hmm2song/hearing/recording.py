@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import librosa
 import numpy as np
 from safetensors import safe_open
 
@@ -35,6 +34,7 @@ from hmm2song.hearing.singing import (
     voice_probabilities,
 )
 from hmm2song.hearing.sound import LOUDNESS_LUFS, Beats, Sound, beat_loudness_db, beats_of, moments_of, sound_of
+from hmm2song.machine import import_librosa
 
 LISTENER_VERSION = "2"
 """Change it when the pass hears anything else, so that older results are not mixed with newer ones."""
@@ -162,7 +162,7 @@ def _windows(sound: Sound) -> np.ndarray:
 def _feel(sound: Sound, beats: Beats) -> dict[str, float]:
     loudness_db = beat_loudness_db(sound, beats)
     sounding = loudness_db[loudness_db > -20]
-    onsets = librosa.onset.onset_detect(onset_envelope=sound.onset_strength, sr=SAMPLE_RATE_HZ, hop_length=HOP)
+    onsets = import_librosa().onset.onset_detect(onset_envelope=sound.onset_strength, sr=SAMPLE_RATE_HZ, hop_length=HOP)
     return {
         "tempo_bpm": beats.tempo_bpm,
         "pulse": beats.pulse,

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import librosa
 import numpy as np
 import scipy.fft
 import scipy.signal
@@ -23,6 +22,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.facets import BEATS_PER_MOMENT, MFCC_STEPS, N_MFCC
 from hmm2song.embeddings.spectrum import band_power
 from hmm2song.embeddings.style import FRAME_RATE_HZ, HOP, N_BANDS, N_FFT, StyleEncoder
+from hmm2song.machine import import_librosa
 
 LOUDNESS_LUFS = -14.0
 """What streaming services bring music to."""
@@ -149,7 +149,7 @@ def beats_of(sound: Sound) -> Beats:
     n_frames = len(sound.power)
     places = np.arange(0, n_frames, round(NO_BEAT_S * FRAME_RATE_HZ))
     if tempo_bpm:
-        _, places = librosa.beat.beat_track(
+        _, places = import_librosa().beat.beat_track(
             onset_envelope=sound.onset_strength, sr=SAMPLE_RATE_HZ, hop_length=HOP, bpm=tempo_bpm, trim=False
         )
     return Beats(np.unique(np.append(places, n_frames)), tempo_bpm, pulse)

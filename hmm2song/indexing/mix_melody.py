@@ -14,7 +14,6 @@ from __future__ import annotations
 import multiprocessing
 from functools import lru_cache
 
-import librosa
 import numpy as np
 import soxr
 import torch
@@ -29,6 +28,7 @@ from hmm2song.errors import ModelError
 from hmm2song.hearing.singing import SINGING_PROBABILITY, singing_probability
 from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import FLOOR_DB, PITCHES_MIDI, RATE_HZ, harmonic_spectrum, normalised
+from hmm2song.machine import import_librosa
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
 
 MODEL_FOLDER = assets_folder() / "model_mix"
@@ -107,7 +107,7 @@ def _path(likelihood: np.ndarray) -> np.ndarray:
     emission = (pitches / pitches.sum(axis=1, keepdims=True)).astype(np.float64) ** EMISSION_WEIGHT
     change_st = np.abs(np.subtract.outer(PITCHES_MIDI, PITCHES_MIDI))
     transition = np.exp(-change_st) + LEAP_SHARE
-    return librosa.sequence.viterbi(emission.T, transition / transition.sum(axis=1, keepdims=True))
+    return import_librosa().sequence.viterbi(emission.T, transition / transition.sum(axis=1, keepdims=True))
 
 
 def _around(likelihood: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
