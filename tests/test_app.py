@@ -43,6 +43,8 @@ RESULT_KEYS = {
     "matches", "level", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices",
     "seconds",
 }  # fmt: skip
+ADDED_LATER = {"earlier": None, "only_known": False, "guessed": False}
+"""Parameters of /recognize that callers may leave out, with their defaults."""
 OTHER_SONG = "s3"
 TIMEOUT_S = 180.0
 """Far more than anything takes: the machine may be busy."""
@@ -64,7 +66,7 @@ def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/recognize"]["parameters"]
     defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters}
-    assert defaults == {"audio": None, "genres": [], "gender": "any", "top_k": 10, "earlier": None}
+    assert defaults == {"audio": None, "genres": [], "gender": "any", "top_k": 10, **ADDED_LATER}
 
 
 def test_every_parameter_and_answer_says_what_it_is(url: str) -> None:
@@ -210,10 +212,27 @@ def test_only_uploaded_files_are_opened(url: str, catalog: MiniatureCatalog) -> 
     assert httpx.get(f"{url}/gradio_api/file={path}", timeout=TIMEOUT_S).status_code in (403, 404)
 
 
+def test_parameters_that_were_added_later_may_be_left_out(url: str, catalog: MiniatureCatalog, client: Client) -> None:
+    files = {"files": catalog.hum_path.read_bytes()}
+    (path,) = httpx.post(f"{url}/gradio_api/upload", files=files, timeout=TIMEOUT_S).json()
+    hum = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    n_searched = [
+        int(re.search(r'"n_searched": ?(\d+)', ask_with(url, [hum, ["Ballad"], "any", 3, *added]))[1])
+        for added in ([], [None], [None, True], [None, True, False])
+    ]
+    n_ballads, n_unknown = (sum(song.genre == genre for song in catalog.songs) for genre in ("Ballad", ""))
+    assert n_searched == [n_ballads + n_unknown] * 2 + [n_ballads] * 2
+    assert "event: error" in ask_with(url, [hum, [], "any"])
+    known = {"genres": ["Ballad"], "only_known": True, "api_name": "/recognize"}
+    assert client.predict(handle_file(str(catalog.hum_path)), **known)["n_searched"] == n_ballads
+
+
 def ask(url: str, audio: object, earlier: object) -> str:
-    call = httpx.post(
-        f"{url}/gradio_api/call/recognize", json={"data": [audio, [], "any", 3, earlier]}, timeout=TIMEOUT_S
-    ).json()
+    return ask_with(url, [audio, [], "any", 3, earlier])
+
+
+def ask_with(url: str, values: list) -> str:
+    call = httpx.post(f"{url}/gradio_api/call/recognize", json={"data": values}, timeout=TIMEOUT_S).json()
     return httpx.get(f"{url}/gradio_api/call/recognize/{call['event_id']}", timeout=TIMEOUT_S).text
 
 

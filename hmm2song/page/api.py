@@ -53,7 +53,7 @@ class Api:
 
     def query_inputs(self) -> list[gr.components.Component]:
         """Return components that give :meth:`recognize` its parameters their types and labels."""
-        genres, genders = list(self.recognizer.catalog.genre_counts()), [ANY_GENDER, *GENDERS]
+        genres, genders = list(self.recognizer.catalog.genre_counts(guessed=True)), [ANY_GENDER, *GENDERS]
         # Custom values reach the library, whose errors say more than Gradio's.
         any_value = {"allow_custom_value": True, "visible": False}
         return [
@@ -62,11 +62,20 @@ class Api:
             gr.Dropdown(genders, value=ANY_GENDER, label="gender of the singer", **any_value),
             gr.Number(DEFAULT_TOP_K, precision=0, label="how many songs to list, 1 to 100", visible=False),
             gr.Audio(type="filepath", label="an earlier recording of the same tune", visible=False),
+            gr.Checkbox(False, label="leave out songs of unknown genre or gender", visible=False),
+            gr.Checkbox(False, label="take guessed genres and genders for known", visible=False),
         ]
 
     @no_tool
     def recognize(
-        self, audio: str, genres: list[str] | None, gender: str | None, top_k: int | None, earlier: str | None = None
+        self,
+        audio: str,
+        genres: list[str] | None,
+        gender: str | None,
+        top_k: int | None,
+        earlier: str | None = None,
+        only_known: bool = False,
+        guessed: bool = False,
     ) -> dict:
         """Find the song of a recording, joined with an earlier one of the same tune if there is one.
 
@@ -76,6 +85,8 @@ class Api:
             gender: Search only songs whose known singer is female, male or mixed.
             top_k: How many songs to list.
             earlier: Another recording of the same tune, or nothing.
+            only_known: Leave out songs of which the genre or gender that is asked for is unknown.
+            guessed: Take the guessed genre and gender of a song for known.
         """
         with polite_errors():
             if audio is None:
@@ -83,7 +94,8 @@ class Api:
             genres = checked_genres(genres)
             top_k = DEFAULT_TOP_K if top_k is None else top_k
             hums = [self.recognizer.hear(earlier)] if earlier else []
-            result = self.recognizer.recognize(audio, genres, gender or ANY_GENDER, top_k, earlier=hums)
+            known = {"only_known": bool(only_known), "guessed": bool(guessed)}
+            result = self.recognizer.recognize(audio, genres, gender or ANY_GENDER, top_k, earlier=hums, **known)
         return result.to_dict()
 
     @no_tool

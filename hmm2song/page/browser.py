@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gradio as gr
+
+if TYPE_CHECKING:
+    from gradio.block_function import BlockFunction
 
 ROOM = Path(__file__).parent
 ICON = ROOM / "icon.png"
@@ -43,7 +48,18 @@ HEAD = f'{PRINTED}<meta name="theme-color" content="#4f46e5"><script>{_script("h
 
 
 class Described(gr.Blocks):
-    """Blocks whose page tells those who show previews of links what it is."""
+    """Blocks whose page tells those who show previews of links what it is, and whose endpoints may get parameters."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list) -> None:
+        """Fill in the last inputs where a call leaves out parameters that have a default.
+
+        Gradio does so for its own client; whoever calls over plain HTTP sends what the endpoint took when they wrote
+        their program.
+        """
+        parameters = inspect.signature(block_fn.fn).parameters.values() if block_fn.fn else ()
+        if len(inputs) >= sum(parameter.default is parameter.empty for parameter in parameters):
+            inputs.extend(getattr(block, "value", None) for block in block_fn.inputs[len(inputs) :])
+        super().validate_inputs(block_fn, inputs)
 
     def get_config_file(self) -> dict:
         """Return what Gradio's page is made of; its template takes these two for the preview."""
