@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from hmm2song.errors import Hmm2SongError
 
 if TYPE_CHECKING:
+    from hmm2song.match.results import Advice, Alignment, Match, SearchResult
     from hmm2song.recognizer import Recognizer
-    from hmm2song.results import Advice, Alignment, Match, SearchResult
     from hmm2song.similar.songs import SimilarSongs
 
 __all__ = ["Advice", "Alignment", "Hmm2SongError", "Match", "Recognizer", "SearchResult", "SimilarSongs"]
@@ -27,7 +27,7 @@ _MODULES = {"Recognizer": "hmm2song.recognizer", "SimilarSongs": "hmm2song.simil
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES.get(name, "hmm2song.results")), name)
+    value = getattr(import_module(_MODULES.get(name, "hmm2song.match.results")), name)
     globals()[name] = value
     return value
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hmm2song.indexing.edit import EditReport
     from hmm2song.indexing.extract import IndexOptions
     from hmm2song.indexing.report import IndexReport
-    from hmm2song.results import SearchResult
+    from hmm2song.match.results import SearchResult
     from hmm2song.similar.songs import SimilarSongs
 
 EXAMPLES = """\
@@ -162,7 +162,7 @@ def _search_options(options: argparse.Namespace) -> dict:
 
 
 def _print_result(result: SearchResult) -> None:
-    from hmm2song.results import FOUND, HEADINGS, NONE, PERHAPS
+    from hmm2song.match.results import FOUND, HEADINGS, NONE, PERHAPS
 
     for notice in result.notices:
         print(f"note: {notice}", file=sys.stderr)

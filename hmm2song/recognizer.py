@@ -1,4 +1,4 @@
-"""The recogniser: a recording in, a :class:`~hmm2song.results.SearchResult` out.
+"""The recogniser: a recording in, a :class:`~hmm2song.match.results.SearchResult` out.
 
 recording -> audio -> melody -> ranking (:mod:`hmm2song.match.ranking`) -> result.
 """
@@ -17,13 +17,13 @@ from hmm2song.catalog.hub import default_encoder, resolve_catalog, resolve_model
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import QueryError, require_whole
 from hmm2song.index.base import WindowIndex
-from hmm2song.listening import Heard, Listening
+from hmm2song.match.listening import Heard, Listening
 from hmm2song.match.ranking import MIN_VOICED_S, Query, Ranker, Ranking
+from hmm2song.match.results import NONE, Advice, Match, SearchResult, level_of
 from hmm2song.match.search_index import index_of
 from hmm2song.melody.advice import assess
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
-from hmm2song.results import NONE, Advice, Match, SearchResult, level_of
 from hmm2song.song import ANY_GENDER, Song
 
 INDEX_VARIABLE = "HMM2SONG_INDEX"

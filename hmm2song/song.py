@@ -1,4 +1,4 @@
-"""One catalog entry: the fields of a song, the filter by genre, gender and year, and text as it arrives in files."""
+"""One catalog entry: the fields of a song, the filter by genre, gender and year."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from hmm2song.encoding import decode
 from hmm2song.errors import CatalogError, ScoreError
 
 GENDERS = ("female", "male", "mixed")
@@ -251,11 +250,3 @@ def gender_code(word: str) -> str:
 def listed_genres(text: str) -> str:
     """Return a comma-separated list of genres with each genre once."""
     return ", ".join(dict.fromkeys(genre for genre in map(str.strip, text.split(",")) if genre))
-
-
-def table_text(content: bytes) -> str:
-    """Decode a table in any encoding that spreadsheets write; ValueError if it is no text."""
-    text = decode(content)
-    if re.search(r"[\x01-\x08\x0e-\x1f]", text) or "\ufffd" in text:
-        raise ValueError("is not text (save it as CSV in UTF-8)")
-    return text

@@ -38,7 +38,7 @@ from hmm2song.catalog.storage import EMBEDDINGS_FILE
 from hmm2song.catalog.writer import writing
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.evaluation import Query, read_queries
+from hmm2song.evaluation.accuracy import Query, read_queries
 from hmm2song.index.base import first_windows
 from hmm2song.machine import n_cores, peak_memory_bytes
 from hmm2song.melody.contour import fill_rests

@@ -8,7 +8,7 @@
 SOURCE is a folder of recordings or a table (info.csv). Every song is separated into voice and accompaniment, joined to
 its full input (voice where there is voice, accompaniment elsewhere) and cut into clips of 10 s every 8 s. Every clip is
 made into five hums (fh, fl, mh, ml, n), and all six into pictures of 128 x 431 decibels.
-hmm2song.baselines.mel_cnn.clips reads OUT.
+hmm2song.evaluation.baselines.mel_cnn.clips reads OUT.
 
 --stage makes only one stage and what it needs: separate, full, split and filters (clips and hums as sound, to listen
 to), mel (the pictures, song by song), or all (the pictures, then OUT). Results are kept in OUT.work and not made again,
@@ -26,11 +26,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.baselines.mel_cnn.assemble import DATASET, SongPictures, assemble, parameters
-from hmm2song.baselines.mel_cnn.collection import Collection, collect
-from hmm2song.baselines.mel_cnn.full_input import Rule
-from hmm2song.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.errors import Hmm2SongError
+from hmm2song.evaluation.baselines.mel_cnn.assemble import DATASET, SongPictures, assemble, parameters
+from hmm2song.evaluation.baselines.mel_cnn.collection import Collection, collect
+from hmm2song.evaluation.baselines.mel_cnn.full_input import Rule
+from hmm2song.evaluation.baselines.mel_cnn.stages import Settings, Stage, make
 from hmm2song.indexing.runners import Runner, runner_of
 from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import SkippedFile

@@ -33,21 +33,21 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.audio import MAX_FILE_BYTES, MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
-from hmm2song.baselines.mel_cnn.clips import ClipSet
-from hmm2song.baselines.mel_cnn.engine import MelEngine, MelResult, embedding_of
-from hmm2song.baselines.mel_cnn.mel import load_librosa
-from hmm2song.baselines.mel_cnn.network import DISTANCES
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
-from hmm2song.evaluation import Query, rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.accuracy import Query, rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.engine import MelEngine, MelResult, embedding_of
+from hmm2song.evaluation.baselines.mel_cnn.mel import load_librosa
+from hmm2song.evaluation.baselines.mel_cnn.network import DISTANCES
 from hmm2song.indexing.report import csv_text
 from hmm2song.machine import peak_memory_bytes
+from hmm2song.match.results import FOUND, NONE, PERHAPS, SearchResult
 from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows, read_scores, row_notes
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
-from hmm2song.results import FOUND, NONE, PERHAPS, SearchResult
 from hmm2song.script import main_of, output_file, positive, write_json
 
 MEDLEY_GAP_S = 1.0

@@ -38,13 +38,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording, stereo_blocks
-from hmm2song.baselines.genre_features import FeatureTable, features_of
-from hmm2song.baselines.segments import SAMPLE_RATE_HZ as SEGMENTS_RATE_HZ
-from hmm2song.baselines.segments import SegmentSearch, SongSegments, segments_of
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
 from hmm2song.errors import CatalogError, Hmm2SongError
-from hmm2song.evaluation import Estimate, estimate
+from hmm2song.evaluation.accuracy import Estimate, estimate
+from hmm2song.evaluation.baselines.genre_features import FeatureTable, features_of
+from hmm2song.evaluation.baselines.segments import SAMPLE_RATE_HZ as SEGMENTS_RATE_HZ
+from hmm2song.evaluation.baselines.segments import SegmentSearch, SongSegments, segments_of
 from hmm2song.hearing.recording import hear
 from hmm2song.script import interval_text, main_of, markdown_table, output_file, positive, progress, write_json
 from hmm2song.similar.neighbours import FacetSpace, farness_among, sampling_order

@@ -31,8 +31,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hmm2song.baselines.mel_cnn.clips import ClipSet
-from hmm2song.baselines.mel_cnn.training import SMOKE, MelRecipe, train_conv_subnet
+from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.training import SMOKE, MelRecipe, train_conv_subnet
 from hmm2song.melody.melody import FRAME_RATE_HZ
 from hmm2song.script import GOES_ON, main_of, positive
 from hmm2song.training.learner import TrainingRun

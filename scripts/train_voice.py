@@ -30,7 +30,7 @@ from hmm2song.catalog.storage import whole_file
 from hmm2song.embeddings.voice import VoiceEncoder
 from hmm2song.embeddings.voice_head import VoiceHead
 from hmm2song.errors import Hmm2SongError
-from hmm2song.evaluation import Query, read_queries, singer_scores
+from hmm2song.evaluation.accuracy import Query, read_queries, singer_scores
 from hmm2song.script import GOES_ON, interval_text, main_of, markdown_table, positive, progress
 from hmm2song.similar.neighbours import FacetSpace
 from hmm2song.training.voice_contrast import degraded, train_head

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hmm2song.baselines.mel_cnn.clips import (
+from hmm2song.catalog.storage import checksums
+from hmm2song.evaluation.baselines.mel_cnn.clips import (
     CLIP_COLUMNS,
     CLIPS_FILE,
     DATA_FILES,
@@ -21,8 +22,7 @@ from hmm2song.baselines.mel_cnn.clips import (
     ClipSet,
     array_file,
 )
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
-from hmm2song.catalog.storage import checksums
+from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel
 
 HOP_S = 8.0
 GENRES = ("Folk", "Folk,Rock", "Rock", "")

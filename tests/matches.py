@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from hmm2song.match.places import Alignment
+from hmm2song.match.results import Match, SearchResult
 from hmm2song.melody.melody import Melody, melody_from_notes
-from hmm2song.results import Match, SearchResult
 
 HOSTILE = "<script>alert('x')</script> ${alert(1)} {{7*7}} \" onload=x"
 SONG = melody_from_notes([(second, 1.0, 60 + 2 * (second % 4)) for second in range(30)])

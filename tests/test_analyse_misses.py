@@ -18,7 +18,7 @@ from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.evaluation import Query
+from hmm2song.evaluation.accuracy import Query
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.pitch import track_pitch

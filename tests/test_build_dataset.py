@@ -20,11 +20,11 @@ from waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
 
-from hmm2song.baselines.mel_cnn.clips import ARRAY_DTYPE, KINDS, ClipSet, ClipSetError, array_file
-from hmm2song.baselines.mel_cnn.full_input import Rule, full_input
-from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, log_mel
-from hmm2song.baselines.mel_cnn.stages import Settings, make
 from hmm2song.errors import AudioError, Hmm2SongError
+from hmm2song.evaluation.baselines.mel_cnn.clips import ARRAY_DTYPE, KINDS, ClipSet, ClipSetError, array_file
+from hmm2song.evaluation.baselines.mel_cnn.full_input import Rule, full_input
+from hmm2song.evaluation.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, log_mel
+from hmm2song.evaluation.baselines.mel_cnn.stages import Settings, make
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "build_dataset.py"

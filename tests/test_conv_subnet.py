@@ -11,8 +11,9 @@ import torch
 from clip_sets import pictures
 from safetensors.torch import load_file, save_file
 
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
-from hmm2song.baselines.mel_cnn.network import (
+from hmm2song.errors import ModelError
+from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS
+from hmm2song.evaluation.baselines.mel_cnn.network import (
     CHANNEL_SIZE,
     CONFIG_FILE,
     DIM,
@@ -26,7 +27,6 @@ from hmm2song.baselines.mel_cnn.network import (
     pairwise_l2,
     triplet_loss,
 )
-from hmm2song.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_inference_reads_the_first_channel_alone(network):
 
 def test_embedding_goes_in_batches_and_says_how_far_it_is(network, monkeypatch):
     clips, seen = np.repeat(pictures(1), 3, axis=0), []
-    monkeypatch.setattr("hmm2song.baselines.mel_cnn.network.N_CLIPS_AT_ONCE", 2)
+    monkeypatch.setattr("hmm2song.evaluation.baselines.mel_cnn.network.N_CLIPS_AT_ONCE", 2)
     vectors = network.embed(clips, progress=seen.append)
     assert seen == [2, 3] and vectors.shape == (3, DIM) and vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, vectors[:1].repeat(3, axis=0), rtol=1e-3, atol=1e-3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hmm2song.encoding import decode, repaired
+from hmm2song.melody.notation.encoding import decode, repaired
 
 TITLES = {
     "좋은 날": ("utf-8", "utf-8-sig", "utf-16", "cp949", "euc-kr"),

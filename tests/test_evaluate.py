@@ -25,7 +25,7 @@ from serving import N_SONGS, MiniatureCatalog
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
-from hmm2song.evaluation import read_queries
+from hmm2song.evaluation.accuracy import read_queries
 from hmm2song.melody.melody import melody_from_notes, midi_to_hz
 from hmm2song.training.singer import FLAWLESS, Singer, hum_contour
 from hmm2song.training.voice import hum_audio

@@ -8,7 +8,7 @@ import pytest
 from script_modules import loaded_script
 
 from hmm2song.errors import Hmm2SongError
-from hmm2song.evaluation import Query, estimate, rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.accuracy import Query, estimate, rank_of, read_queries, retrieval_scores
 
 RANKS = [1, 2, 0, 4, 11]
 

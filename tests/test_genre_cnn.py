@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.baselines.genre_cnn import (
+from hmm2song.errors import AudioError, CatalogError
+from hmm2song.evaluation.baselines.genre_cnn import (
     RATE_HZ,
     GenreEnsemble,
     features_of,
@@ -15,7 +16,6 @@ from hmm2song.baselines.genre_cnn import (
     nearest_of_genre,
     stratified_folds,
 )
-from hmm2song.errors import AudioError, CatalogError
 
 RANDOM = np.random.default_rng(0)
 SECONDS = np.arange(RATE_HZ) / RATE_HZ

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.baselines.genre_features import FEATURES, RATE_HZ, FeatureTable, features_of
-from hmm2song.baselines.genre_measures import GenreData, calibration_error, over_folds, pooled, similar_rows
 from hmm2song.errors import AudioError, CatalogError, UnknownSongError
+from hmm2song.evaluation.baselines.genre_features import FEATURES, RATE_HZ, FeatureTable, features_of
+from hmm2song.evaluation.genre_measures import GenreData, calibration_error, over_folds, pooled, similar_rows
 
 SECONDS = np.arange(2 * RATE_HZ) / RATE_HZ
 

@@ -14,9 +14,9 @@ import pytest
 
 from hmm2song import Recognizer
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.match.results import SearchResult
 from hmm2song.melody.notation import abc
 from hmm2song.melody.notation.parts import melody_line
-from hmm2song.results import SearchResult
 from hmm2song.training.singer import FEMALE, Singer
 from hmm2song.training.voice import hum_audio
 

@@ -20,13 +20,13 @@ from hmm2song.index.exact import ExactIndex
 from hmm2song.match import ranking
 from hmm2song.match import search as search_module
 from hmm2song.match import votes as votes_module
+from hmm2song.match.results import Match, SearchResult
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody, melody_from_notes
 from hmm2song.melody.notation import abc
 from hmm2song.melody.notation.parts import melody_line
 from hmm2song.melody.scores import read_scores
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer
-from hmm2song.results import Match, SearchResult
 from hmm2song.song import Song
 from hmm2song.training.singer import FEMALE, FLAWLESS, WHISTLER, Singer, hum_contour
 from hmm2song.training.voice import hum_audio

@@ -21,7 +21,7 @@ from hmm2song import Recognizer
 from hmm2song.__main__ import main
 from hmm2song.audio import SAMPLE_RATE_HZ, from_mu_law, live_blocks, load_audio
 from hmm2song.errors import AudioError, QueryError
-from hmm2song.listening import (
+from hmm2song.match.listening import (
     ENDED,
     FIRST_SEARCH_S,
     FULL,

@@ -16,7 +16,7 @@ from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError
-from hmm2song.evaluation import Query
+from hmm2song.evaluation.accuracy import Query
 from hmm2song.training.singer import FLAWLESS
 
 HUM_S = 8.0

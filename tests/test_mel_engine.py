@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from clip_sets import HOP_S, make_sounding_set, tones
 
-from hmm2song.baselines.mel_cnn.clips import ClipSet
-from hmm2song.baselines.mel_cnn.engine import MelEngine, embedding_of, raw_log_mel, spectrogram_of
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ
-from hmm2song.baselines.mel_cnn.network import ConvSubnet
 from hmm2song.errors import ModelError, QueryError
+from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.engine import MelEngine, embedding_of, raw_log_mel, spectrogram_of
+from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ
+from hmm2song.evaluation.baselines.mel_cnn.network import ConvSubnet
 
 CLIPS_PER_SONG = (2, 3, 1)
 

@@ -14,12 +14,19 @@ from clip_sets import make_clip_set, make_sounding_set, tones
 from script_modules import run_script
 from snapshots import snapshot_of
 
-from hmm2song.baselines.mel_cnn import training as mel_training
-from hmm2song.baselines.mel_cnn.clips import ClipSet
-from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
-from hmm2song.baselines.mel_cnn.network import DIM, N_CHANNELS, WEIGHTS_FILE, ConvSubnet
-from hmm2song.baselines.mel_cnn.training import HUM_KINDS, SMOKE, MelLearner, MelRecipe, draw_others, split_clips
 from hmm2song.errors import ModelError
+from hmm2song.evaluation.baselines.mel_cnn import training as mel_training
+from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
+from hmm2song.evaluation.baselines.mel_cnn.network import DIM, N_CHANNELS, WEIGHTS_FILE, ConvSubnet
+from hmm2song.evaluation.baselines.mel_cnn.training import (
+    HUM_KINDS,
+    SMOKE,
+    MelLearner,
+    MelRecipe,
+    draw_others,
+    split_clips,
+)
 
 CLIPS_PER_SONG = (3, 3, 3, 3)
 

@@ -14,7 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import hmm2song
-from hmm2song import recognizer, results
+from hmm2song import recognizer
+from hmm2song.match import results
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

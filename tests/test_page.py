@@ -14,12 +14,12 @@ import pytest
 from matches import HOSTILE, SONG, hum, make_match, make_result
 
 from hmm2song.errors import AudioError
+from hmm2song.match.results import Advice
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.page import drawing, search, texts
 from hmm2song.page import results as cards
 from hmm2song.page import tone as playback
 from hmm2song.page.preview import Preview
-from hmm2song.results import Advice
 from hmm2song.song import Song
 
 SOUND = Preview(Path("/tmp/match-1.mp3"), match_s=3.0, from_s=7.0)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.match.results import Advice
 from hmm2song.melody import advice as quality
 from hmm2song.melody.advice import assess
 from hmm2song.melody.pitch import PitchTrack, track_pitch
-from hmm2song.results import Advice
 
 CODES = ("too_quiet", "mostly_unvoiced", "too_short", "not_one_voice", "noisy", "clipped")
 """All codes, most important first."""

@@ -17,10 +17,10 @@ from humming import tune
 from script_modules import loaded_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.baselines.mel_cnn.clips import ClipSet
-from hmm2song.baselines.mel_cnn.network import ConvSubnet
-from hmm2song.baselines.mel_cnn.training import MelRecipe, split_clips
 from hmm2song.errors import ModelError
+from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.network import ConvSubnet
+from hmm2song.evaluation.baselines.mel_cnn.training import MelRecipe, split_clips
 from hmm2song.melody.pitch import track_pitch
 
 

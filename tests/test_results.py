@@ -11,9 +11,9 @@ from matches import HOSTILE, SONG, hum, make_match, make_result
 from hmm2song import Recognizer
 from hmm2song.errors import QueryError
 from hmm2song.match import overlay
+from hmm2song.match.results import HEADINGS
 from hmm2song.melody.advice import Advice
 from hmm2song.melody.melody import HOP_S, Melody
-from hmm2song.results import HEADINGS
 
 
 def test_everything_is_shown_in_a_line():

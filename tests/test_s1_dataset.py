@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hmm2song.baselines.mel_cnn.full_input import (
+from hmm2song.errors import AudioError
+from hmm2song.evaluation.baselines.mel_cnn.full_input import (
     BLOCK_SAMPLES,
     Rule,
     best_shift,
@@ -20,9 +21,8 @@ from hmm2song.baselines.mel_cnn.full_input import (
     voiced_by_amplitude,
     voiced_by_difference,
 )
-from hmm2song.baselines.mel_cnn.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
-from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel, segments
-from hmm2song.errors import AudioError
+from hmm2song.evaluation.baselines.mel_cnn.hum_filters import high_passed, hums, low_passed, noisy, pitch_shifted
+from hmm2song.evaluation.baselines.mel_cnn.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, TOP_DB, log_mel, segments
 from hmm2song.indexing.separation.stems import Stems
 
 librosa = pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")

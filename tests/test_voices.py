@@ -12,12 +12,12 @@ from heard import made_facets
 from safetensors.numpy import save_file
 from script_modules import run_script
 
-from hmm2song.baselines.voices import four_cells, tcae
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.embeddings.voice_head import VOICE_DIM, VoiceHead
 from hmm2song.errors import ModelError
-from hmm2song.evaluation import singer_scores
+from hmm2song.evaluation.accuracy import singer_scores
+from hmm2song.evaluation.baselines.voices import four_cells, tcae
 from hmm2song.similar.spaces import Scaling
 from hmm2song.training.voice_contrast import degraded, train_head
 

@@ -30,10 +30,10 @@ import numpy as np
 from rapidfuzz import fuzz, process
 
 from hmm2song.collect.info_csv import Row
-from hmm2song.encoding import HANGUL
 from hmm2song.errors import Hmm2SongError
 from hmm2song.indexing.sources import SkippedFile, is_recording, readable_name, walk
 from hmm2song.indexing.tags import read_tags
+from hmm2song.melody.notation.encoding import HANGUL
 from hmm2song.song import safe_relative_path
 
 MIN_TITLE = 0.85

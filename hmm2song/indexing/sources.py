@@ -16,16 +16,17 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hmm2song.audio import AUDIO_SUFFIXES
-from hmm2song.encoding import decode
 from hmm2song.errors import CatalogError
+from hmm2song.melody.notation.encoding import decode
 from hmm2song.melody.scores import SCORE_SUFFIXES, is_score
-from hmm2song.song import safe_relative_path, table_text
+from hmm2song.song import safe_relative_path
 
 INFO_NAME = "info.csv"
 MAX_TABLE_BYTES = 256 * 2**20
@@ -281,7 +282,7 @@ def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         if table.stat().st_size > MAX_TABLE_BYTES:
             raise CatalogError(f"{table.name} has more than {MAX_TABLE_BYTES} bytes")
-        lines = csv.reader(io.StringIO(table_text(table.read_bytes()), newline=""))
+        lines = csv.reader(io.StringIO(_table_text(table.read_bytes()), newline=""))
         for cells in lines:
             if cells:
                 yield lines.line_num, cells
@@ -300,3 +301,11 @@ def readable_name(name: str) -> str:
 
 def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def _table_text(content: bytes) -> str:
+    """Decode a table in any encoding that spreadsheets write; ValueError if it is no text."""
+    text = decode(content)
+    if re.search(r"[\x01-\x08\x0e-\x1f]", text) or "\ufffd" in text:
+        raise ValueError("is not text (save it as CSV in UTF-8)")
+    return text

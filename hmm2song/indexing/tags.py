@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tinytag import TinyTag, TinyTagException
 
-from hmm2song.encoding import repaired
+from hmm2song.melody.notation.encoding import repaired
 from hmm2song.song import listed_genres
 
 MAX_TAG_CHARS = 300

@@ -38,11 +38,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hmm2song.encoding import HANGUL, decode
 from hmm2song.errors import CatalogError, MelodyError, ScoreError
 from hmm2song.melody.melody import Melody, melody_from_f0, melody_from_notes
 from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
+from hmm2song.melody.notation.encoding import HANGUL, decode
 from hmm2song.melody.notation.parts import Part, doubts, rank_parts
 from hmm2song.melody.notation.xml import parse_damaged_xml
 from hmm2song.song import Song, listed_genres, row_fields, song_of

@@ -12,8 +12,8 @@ from __future__ import annotations
 from html import escape
 
 from hmm2song.match.overlay import Contour, hum_contour, notes_apart, pitch_axis, song_contour, time_axis
+from hmm2song.match.results import Match
 from hmm2song.melody.melody import Melody
-from hmm2song.results import Match
 
 EMPTY_RANGE_MIDI = (55, 75)
 EDGE = 0.03

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import QueryError
-from hmm2song.listening import MAX_LISTENING_S, Heard, Listening
+from hmm2song.match.listening import MAX_LISTENING_S, Heard, Listening
 from hmm2song.melody.melody import Melody
 from hmm2song.page import CONCURRENT_SEARCHES
 from hmm2song.recognizer import DEFAULT_TOP_K, Recognizer

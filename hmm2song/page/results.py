@@ -16,6 +16,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from hmm2song.match.results import NONE, Match, SearchResult
 from hmm2song.page.drawing import match_plot, song_plot
 from hmm2song.page.markup import html_text, listed, song_button
 from hmm2song.page.texts import (
@@ -31,7 +32,6 @@ from hmm2song.page.texts import (
     text,
     titles,
 )
-from hmm2song.results import NONE, Match, SearchResult
 
 if TYPE_CHECKING:
     from hmm2song.melody.melody import Melody

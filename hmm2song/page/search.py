@@ -20,7 +20,8 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG
 from hmm2song.catalog.storage import MANIFEST_FILE
 from hmm2song.errors import Hmm2SongError, UnknownSongError
-from hmm2song.listening import FIRST_SEARCH_S, MAX_LISTENING_S, SEARCH_EVERY_S
+from hmm2song.match.listening import FIRST_SEARCH_S, MAX_LISTENING_S, SEARCH_EVERY_S
+from hmm2song.match.results import FOUND, NONE, SearchResult
 from hmm2song.melody.melody import Melody
 from hmm2song.page import PRIVATE, QUICK, SEARCH_QUEUE, browser
 from hmm2song.page import results as cards
@@ -38,7 +39,6 @@ from hmm2song.page.texts import (
     text,
 )
 from hmm2song.recognizer import MAX_EARLIER, MIN_VOICED_S, Recognizer
-from hmm2song.results import FOUND, NONE, SearchResult
 from hmm2song.song import ANY_GENDER
 
 EXAMPLES_FOLDER = BUNDLED_CATALOG.parent / "examples"

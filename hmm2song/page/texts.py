@@ -16,8 +16,8 @@ from pathlib import Path
 
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.match.overlay import clock, distance_st
+from hmm2song.match.results import Advice, Match, SearchResult
 from hmm2song.melody.melody import Melody
-from hmm2song.results import Advice, Match, SearchResult
 from hmm2song.similar.reasons import shown_percent
 from hmm2song.similar.results import Reason
 from hmm2song.song import Song

@@ -1,6 +1,6 @@
 """What the questions about similar songs answer: frozen dataclasses with ``to_dict()`` giving plain JSON types.
 
-The names in ``to_dict()`` are public API, as those of :mod:`hmm2song.results`.
+The names in ``to_dict()`` are public API, as those of :mod:`hmm2song.match.results`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from hmm2song.results import to_frame
+from hmm2song.match.results import to_frame
 from hmm2song.song import Song
 
 if TYPE_CHECKING:

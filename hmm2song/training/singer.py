@@ -7,7 +7,7 @@ Conventions
 -----------
 * Notes are ``[onset_s, duration_s, midi]`` rows of a song, one voice; pitches are MIDI numbers.
 * *Song time* runs in the score, *hum time* in the performance, where 0 is the first frame and sample.
-* ``tempo_ratio`` and ``key_shift_st`` mean what they mean in :class:`hmm2song.results.Alignment`: 1.2 is 20 %
+* ``tempo_ratio`` and ``key_shift_st`` mean what they mean in :class:`hmm2song.match.results.Alignment`: 1.2 is 20 %
   faster than the score, and hum = song + shift, octave included.
 * Everything random comes from the generator passed in: the same seed gives the same hum.
 

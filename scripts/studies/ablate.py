@@ -34,7 +34,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import AudioError
-from hmm2song.evaluation import rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.accuracy import rank_of, read_queries, retrieval_scores
 from hmm2song.index.base import WindowRanges
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match.places import Placements

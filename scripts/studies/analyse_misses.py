@@ -50,9 +50,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.baselines.mel_cnn.mel import load_librosa
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.evaluation import Query, rank_of, read_queries
+from hmm2song.evaluation.accuracy import Query, rank_of, read_queries
+from hmm2song.evaluation.baselines.mel_cnn.mel import load_librosa
 from hmm2song.match.align import INFINITE_COST, PackedContours, pack_contours, place, place_drifting, trace
 from hmm2song.match.places import Placements, Places
 from hmm2song.match.ranking import MIN_VOICED_S, VOTE_WEIGHT_ST, Ranker

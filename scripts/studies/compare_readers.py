@@ -51,10 +51,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation import abc, kern, mei, midi, musicxml, ultrastar
 from hmm2song.melody.notation.bars import Note
+from hmm2song.melody.notation.encoding import decode
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.xml import parse_xml
 from hmm2song.script import main_of, markdown_table, output_file, positive, progress, write_json

@@ -31,7 +31,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder, encoder_of
 from hmm2song.errors import AudioError, MelodyError
-from hmm2song.evaluation import Query, read_queries
+from hmm2song.evaluation.accuracy import Query, read_queries
 from hmm2song.match.confidence import (
     CROWD_RANKS,
     MIN_CROWD_SONGS,

@@ -45,7 +45,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import load_audio
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.evaluation import read_queries
+from hmm2song.evaluation.accuracy import read_queries
 from hmm2song.match.search import MelodySearch
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes

@@ -59,7 +59,7 @@ from hmm2song.collect.info_csv import read_info
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.forward import NetworkConfig
 from hmm2song.errors import Hmm2SongError
-from hmm2song.evaluation import read_queries
+from hmm2song.evaluation.accuracy import read_queries
 from hmm2song.indexing.extract import RecordingQuality
 from hmm2song.indexing.sources import list_source
 from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from hmm2song.baselines.genre_cnn import N_FOLDS, GenreEnsemble, killing_part, mel_of
-from hmm2song.baselines.genre_measures import GenreData, genre_rows, similar_rows
+from hmm2song.evaluation.baselines.genre_cnn import N_FOLDS, GenreEnsemble, killing_part, mel_of
+from hmm2song.evaluation.genre_measures import GenreData, genre_rows, similar_rows
 from hmm2song.script import interval_text, main_of, markdown_table, output_file, write_json
 
 

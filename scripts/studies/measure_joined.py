@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.evaluation import Query, estimate, rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.accuracy import Query, estimate, rank_of, read_queries, retrieval_scores
 from hmm2song.melody.melody import Melody
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
 from hmm2song.script import interval_text, main_of, output_file, write_json

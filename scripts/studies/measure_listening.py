@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError
-from hmm2song.evaluation import Query, read_queries
-from hmm2song.listening import FIRST_SEARCH_S, SEARCH_EVERY_S, Guess, StopRule
+from hmm2song.evaluation.accuracy import Query, read_queries
+from hmm2song.match.listening import FIRST_SEARCH_S, SEARCH_EVERY_S, Guess, StopRule
+from hmm2song.match.results import FOUND, level_of
 from hmm2song.recognizer import Recognizer
-from hmm2song.results import FOUND, level_of
 from hmm2song.script import GOES_ON, Journal, main_of, output_file, write_json
 
 STEP_S = 0.5

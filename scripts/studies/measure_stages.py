@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song import recognizer as audio_stages
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
-from hmm2song.evaluation import read_queries
+from hmm2song.evaluation.accuracy import read_queries
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match import ranking, search, tracked
 from hmm2song.melody.scores import read_scores

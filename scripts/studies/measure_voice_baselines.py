@@ -4,11 +4,11 @@
     python scripts/studies/measure_voice_baselines.py --hums qbsh/queries.csv --melodies pool.jsonl.gz --work work
 
 The CSV has the columns file,song_id,singer. Half of the singers train the five networks of the four cells
-(hmm2song/baselines/voices/four_cells.py), the others judge them: pairs of different songs. Beside them stand the MFCC,
-and a control that hears no voice: the spectrum of the quietest tenth of each hum.
+(hmm2song/evaluation/baselines/voices/four_cells.py), the others judge them: pairs of different songs. Beside them
+stand the MFCC, and a control that hears no voice: the spectrum of the quietest tenth of each hum.
 
-The auto-encoder (hmm2song/baselines/voices/tcae.py) learns from simulated hums of the melodies. It is asked for the
-hum of the same song by another person among one hum of each song, as is this project's melody encoder.
+The auto-encoder (hmm2song/evaluation/baselines/voices/tcae.py) learns from simulated hums of the melodies. It is asked
+for the hum of the same song by another person among one hum of each song, as is this project's melody encoder.
 
 Results stay in --work; the same command continues where it was interrupted.
 """
@@ -30,12 +30,12 @@ from scipy.fft import dct
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.baselines.voices import four_cells, tcae
 from hmm2song.catalog.hub import BUNDLED_MODEL
 from hmm2song.catalog.storage import whole_file
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
-from hmm2song.evaluation import Query, read_queries, retrieval_scores, singer_scores
+from hmm2song.evaluation.accuracy import Query, read_queries, retrieval_scores, singer_scores
+from hmm2song.evaluation.baselines.voices import four_cells, tcae
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows

@@ -32,12 +32,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ
-from hmm2song.baselines.mel_cnn.clips import DATASET_FILE, ClipSet
-from hmm2song.baselines.mel_cnn.engine import raw_log_mel
-from hmm2song.baselines.mel_cnn.network import DISTANCES, ConvSubnet
-from hmm2song.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, split_clips, train_conv_subnet
 from hmm2song.errors import Hmm2SongError
-from hmm2song.evaluation import retrieval_scores
+from hmm2song.evaluation.accuracy import retrieval_scores
+from hmm2song.evaluation.baselines.mel_cnn.clips import DATASET_FILE, ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.engine import raw_log_mel
+from hmm2song.evaluation.baselines.mel_cnn.network import DISTANCES, ConvSubnet
+from hmm2song.evaluation.baselines.mel_cnn.training import HUM_KINDS, MelRecipe, Split, split_clips, train_conv_subnet
 from hmm2song.melody.scores import read_rows
 from hmm2song.script import GOES_ON, interval_text, main_of, markdown_table, positive, progress, write_json
 from hmm2song.song import Song

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.clock import Clock
+from hmm2song.melody.notation.encoding import decode
 from hmm2song.melody.notation.midi_events import META, Event, read_chunks
 from hmm2song.melody.notation.parts import Part
 

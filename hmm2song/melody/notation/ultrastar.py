@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
-from hmm2song import encoding
 from hmm2song.errors import ScoreError
+from hmm2song.melody.notation import encoding
 from hmm2song.melody.notation.bars import MAX_NOTES, Note
 from hmm2song.melody.notation.clock import Clock
 from hmm2song.melody.notation.parts import Part

@@ -14,8 +14,8 @@ from html.entities import name2codepoint
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from hmm2song.encoding import decode
 from hmm2song.errors import ScoreError
+from hmm2song.melody.notation.encoding import decode
 
 MAX_XML_BYTES = 32 * 2**20
 """Largest document after unpacking: a Beethoven quartet has 11 MB."""

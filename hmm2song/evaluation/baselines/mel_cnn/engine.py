@@ -6,7 +6,7 @@ clip. Three embeddings can be compared: a trained network, an untrained one, and
 Conventions
 -----------
 * As in the source, a hum is its first ten seconds at 22,050 Hz, as one clip; silence follows a shorter hum.
-* Of distances (:mod:`hmm2song.baselines.mel_cnn.network`) the smallest is the nearest; they are not probabilities.
+* Of distances (``network.py``) the smallest is the nearest; they are not probabilities.
 * Unlike in the source, a song in several genres passes the filter for each of them, and a filter that leaves nothing
   gives an empty result that says so.
 """
@@ -21,11 +21,11 @@ import numpy as np
 import soxr
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.baselines.mel_cnn.clips import ClipSet
-from hmm2song.baselines.mel_cnn.mel import CLIP_SAMPLES, log_mel
-from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ as MEL_RATE_HZ
-from hmm2song.baselines.mel_cnn.network import DISTANCES, ConvSubnet
 from hmm2song.errors import QueryError
+from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.mel import CLIP_SAMPLES, log_mel
+from hmm2song.evaluation.baselines.mel_cnn.mel import SAMPLE_RATE_HZ as MEL_RATE_HZ
+from hmm2song.evaluation.baselines.mel_cnn.network import DISTANCES, ConvSubnet
 from hmm2song.song import ANY_GENDER, Song, SongFilter
 
 Progress = Callable[[int], None]

@@ -4,8 +4,8 @@ On disk it is a folder::
 
     clips.csv        clip, song_id, start_s, duration_s: one row per clip, in the order of the arrays
     songs.csv        song_id, title, artist, genre, gender, path: one row per song that has clips
-    org.npy          float16 (n_clips, 128, 431), decibels: the clips themselves (:mod:`hmm2song.baselines.mel_cnn.mel`)
-    fh.npy fl.npy mh.npy ml.npy n.npy    the same of their five "hums" (:mod:`hmm2song.baselines.mel_cnn.hum_filters`)
+    org.npy          float16 (n_clips, 128, 431), decibels: the clips themselves (``mel.py``)
+    fh.npy fl.npy mh.npy ml.npy n.npy    the same of their five "hums" (``hum_filters.py``)
     dataset.json     format version, every parameter it was built with, size and SHA-256 of each file
 
 The arrays are mapped, not loaded: the 22,730 clips of the source system take 2.5 GB per kind. Nothing is unpickled:
@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
 from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import CatalogError, Hmm2SongError
+from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS
 from hmm2song.song import Song
 
 FORMAT_VERSION = 1

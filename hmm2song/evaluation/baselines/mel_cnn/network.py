@@ -7,7 +7,7 @@ which are trained (a hum A nearer to its clip P than to another clip N), and of 
 
 Conventions
 -----------
-* Spectrograms have shape (n, 128, 431) and are in dB, as :func:`hmm2song.baselines.mel_cnn.mel.log_mel` makes them:
+* Spectrograms have shape (n, 128, 431) and are in dB, as ``mel.log_mel`` makes them:
   22,050 Hz, hop 512, neither scaled nor centred.
 * Of a distance the smallest is the nearest. ``cosine_as_distance`` is the source system's error, kept under a name that
   says so: it is a similarity, of which the smallest is the *least* alike.
@@ -26,9 +26,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS
 from hmm2song.embeddings.base import CONFIG_FILE, WEIGHTS_FILE, one_line, read_weights
 from hmm2song.errors import ModelError
+from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS
 
 N_CHANNELS = 256
 CHANNEL_SIZE = (N_MELS // 8) * (N_FRAMES // 8)

@@ -10,7 +10,7 @@ Mistakes, kept
 * The gate is hard: if the genre is wrong, all five songs are, and none of another genre is ever found. What a genre is
   sure of does not count, nor do the votes that lost.
 * The folds are stratified by genre, not by artist, so the network may know a song's artist.
-* Features are not scaled (:mod:`hmm2song.baselines.genre_features`): those in Hz decide.
+* Features are not scaled (:mod:`hmm2song.evaluation.baselines.genre_features`): those in Hz decide.
 * A song shorter than 90 s has no such part; here its last 30 s are taken.
 """
 

@@ -1,4 +1,4 @@
-"""Writing the dataset that :mod:`hmm2song.baselines.mel_cnn.clips` reads, from the pictures of all songs.
+"""Writing the dataset that :mod:`hmm2song.evaluation.baselines.mel_cnn.clips` reads, from the pictures of all songs.
 
 The folder is built beside its place and moved there when it is complete. The same songs give the same bytes. Memory
 holds one song at a time.
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hmm2song.baselines.mel_cnn import full_input, hum_filters, mel, stages
-from hmm2song.baselines.mel_cnn.clips import (
+from hmm2song.catalog.storage import FolderKind, checksums, replacement
+from hmm2song.evaluation.baselines.mel_cnn import full_input, hum_filters, mel, stages
+from hmm2song.evaluation.baselines.mel_cnn.clips import (
     ARRAY_DTYPE,
     CLIP_COLUMNS,
     CLIPS_FILE,
@@ -29,7 +30,6 @@ from hmm2song.baselines.mel_cnn.clips import (
     ClipSetError,
     array_file,
 )
-from hmm2song.catalog.storage import FolderKind, checksums, replacement
 from hmm2song.indexing.sources import SkippedFile
 from hmm2song.song import Song
 
@@ -42,7 +42,7 @@ START_DIGITS = 6
 
 @dataclass(frozen=True)
 class SongPictures:
-    """A song and the file that :func:`hmm2song.baselines.mel_cnn.stages.make` made for its stage ``mel``."""
+    """A song and the file that :func:`hmm2song.evaluation.baselines.mel_cnn.stages.make` made for its stage ``mel``."""
 
     song: Song
     file: Path

@@ -27,9 +27,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC
 
-from hmm2song.baselines.genre_features import FEATURES, FeatureTable, train_genres
 from hmm2song.errors import CatalogError
-from hmm2song.evaluation import Estimate, estimate
+from hmm2song.evaluation.accuracy import Estimate, estimate
+from hmm2song.evaluation.baselines.genre_features import FEATURES, FeatureTable, train_genres
 from hmm2song.similar.neighbours import farness_among
 
 N_NEAREST = 5

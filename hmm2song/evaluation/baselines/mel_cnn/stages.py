@@ -38,12 +38,12 @@ import soundfile
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hmm2song.baselines.mel_cnn.clips import KINDS, ClipSetError
-from hmm2song.baselines.mel_cnn.full_input import Rule, full_input, read_mono, read_pair
-from hmm2song.baselines.mel_cnn.hum_filters import hums
-from hmm2song.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel, segments
 from hmm2song.catalog.storage import sha256_of
 from hmm2song.errors import AudioError
+from hmm2song.evaluation.baselines.mel_cnn.clips import KINDS, ClipSetError
+from hmm2song.evaluation.baselines.mel_cnn.full_input import Rule, full_input, read_mono, read_pair
+from hmm2song.evaluation.baselines.mel_cnn.hum_filters import hums
+from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ, log_mel, segments
 from hmm2song.indexing.separation.separation import process_separator
 from hmm2song.indexing.separation.stems import Stems
 

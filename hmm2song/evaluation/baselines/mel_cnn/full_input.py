@@ -34,8 +34,8 @@ import numpy as np
 from scipy import fft
 
 from hmm2song.audio import load_part
-from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
 from hmm2song.errors import AudioError
+from hmm2song.evaluation.baselines.mel_cnn.mel import SAMPLE_RATE_HZ
 from hmm2song.indexing.separation.stems import Stems
 
 LARGEST_SHIFT_S = 0.5

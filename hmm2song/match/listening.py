@@ -17,8 +17,8 @@ import numpy as np
 
 from hmm2song.audio import SAMPLE_RATE_HZ, from_mu_law
 from hmm2song.errors import AudioError
+from hmm2song.match.results import MIN_EVIDENCE_S, SearchResult
 from hmm2song.melody.melody import HOP_S
-from hmm2song.results import MIN_EVIDENCE_S, SearchResult
 
 FIRST_SEARCH_S = 3.0
 """With less, the right song is hardly ever likely enough to be named."""

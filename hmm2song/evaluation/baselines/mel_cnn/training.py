@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hmm2song.baselines.mel_cnn.clips import KINDS, ClipSet
-from hmm2song.baselines.mel_cnn.network import DIM, N_CHANNELS, ConvSubnet, as_tensor, triplet_loss
 from hmm2song.errors import ModelError
+from hmm2song.evaluation.baselines.mel_cnn.clips import KINDS, ClipSet
+from hmm2song.evaluation.baselines.mel_cnn.network import DIM, N_CHANNELS, ConvSubnet, as_tensor, triplet_loss
 from hmm2song.training.snapshot import LOG_FILE, SNAPSHOT_FILE, Snapshot, log
 
 HUM_KINDS = KINDS[1:]

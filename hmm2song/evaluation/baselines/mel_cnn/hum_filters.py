@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from hmm2song.baselines.mel_cnn.mel import SAMPLE_RATE_HZ, load_librosa
+from hmm2song.evaluation.baselines.mel_cnn.mel import SAMPLE_RATE_HZ, load_librosa
 
 FILTER_ORDER = 1
 HIGH_PASS_HZ = 1000.0
