@@ -29,7 +29,8 @@ from hmm2song.page import explorer
 from hmm2song.page.explore import Explore, Query
 from hmm2song.page.explorer import FREE, OWN, facets_of, years_of
 from hmm2song.page.search import Page
-from hmm2song.page.texts import why_words
+from hmm2song.page.texts import cluster_words, heard_words, text, why_words
+from hmm2song.similar.map import Cluster
 from hmm2song.similar.reasons import TUNE_WORDS
 from hmm2song.similar.results import Reason
 from hmm2song.song import Song
@@ -116,6 +117,23 @@ def test_every_reason_has_its_words(language: str) -> None:
     assert "99.2" in words[codes.index("closer")]
 
 
+@LANGUAGES
+def test_what_is_missing_and_heard_is_said_in_the_readers_language(heard: Explore, language: str) -> None:
+    facets = made_facets(N_SONGS)
+    facets.voice[4] = 0
+    explore, words = explore_of(catalog_of(facets)), text(language, "facet_voice")
+    lacking = text(language, "lacking", facets=words)
+    query = Query(song_id="s0", goal_id="s4")
+    for view in ("path", "songs"):
+        assert (lacking in shown(explore, query, view=view, language=language)) == (view == "path")
+    drawn = shown(explore, query, view="map", place="voice", language=language)
+    assert text(language, "map_missing", n=N_SONGS - int(facets.voice.any(axis=1).sum()), facet=words) in drawn
+    assert heard_words("speech: in 80 %", language) == text(language, "heard_speech")
+    assert heard_words("odd: a sound", language) == "odd: a sound"
+    names = [cluster_words(Cluster(1, name, 3, "s0"), language) for name in ("happy, House", "cluster 2")]
+    assert language == "en" or not set(names) & {"happy, House", "cluster 2"}
+
+
 def test_weights_and_filters_are_obeyed(heard: Explore) -> None:
     query = Query(song_id="s0")
     by_melody = shown(heard, query, preset="tune")
@@ -168,12 +186,12 @@ def test_a_recording_is_explored_and_a_silent_one_is_not(heard: Explore, tmp_pat
     assert "nothing.wav" in heard.hear(str(tmp_path / "nothing.wav"), Query(), "en")[heard.status]
     row = heard.explorer.songs().heard("s3")
     monkeypatch.setattr(
-        heard.explorer, "hear", lambda path, collection: SimpleNamespace(facets=row, warnings=("short",))
+        heard.explorer, "hear", lambda path, collection: SimpleNamespace(facets=row, warnings=("short: 2 s",))
     )
     chosen = heard.hear(str(silence), Query(), "en")
     assert "silence" in chosen[heard.about] and chosen[heard.recording] is None
     html = shown(heard, chosen[heard.query], preset="style")
-    assert "short" in html and Tags(html).text.index("Song 3") < 40  # itself comes first
+    assert Tags(html).text.partition("Song 3")[0] == text("en", "heard_short")  # itself comes first
     assert not heard.hear(None, Query(), "en")[heard.status]
 
 

@@ -9,7 +9,7 @@ Conventions
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -343,6 +343,12 @@ class Explore:
     def _view(self, query: Query, asked: Controls) -> str:
         songs, language = self.explorer.songs(query.collection), asked.language
         shown = self._look(query, language)
+
+        def lacking(compared: Mapping[str, float]) -> list[str]:
+            """Return what the song asked about lacks of what is to be compared; the tab says what the catalog lacks."""
+            wanted = PRESETS[asked.preset] if asked.preset else asked.facets
+            return [name for name, w in wanted.items() if w and name not in compared and not songs.facets[name]]
+
         if asked.view == "map":
             drawn = self.explorer.map(query.collection, asked.place)
             return cards.map_html(drawn, asked.colour, query.song_id, shown)
@@ -352,16 +358,12 @@ class Explore:
             if not query.song_id or not query.goal_id:
                 return cards.note_html("explore_aim", language)
             path = songs.path(query.song_id, query.goal_id, int(asked.n_steps) - 1, asked.facets)
-            return cards.path_html(path, shown)
+            return cards.path_html(path, lacking(path.facets), shown)
         if asked.view == "moments":
             moments = songs.moments(query.subject, asked.at_s, top_k=cards.TOP_K, **asked.filter)
             return cards.moments_html(moments, asked.once, shown)
         result = songs.like(query.subject, asked.facets, top_k=cards.TOP_K, **asked.filter)
-        asked_by = (
-            PRESETS[asked.preset] if asked.preset else {name: each for name, each in asked.facets.items() if each}
-        )
-        lacking = [name for name in asked_by if name not in result.facets and not songs.facets[name]]
-        return cards.songs_html(result, query.warnings, lacking, asked.once, shown)
+        return cards.songs_html(result, query.warnings, lacking(result.facets), asked.once, shown)
 
     def look(self, view: str) -> dict:
         """Show the controls of a view."""

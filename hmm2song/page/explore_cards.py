@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hmm2song.match.overlay import clock
 from hmm2song.page.markup import html_text, listed, song_button
-from hmm2song.page.texts import credit_words, genre_words, label_words, text, titles, why_words
+from hmm2song.page.texts import (
+    cluster_words,
+    credit_words,
+    genre_words,
+    heard_words,
+    label_words,
+    text,
+    titles,
+    why_words,
+)
 from hmm2song.similar.reasons import shown_percent
 
 if TYPE_CHECKING:
@@ -83,9 +92,8 @@ def songs_html(result: SimilarResult, warnings: Iterable[str], lacking: Sequence
     ``warnings`` are about the recording asked with, ``lacking`` are the facets that it does not have, and with ``once``
     every artist is listed once.
     """
-    language, notes = look.language, list(warnings)
-    if lacking:
-        notes.append(text(language, "lacking", facets=_facets(lacking, language)))
+    language = look.language
+    notes = [*(heard_words(warning, language) for warning in warnings), *_lacking(lacking, language)]
     if not result.n_compared:
         notes.append(text(language, "nothing_like"))
     elif once and len(result.songs) < min(TOP_K, result.n_compared):
@@ -97,8 +105,9 @@ def songs_html(result: SimilarResult, warnings: Iterable[str], lacking: Sequence
     return _notes(notes) + "".join(rows)
 
 
-def _facets(names: Iterable[str], language: str) -> str:
-    return ", ".join(text(language, f"facet_{name}") for name in names)
+def _lacking(names: Sequence[str], language: str) -> list[str]:
+    facets = ", ".join(text(language, f"facet_{name}") for name in names)
+    return [text(language, "lacking", facets=facets)] if names else []
 
 
 def moments_html(result: MomentResult, once: bool, look: Look) -> str:
@@ -115,9 +124,9 @@ def moments_html(result: MomentResult, once: bool, look: Look) -> str:
     return f"<p>{at}</p>{_notes([note] if is_short or not rows else [])}{''.join(rows)}"
 
 
-def path_html(path: SongPath, look: Look) -> str:
-    """Return the songs on the way from one to another."""
-    return _notes(path.notices) + "".join(
+def path_html(path: SongPath, lacking: Sequence[str], look: Look) -> str:
+    """Return the songs on the way from one to another; ``lacking`` are the facets that its ends do not have."""
+    return _notes(_lacking(lacking, look.language)) + "".join(
         _card(song, why_words(reasons, look.language), False, look, _player(song.id, 0.0, look))
         for song, reasons in zip(path.songs, path.reasons, strict=True)
     )
@@ -144,6 +153,8 @@ def map_html(drawn: SongMap, colour: str, query_id: str, look: Look) -> str:
         f'<path style="stroke:{colours.get(name, OTHERS_COLOUR)}" d="{"".join(each)}"/>' for name, each in dots.items()
     )
     start = next((number for number, point in enumerate(points) if point.song.id == query_id), -1)
+    facet = text(language, f"facet_{drawn.facet}")
+    missing = [text(language, "map_missing", n=drawn.n_missing, facet=facet)] if drawn.n_missing else []
     words = html_text(language, "map_words", n=len(known), groups=len(counts))
     marks = {name: f'<b style="color:{each}">●</b>' for name, each in colours.items()}
     is_by_cluster = colour == "cluster"  # then the list of clusters is the legend
@@ -156,16 +167,16 @@ def map_html(drawn: SongMap, colour: str, query_id: str, look: Look) -> str:
         f'<svg aria-hidden="true" preserveAspectRatio="none" viewBox="0 0 1000 1000">{paths}</svg>'
         '<b class="spot" hidden></b></div><p class="quiet spot-words" role="status" aria-live="polite">'
         f'{words}</p><p class="acts spot-acts" hidden>{buttons}</p><div class="chips">{legend}</div>'
-        f"{_clusters(drawn, marks if is_by_cluster else {}, look)}{_notes(drawn.notices)}"
+        f"{_clusters(drawn, marks if is_by_cluster else {}, look)}{_notes(missing)}"
     )
 
 
 def _groups(points: Iterable[MapPoint], clusters: Iterable[Cluster], colour: str, language: str) -> list[str]:
-    names = {cluster.number: cluster.name for cluster in clusters}
+    names = {cluster.number: cluster_words(cluster, language) for cluster in clusters}
 
     def group(point: MapPoint) -> str:
         if colour == "cluster":
-            return genre_words(names[point.cluster], language)
+            return names[point.cluster]
         if colour == "genre":
             return genre_words("".join(point.song.known_genres(True)[:1]), language)
         gender = point.song.known_gender(True)
@@ -187,7 +198,7 @@ def _clusters(drawn: SongMap, marks: Mapping[str, str], look: Look) -> str:
         middle = next(point for point in points if point.song.id == cluster.song_id)
         points.sort(key=lambda point: (point.x - middle.x) ** 2 + (point.y - middle.y) ** 2)
         rows = "".join(_card(point.song, "", False, look) for point in points[:N_IN_CLUSTER])
-        name = genre_words(cluster.name, look.language)
+        name = cluster_words(cluster, look.language)
         size = f"{marks.get(name, '')} {html_text(look.language, 'cluster', name=name, n=cluster.n_songs)}"
         blocks.append(f'<details class="others"><summary>{size}</summary>{rows}</details>')
     return "".join(blocks)

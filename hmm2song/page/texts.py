@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.match.overlay import clock, distance_st
@@ -21,6 +22,9 @@ from hmm2song.melody.melody import Melody
 from hmm2song.similar.reasons import shown_percent
 from hmm2song.similar.results import Reason
 from hmm2song.song import Song
+
+if TYPE_CHECKING:
+    from hmm2song.similar.map import Cluster
 
 DEFAULT_LANGUAGE = "en"
 SAME_KEY_ST = 0.5
@@ -99,9 +103,23 @@ def _counted(language: str, key: str, n: int) -> str:
 
 
 def genre_words(genres: str, language: str) -> str:
-    """Translate a comma-separated list of genres; one that is not known keeps the catalog's name."""
+    """Translate a comma-separated list of genres or tags; one that is not known keeps the catalog's name."""
     known = load_texts()[language]["genres"]
     return ", ".join(known.get(genre, genre) for genre in map(str.strip, genres.split(",")))
+
+
+def cluster_words(cluster: Cluster, language: str) -> str:
+    """Translate the tags or genres that a cluster is named by; one without a name has a number."""
+    number = cluster.number + 1
+    if cluster.name == f"cluster {number}":
+        return text(language, "cluster_number", n=number)
+    return genre_words(cluster.name, language)
+
+
+def heard_words(warning: str, language: str) -> str:
+    """Translate a warning about what was heard by its code; one this page does not know keeps the English sentence."""
+    key = f"heard_{warning.partition(':')[0].replace(' ', '_')}"
+    return text(language, key) if key in load_texts()[language] else warning
 
 
 def label_words(song: Song | Match, language: str) -> tuple[str, str]:

@@ -77,12 +77,16 @@ class Cluster:
 
 @dataclass(frozen=True, eq=False)
 class SongMap:
-    """The songs of a catalog that have a facet, in two dimensions, and their clusters, the largest first."""
+    """The songs of a catalog that have a facet, in two dimensions, and their clusters, the largest first.
+
+    ``n_missing`` songs do not have the facet.
+    """
 
     facet: str
     points: tuple[MapPoint, ...]
     clusters: tuple[Cluster, ...]
     notices: tuple[str, ...] = ()
+    n_missing: int = 0
 
     def __repr__(self) -> str:
         return f"SongMap({len(self.points)} songs by {self.facet}, {len(self.clusters)} clusters)"
@@ -94,6 +98,7 @@ class SongMap:
             "points": [point.to_dict() for point in self.points],
             "clusters": [cluster.to_dict() for cluster in self.clusters],
             "notices": list(self.notices),
+            "n_missing": self.n_missing,
         }
 
 

@@ -6,7 +6,7 @@ The names in ``to_dict()`` are public API, as those of :mod:`hmm2song.match.resu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hmm2song.match.results import to_frame
@@ -176,13 +176,15 @@ class MomentResult:
 class SongPath:
     """A way from the first song to the last in even steps.
 
-    ``why[i]`` says how song ``i`` follows the one before, ``reasons[i]`` the same in codes.
+    ``why[i]`` says how song ``i`` follows the one before, ``reasons[i]`` the same in codes; ``facets`` are the weights
+    by which songs were compared.
     """
 
     songs: tuple[Song, ...]
     why: tuple[str, ...]
     notices: tuple[str, ...] = ()
     reasons: tuple[tuple[Reason, ...], ...] = ()
+    facets: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"SongPath({' -> '.join(song.title for song in self.songs)})"
@@ -192,7 +194,8 @@ class SongPath:
         reasons = [[reason._asdict() for reason in each] for each in self.reasons]
         told = zip(self.songs, self.why, reasons, strict=True)
         songs = [{**about(song), "why": why, "reasons": codes} for song, why, codes in told]
-        return {"songs": songs, "notices": list(self.notices)}
+        facets = {name: round(weight, 4) for name, weight in self.facets.items()}
+        return {"facets": facets, "songs": songs, "notices": list(self.notices)}
 
 
 def listed(parts: Sequence[str]) -> str:

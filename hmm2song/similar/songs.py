@@ -316,7 +316,7 @@ class SimilarSongs:
             step = self._result(0, row, [], self._reasons(weights, asked, False), asked)
             why.append(step.why)
             codes.append(step.reasons)
-        return SongPath(tuple(self.songs[int(row)] for row in way), tuple(why), notices, tuple(codes))
+        return SongPath(tuple(self.songs[int(row)] for row in way), tuple(why), notices, tuple(codes), weights)
 
     def map(self, facet: str | None = None, n_clusters: int | None = None) -> SongMap:
         """Lay out the catalog in two dimensions and find clusters.
@@ -355,7 +355,7 @@ class SimilarSongs:
         points = tuple(MapPoint(song, x, y, cluster) for song, (x, y), cluster in places)
         missing = len(self) - len(rows)
         notices = (f"{missing} songs are not on the map: they have no {facet} to compare",) if missing else ()
-        return SongMap(facet, points, tuple(clusters), notices)
+        return SongMap(facet, points, tuple(clusters), notices, missing)
 
     def _naming(self, rows: np.ndarray, songs: Sequence[Song]) -> tuple[np.ndarray, Sequence[str]]:
         """Return what clusters of songs are named by: tags if they were heard, else genres; (n, k) and k names."""
