@@ -233,6 +233,8 @@ def test_nothing_that_compares_or_listens_is_loaded_before_the_tab_is_opened() -
     assert told.stdout == "[]\n"
     asked = explore_of(catalog_of()).explorer
     assert not asked._made
+    asked.prepare().join(TIMEOUT_S)
+    assert asked.prepare() is None and asked._maps[OWN, "melody"] is asked.map()
     assert asked.songs() is asked.songs(OWN)
     with pytest.raises(QueryError, match="unknown catalog 'pop'"):
         asked.songs("pop")

@@ -176,7 +176,7 @@ class Explore:
     def connect(self, tabs: gr.Tabs, tab: gr.Tab, leads: Iterable[Callable]) -> None:
         """Connect the events; each of ``leads`` is an event, anywhere on the page, that names a song of the catalog."""
         self._tabs = tabs
-        tab.select(self.offer, [self.collection, self.language], self.offered, **QUICK)
+        tab.select(self.open, [self.collection, self.language], self.offered, **QUICK)
         self.words.change(self.look_up, [self.words, self.query, self.language], self.choices, **QUICK)
         for lead in leads:
             led = lead(self.lead, self.language, [tabs, self.collection, *self.offered, *self.chosen], **QUICK)
@@ -220,6 +220,11 @@ class Explore:
         showing.failure(lambda language: page_cards.status_html("busy", language), self.language, self.status, **QUICK)
 
     # What is explored from
+
+    def open(self, collection: str, language: str) -> dict:
+        """Open the tab; what its first questions need is made while the visitor chooses a song."""
+        self.explorer.prepare(collection)
+        return self.offer(collection, language)
 
     def offer(self, collection: str, language: str) -> dict:
         """Offer what songs of a collection can be compared and filtered by."""
@@ -273,7 +278,7 @@ class Explore:
 
     def change(self, collection: str, language: str) -> dict:
         """Go to the other collection."""
-        return {**self.offer(collection, language), **self._chosen(Query(collection), "songs", language)}
+        return {**self.open(collection, language), **self._chosen(Query(collection), "songs", language)}
 
     def lead(self, language: str, event: gr.EventData) -> dict:
         """Come from a song that was found by humming."""

@@ -3,22 +3,23 @@
 Conventions
 -----------
 * There are up to two collections: the app's own catalog, and the bundled free recordings, which hold no melodies. What
-  compares their songs is made when somebody first asks, so that the app starts as quickly as without it.
+  compares their songs is made when somebody opens the tab or asks, so that the app starts as quickly as without it.
 * A recording that somebody sends is listened to and forgotten; what was heard in it stays with the visitor.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from hmm2song.audio import MAX_FILE_BYTES, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.catalog.storage import MANIFEST_FILE, read_manifest
-from hmm2song.errors import AudioError, QueryError
+from hmm2song.errors import AudioError, Hmm2SongError, QueryError
 from hmm2song.song import Song, fold_text
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 OWN, FREE = "own", "free"
 FREE_CATALOG = assets_folder() / "free_catalog"
+MAX_PREPARED = 20_000
+"""Songs of a catalog that are compared before somebody asks: more take the processor from those who hum."""
 MAX_QUERY_S = 600.0
 """Listening takes about one second a minute of the recording."""
 
@@ -44,7 +47,8 @@ class Explorer:
         self._catalog, self._free = catalog, free
         self._made: dict[str, SimilarSongs] = {}
         self._maps: dict[tuple[str, str | None], SongMap] = {}
-        self._lock = Lock()
+        self._lock, self._drawing = Lock(), Lock()
+        self._prepared: set[str] = set()
 
     def songs(self, collection: str = OWN) -> SimilarSongs:
         """Return what compares the songs of a collection, ``"own"`` or ``"free"``; QueryError if there is no such."""
@@ -58,6 +62,22 @@ class Explorer:
                 self._made[collection] = SimilarSongs.of(self._catalog) if own else SimilarSongs.load(self._free)
             return self._made[collection]
 
+    def prepare(self, collection: str = OWN) -> Thread | None:
+        """Make what the first questions need, in the background; return the thread, or None if that was done."""
+        if collection in self._prepared or collection not in self.sizes or self.sizes[collection] > MAX_PREPARED:
+            return None
+        self._prepared.add(collection)
+        thread = Thread(target=self._ask_first, args=(collection,), daemon=True)
+        thread.start()
+        return thread
+
+    def _ask_first(self, collection: str) -> None:
+        songs = self.songs(collection)
+        songs.warm_up()
+        with suppress(Hmm2SongError):  # there may be nothing to compare it with
+            songs.like(songs.songs[0].id)
+            self.map(collection)
+
     def find(self, collection: str, words: str, limit: int) -> list[Song]:
         """Return the first songs of a collection whose title, artist, genre or id holds every word."""
         table = self.own if collection == OWN else self.songs(collection).songs
@@ -67,9 +87,11 @@ class Explorer:
         """Return the map of a collection; it is drawn once."""
         if n_clusters is not None:  # any number may be asked for: those maps are not kept
             return self.songs(collection).map(facet, n_clusters)
-        if (collection, facet) not in self._maps:
-            self._maps[collection, facet] = self.songs(collection).map(facet)
-        return self._maps[collection, facet]
+        with self._drawing:
+            if (collection, facet) not in self._maps:
+                drawn = self.songs(collection).map(facet)
+                self._maps[collection, facet] = self._maps[collection, drawn.facet] = drawn
+            return self._maps[collection, facet]
 
     def hear(self, path: str, collection: str = OWN) -> HeardRecording:
         """Listen to a recording that a collection is to be compared with.

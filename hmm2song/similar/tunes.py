@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 
@@ -72,6 +73,7 @@ class Tunes:
         self._first_window = first_windows(catalog.n_windows)
         self._n_threads = n_threads or n_cores()
         self._mean, self._spread = np.full((2, len(catalog)), np.nan)  # of likeness to the standards, where asked for
+        self._measuring = Lock()  # it takes a second: who asks meanwhile waits instead of doing the same
 
     def means(self) -> np.ndarray:
         """Return the mean of each song's windows as a unit vector, shape (n_songs, dim), float32."""
@@ -124,12 +126,13 @@ class Tunes:
     def _windows_farness(self, song: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how far others are by their windows at the song's own tempo, and at others, each (n_others,)."""
         standards = self._standards
-        unmeasured = others[np.isnan(self._mean[others])]
-        if len(unmeasured):
-            windows = [self._windows(standard, MAX_STANDARD_WINDOWS) for standard in standards]
-            likeness = self._likeness(windows, unmeasured)
-            itself = unmeasured[:, None] == standards
-            self._mean[unmeasured], self._spread[unmeasured] = mean_and_spread(-likeness.T, itself)
+        with self._measuring:
+            unmeasured = others[np.isnan(self._mean[others])]
+            if len(unmeasured):
+                windows = [self._windows(standard, MAX_STANDARD_WINDOWS) for standard in standards]
+                likeness = self._likeness(windows, unmeasured)
+                itself = unmeasured[:, None] == standards
+                self._mean[unmeasured], self._spread[unmeasured] = mean_and_spread(-likeness.T, itself)
         queries = [self._windows(song, MAX_QUERY_WINDOWS), *self._at_other_tempi(song)]
         farness = []
         likeness, to_standards = self._likeness(queries, others), self._likeness(queries, standards)
