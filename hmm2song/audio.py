@@ -145,7 +145,6 @@ def stereo_blocks(
     recording: str | os.PathLike,
     rate_hz: int,
     progress: Callable[[float], None] | None = None,
-    max_s: float = MAX_RECORDING_S,
     from_s: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Yield a recording in blocks of some thousand float32 samples, shape (n, 2): memory does not depend on its length.
@@ -159,7 +158,7 @@ def stereo_blocks(
     label = repr(path.name)
     with open_checked(path, label, MAX_RECORDING_BYTES) as file:
         n_bytes, share = os.fstat(file.fileno()).st_size, 0.0
-        blocks = _checked(_file_blocks(file, label, max_s, from_s), label, max_s)
+        blocks = _checked(_file_blocks(file, label, MAX_RECORDING_S, from_s), label, MAX_RECORDING_S)
         for samples in _resampled((Block(block.rate_hz, _to_stereo(block.samples)) for block in blocks), rate_hz):
             yield samples
             if progress is not None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from humming import hum, tune
 from script_modules import loaded_script
-from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
@@ -39,13 +36,13 @@ HUMMED = (2, 3, 4, 7, 8)
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
+def script():
     with loaded_script("analyse_misses") as module:
         yield module
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Return a folder with hums, of which two are labelled wrongly, and the tables that the script reads."""
     folder = tmp_path_factory.mktemp("hums")
     for (name, _), number in zip(QUERIES, HUMMED, strict=True):
@@ -58,14 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(
-    script: ModuleType,
-    folder: Path,
-    catalog: MiniatureCatalog,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., tuple[int, str, str]]:
+def run(script, folder, catalog, tmp_path, capsys, monkeypatch):
     """Run the script, with the first tracker in place of the second one, which takes seconds."""
 
     def track(samples: np.ndarray, hop_length: int, **_: object) -> tuple[np.ndarray, np.ndarray, None]:
@@ -89,13 +79,13 @@ def run(
 
 
 @pytest.fixture
-def usual(script: ModuleType):
+def usual(script):
     return script.UsualBounds(0.8, gain_st=0.3, cost_lead_st=0.05, score_lead_st=0.05, likeness_st=0.55,
                         pitch_agreement=0.85, voicing_agreement=0.75)  # fmt: skip
 
 
 @pytest.fixture
-def miss(script: ModuleType):
+def miss(script):
     """A hum that cost far more than usual on its song and was heard alike by both trackers."""
     return script.Measurement(
         file="hum.flac",
@@ -145,7 +135,7 @@ def changed(miss, **fields: object):
     ],
     ids=str,
 )
-def test_the_cause_of_a_miss(script, miss, usual, cause: str, fields: dict):
+def test_the_cause_of_a_miss(script, miss, usual, cause, fields):
     assert script.cause_of(changed(miss, **fields), usual) == cause
 
 
@@ -206,7 +196,7 @@ def test_a_passage_is_found_in_any_key_and_at_another_tempo(script):
     assert right.passage.offset_s == pytest.approx(tune(1)[10][0], abs=0.5)
 
 
-def test_a_jump_in_the_middle_costs_the_whole_and_not_the_halves(script, catalog: MiniatureCatalog, folder: Path):
+def test_a_jump_in_the_middle_costs_the_whole_and_not_the_halves(script, catalog, folder):
     ranker = Recognizer.from_pretrained(catalog.folder).ranker
     steady = np.asarray(melody_from_notes(tune(4)).pitch_midi[50:250])
     jumped = np.concatenate((steady[:100], steady[100:] + 5))
@@ -218,7 +208,7 @@ def test_a_jump_in_the_middle_costs_the_whole_and_not_the_halves(script, catalog
     assert costs["jumped"].forced_st > 0.8 and costs["jumped"].halves_st < 0.2
 
 
-def test_the_order_is_that_of_the_page(script, catalog: MiniatureCatalog, folder: Path):
+def test_the_order_is_that_of_the_page(script, catalog, folder):
     recognizer = Recognizer.from_pretrained(catalog.folder)
     result = recognizer.recognize(folder / "not five.flac")
     found = script.ranked(recognizer.ranker, fill_rests(result.hum))
@@ -231,7 +221,7 @@ def test_the_order_is_that_of_the_page(script, catalog: MiniatureCatalog, folder
     assert measured.second.pitch_agreement > 0.8 and measured.second.rank > 1
 
 
-def test_a_hum_of_nothing_cannot_be_measured(script, catalog: MiniatureCatalog, tmp_path: Path):
+def test_a_hum_of_nothing_cannot_be_measured(script, catalog, tmp_path):
     soundfile.write(tmp_path / "silence.flac", np.zeros(SAMPLE_RATE_HZ, np.float32), SAMPLE_RATE_HZ)
     with pytest.raises(MelodyError, match="silence.flac: 0 s of melody"):
         recognizer = Recognizer.from_pretrained(catalog.folder)
@@ -241,7 +231,7 @@ def test_a_hum_of_nothing_cannot_be_measured(script, catalog: MiniatureCatalog, 
 # What is kept -------------------------------------------------------------------------------------------
 
 
-def test_measurements_come_back_and_a_torn_line_is_left_out(script, miss, tmp_path: Path):
+def test_measurements_come_back_and_a_torn_line_is_left_out(script, miss, tmp_path):
     path = tmp_path / "work.jsonl"
     Journal(path).remembered("hum.flac", lambda: asdict(miss))
     with path.open("a") as file:
@@ -261,7 +251,7 @@ def test_measurements_come_back_and_a_torn_line_is_left_out(script, miss, tmp_pa
 # The whole script ---------------------------------------------------------------------------------------
 
 
-def test_a_run_and_a_second_one_that_measures_nothing_again(script, run, folder: Path, tmp_path: Path, monkeypatch):
+def test_a_run_and_a_second_one_that_measures_nothing_again(script, run, folder, tmp_path, monkeypatch):
     options = ("--titles", folder / "titles.jsonl", "--csv", tmp_path / "misses.csv", "--hits", 3)
     code, said, complained = run(*options)
     assert code == 0, complained
@@ -288,12 +278,12 @@ def test_a_run_and_a_second_one_that_measures_nothing_again(script, run, folder:
         (["--csv", "/no/such/out.csv"], "there is no folder /no/such"),
     ],
 )
-def test_bad_input_is_one_line(run, options: list[str], expected: str):
+def test_bad_input_is_one_line(run, options, expected):
     code, _, complained = run(*options)
     assert code == 2 and expected in complained.splitlines()[-1]
 
 
-def test_hums_of_unknown_songs_and_no_misses_are_refused(run, tmp_path: Path):
+def test_hums_of_unknown_songs_and_no_misses_are_refused(run, tmp_path):
     (tmp_path / "missed.csv").write_text("file,song_id\ntwo.flac,s2\n")
     code, _, complained = run("--missed", tmp_path / "missed.csv")
     assert code == 2 and "none of the hums is a miss" in complained

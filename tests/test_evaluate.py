@@ -20,7 +20,7 @@ import pytest
 import soundfile
 from humming import hum, tune
 from script_modules import run_script
-from serving import N_SONGS, MiniatureCatalog
+from serving import N_SONGS
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
@@ -80,7 +80,7 @@ def json_lines(rows: list[dict]) -> str:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dataset")
     (folder / "hums").mkdir()
     sung = hum_audio(tune(2), FLAWLESS, np.random.default_rng(0), start_s=0.0, duration_s=25.0)[1]
@@ -131,7 +131,7 @@ class Runner:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
+def runner(tmp_path):
     return Runner(tmp_path)
 
 
@@ -141,12 +141,12 @@ def written_in(out: Path) -> tuple[dict, list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def script() -> dict:
+def script():
     """The names the script defines."""
     return runpy.run_path(str(SCRIPT))
 
 
-def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_report_says_what_was_found(dataset, tmp_path):
     files = ["--json", str(tmp_path / "report.json"), "--misses", str(tmp_path / "misses.csv")]
     command = [sys.executable, str(SCRIPT), *dataset.options, *files]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -174,7 +174,7 @@ def test_the_report_says_what_was_found(dataset: Dataset, tmp_path: Path) -> Non
     assert report["build_seconds"] > 0 and report["peak_mb"] > 10
 
 
-def test_a_limited_sample_depends_on_the_seed_alone(script: dict, dataset: Dataset, runner: Runner) -> None:
+def test_a_limited_sample_depends_on_the_seed_alone(script, dataset, runner):
     runs = [runner.run(*dataset.options, "--limit", 3, "--seed", 1) for _ in range(2)]
     metrics = [{name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")} for report, _ in runs]
     assert metrics[0] == metrics[1] and metrics[0]["n"] == 3
@@ -184,13 +184,13 @@ def test_a_limited_sample_depends_on_the_seed_alone(script: dict, dataset: Datas
     assert sample(queries, None, seed=1) == sample(queries, 100, seed=1) == queries
 
 
-def test_the_start_of_hums_and_tracks_can_be_skipped(dataset: Dataset, runner: Runner) -> None:
+def test_the_start_of_hums_and_tracks_can_be_skipped(dataset, runner):
     report, misses = runner.run(*dataset.options, "--skip-start", FIRST_TUNE_S)
     assert {(row["file"], row["song_id"]) for row in misses} == {row[:2] for row in QUERIES} - {("hums/two.flac", "s4")}
     assert report["unreadable"] == len(QUERIES) - 2  # the others end before
 
 
-def test_the_rest_of_hums_and_tracks_can_be_left_out(dataset: Dataset, runner: Runner) -> None:
+def test_the_rest_of_hums_and_tracks_can_be_left_out(dataset, runner):
     whole, _ = runner.run(*dataset.options, "--keep", 60)
     assert whole["top1"]["value"] == pytest.approx(N_FOUND_FIRST / len(QUERIES), abs=1e-4)
     assert sum(level["n"] for level in whole["levels"].values()) == len(QUERIES)
@@ -199,7 +199,7 @@ def test_the_rest_of_hums_and_tracks_can_be_left_out(dataset: Dataset, runner: R
     assert report["unreadable"] == len(QUERIES)
 
 
-def test_songs_are_found_inside_medleys(dataset: Dataset, runner: Runner, tmp_path: Path) -> None:
+def test_songs_are_found_inside_medleys(dataset, runner, tmp_path):
     fillers = dataset.folder / "fillers.jsonl.gz"
     saved = ("--save", tmp_path / "catalog")
     report, _ = runner.run(*dataset.options, "--medley", 3, "--fillers", fillers, *saved)
@@ -210,9 +210,7 @@ def test_songs_are_found_inside_medleys(dataset: Dataset, runner: Runner, tmp_pa
     assert sorted(from_sound) == ["s2", "s3"]  # the rows with audio and with f0
 
 
-def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
-    script: dict, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(script, dataset, tmp_path):
     fillers = tmp_path / "fillers.jsonl"
     fillers.write_text(json_lines([{"id": name, "notes": tune(seed)} for name, seed in (("s1", 1), ("x", 20))]))
     options = SimpleNamespace(fillers=[fillers], drop=None, no_benchmark=False)
@@ -232,7 +230,7 @@ def test_a_medley_holds_the_song_and_fillers_that_answer_no_query(
 NOTES = '"notes": [[0, 1, 60]]'
 
 
-def test_a_false_start_comes_before_a_pause_and_the_whole_hum(script: dict) -> None:
+def test_a_false_start_comes_before_a_pause_and_the_whole_hum(script):
     hum = np.arange(1.0, 9.0, dtype=np.float32)
     again = script["begun_twice"](hum, 0.75, 4.0, np.nan)
     assert again.dtype == hum.dtype and np.array_equal(again[:3], hum[:3]) and np.array_equal(again[9:], hum)
@@ -251,7 +249,7 @@ def test_a_false_start_comes_before_a_pause_and_the_whole_hum(script: dict) -> N
         ("file,song_id\na.wav,x\n", '{"id": "x", "audio": "none.wav"}', "line 1: there is no file 'none.wav'"),
     ],
 )
-def test_a_broken_dataset_is_explained(runner: Runner, tmp_path: Path, queries, songs, message) -> None:
+def test_a_broken_dataset_is_explained(runner, tmp_path, queries, songs, message):
     for name, content in (("queries.csv", queries), ("songs.jsonl", songs)):
         if content is not None:
             (tmp_path / name).write_text(content, encoding="utf-8")
@@ -269,18 +267,16 @@ def test_a_broken_dataset_is_explained(runner: Runner, tmp_path: Path, queries, 
         (["--json", "no-such-folder/report.json"], "no folder no-such-folder"),
     ],
 )
-def test_impossible_options_are_refused(runner: Runner, dataset: Dataset, options, message) -> None:
+def test_impossible_options_are_refused(runner, dataset, options, message):
     assert message in runner.refusal(*dataset.options, *options)
 
 
-def test_a_damaged_table_is_named(runner: Runner, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_damaged_table_is_named(runner, dataset, tmp_path):
     (tmp_path / "cut.jsonl.gz").write_bytes((dataset.folder / "more.jsonl.gz").read_bytes()[:-40])
     assert "cut.jsonl.gz" in runner.refusal(*dataset.options, "--songs", tmp_path / "cut.jsonl.gz")
 
 
-def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(
-    dataset: Dataset, runner: Runner, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(dataset, runner, tmp_path, capsys):
     (tmp_path / "odd.jsonl").write_text(
         '{"id": "broken", "notes": [[0, 1]]}\n{"id": "mute", "f0": "mute.csv"}\n{"id"\n[1]\n'
     )
@@ -295,7 +291,7 @@ def test_bad_rows_are_skipped_and_lost_songs_count_as_missed(
     assert "'nowhere'" in told and "odd.jsonl: line 2" in told
 
 
-def test_songs_can_be_left_out(dataset: Dataset, runner: Runner, tmp_path: Path) -> None:
+def test_songs_can_be_left_out(dataset, runner, tmp_path):
     (tmp_path / "drop.tsv").write_text("id\ttitle\n8\tEight\ns4\tFour\n")
     (tmp_path / "benchmark.jsonl").write_text(
         json_lines([{"id": name, "notes": tune(50), "in_benchmark": name == "b"} for name in ("a", "b")])
@@ -306,9 +302,7 @@ def test_songs_can_be_left_out(dataset: Dataset, runner: Runner, tmp_path: Path)
     assert runner.run(*dataset.options, *more, "--no-benchmark", "--drop", tmp_path / "drop.tsv")[0]["n_songs"] == 6
 
 
-def test_a_catalog_is_searched_alone_or_with_songs(
-    dataset: Dataset, runner: Runner, catalog: MiniatureCatalog, tmp_path: Path
-) -> None:
+def test_a_catalog_is_searched_alone_or_with_songs(dataset, runner, catalog, tmp_path):
     (tmp_path / "queries.csv").write_text(f"file,song_id\n{catalog.hum_path},s0\n")
     queries = ("--queries", tmp_path / "queries.csv")
     report, misses = runner.run(*queries, "--catalog", catalog.folder)

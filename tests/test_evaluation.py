@@ -82,7 +82,7 @@ def table(folder: Path, content: str | bytes) -> Path:
     return path
 
 
-def test_rows_as_spreadsheets_write_them(tmp_path: Path):
+def test_rows_as_spreadsheets_write_them(tmp_path):
     path = table(tmp_path, "\ufeffyear,song_id,file,singer\r\n1,a | b|,x/1.wav, kim \r\n2,c, 2.wav\r\n")
     assert read_queries(path) == [
         Query(tmp_path / "x/1.wav", "x/1.wav", ("a", "b"), "kim"),
@@ -90,7 +90,7 @@ def test_rows_as_spreadsheets_write_them(tmp_path: Path):
     ]
 
 
-def test_the_singer_need_not_be_known(tmp_path: Path):
+def test_the_singer_need_not_be_known(tmp_path):
     assert read_queries(table(tmp_path, "file,song_id\n1.wav,a\n"))[0].singer == ""
 
 
@@ -107,23 +107,20 @@ def test_the_singer_need_not_be_known(tmp_path: Path):
         ("file,song_id\n" + "x" * 200_000 + ",a\n", "not a CSV in UTF-8"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_explained(tmp_path: Path, content: str | bytes, message: str):
+def test_a_table_that_cannot_be_used_is_explained(tmp_path, content, message):
     with pytest.raises(Hmm2SongError, match=message):
         read_queries(table(tmp_path, content))
 
 
-def test_a_missing_table_is_explained(tmp_path: Path):
+def test_a_missing_table_is_explained(tmp_path):
     with pytest.raises(Hmm2SongError, match=r"none\.csv: No such file or directory; give the CSV of queries"):
         read_queries(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("ablate", ["--model", "model"]), ("fit_confidence", []), ("evaluate", [])],
+    ("name", "options"), [("ablate", ["--model", "model"]), ("fit_confidence", []), ("evaluate", [])]
 )
-def test_scripts_say_it_in_a_line(
-    name: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-):
+def test_scripts_say_it_in_a_line(name, options, tmp_path, monkeypatch, capsys):
     songs = tmp_path / "songs.jsonl"
     songs.write_text('{"id": "a", "notes": [[0, 1, 60], [1, 1, 64], [2, 1, 62]]}\n')
     command = [name, "--queries", tmp_path / "none.csv", "--songs", songs, *options]

@@ -97,11 +97,7 @@ def test_an_ultrastar_gap_that_is_no_number_is_told(gap):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [
-        ("#BPM:0\n: 0 1 0 a", "BPM"),
-        ("#BPM:1e9\n: 0 1 0 a", "BPM"),
-        ("#BPM:30\nF 0 1 0 a\nE", "no sung notes"),
-    ],
+    [("#BPM:0\n: 0 1 0 a", "BPM"), ("#BPM:1e9\n: 0 1 0 a", "BPM"), ("#BPM:30\nF 0 1 0 a\nE", "no sung notes")],
 )
 def test_broken_ultrastar_says_why(text, reason):
     with pytest.raises(ScoreError, match=reason):
@@ -138,10 +134,7 @@ def humdrum(text, number=0):
         ),
         ("**kern\n*MM60\n4c\n*MM240\n4d\n*-", [(0, 2, 60), (2, 0.5, 62)]),
         ("**kern\n*ITrd1c2\n*k[f#]\n4f\n*-", [(0, 1, 65)]),
-        (
-            "**kern\n2c\n*^\n4d 2f\n4e .\n*v *v\n2g\n*-",
-            [(0, 2, 60), (2, 1, 62), (2, 2, 65), (3, 1, 64), (4, 2, 67)],
-        ),
+        ("**kern\n2c\n*^\n4d 2f\n4e .\n*v *v\n2g\n*-", [(0, 2, 60), (2, 1, 62), (2, 2, 65), (3, 1, 64), (4, 2, 67)]),
         ("**kern **kern\n4c 4C\n*x *x\n4D 4d\n*- *-", [(0, 1, 60), (1, 1, 62)]),
         (
             "**kern **kern **kern\n8c 4CC 4r\n4d . .\n=2 =2 =2\n4e 4DD 4r\n*- *- *-",

@@ -10,10 +10,8 @@ from hmm2song.errors import AudioError, CatalogError
 from hmm2song.evaluation.baselines.genre_cnn import (
     RATE_HZ,
     GenreEnsemble,
-    features_of,
     killing_part,
     mel_of,
-    nearest_of_genre,
     stratified_folds,
 )
 
@@ -44,14 +42,6 @@ def test_every_fold_holds_every_genre_alike():
     genres = np.repeat([0, 1], [10, 15])
     folds = stratified_folds(genres)
     assert [np.bincount(genres[folds == fold]).tolist() for fold in range(5)] == [[2, 3]] * 5
-
-
-def test_the_gate_is_hard_the_nearest_song_of_another_genre_is_never_found():
-    features = np.stack([features_of(each) for each in SOUNDS[:6]])
-    assert features.shape == (6, 27) and np.isfinite(features).all()
-    labels = LABELS[:6]
-    assert list(nearest_of_genre(features[0], features, labels, "low")) == [0, 3]
-    assert set(nearest_of_genre(features[0], features, labels, "noise")) == {2, 5}  # its own twin is hidden
 
 
 def test_too_few_songs_and_short_recordings(tmp_path):

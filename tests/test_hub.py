@@ -160,19 +160,19 @@ def _tree_entry(path: str, content: bytes) -> dict:
 
 
 @pytest.fixture
-def server() -> Iterator[StandIn]:
+def server():
     stand_in = StandIn()
     yield stand_in
     stand_in.stop()
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.word)
-def kind(request: pytest.FixtureRequest) -> Kind:
+def kind(request):
     return request.param
 
 
 @pytest.fixture
-def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def bundled(tmp_path, monkeypatch):
     """The folders of the bundled things, by their names."""
     folders = {kind.word: tmp_path / f"bundled {kind.word}" for kind in KINDS}
     for kind in KINDS:
@@ -205,9 +205,7 @@ def real_client(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture(autouse=True)
-def client(
-    server: StandIn, bundled: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def client(server, bundled, tmp_path, monkeypatch):
     """Point the real client at the stand-in, with an empty cache of its own."""
     monkeypatch.setattr(huggingface_hub.file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
     with real_client(server.url, tmp_path / "cache", monkeypatch):
@@ -233,19 +231,17 @@ def assert_bundled_with_reason(resolved: hub.ResolvedFolder, folder: Path, reaso
 
 
 @pytest.mark.parametrize("source", [None, ""])
-def test_no_source_is_the_bundled_one(source: str | None, kind: Kind, bundled: dict[str, Path]) -> None:
+def test_no_source_is_the_bundled_one(source, kind, bundled):
     assert kind.resolve(source) == hub.ResolvedFolder(bundled[kind.word], "bundled", ())
 
 
-def test_what_is_bundled_lies_beside_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_bundled_lies_beside_the_package(monkeypatch):
     monkeypatch.undo()
     assets = Path(hub.__file__).parents[2] / "assets"
     assert (assets / "catalog", assets / "model") == (hub.BUNDLED_CATALOG, hub.BUNDLED_MODEL)
 
 
-def test_nothing_bundled_is_an_error_that_keeps_the_reason(
-    kind: Kind, server: StandIn, bundled: dict[str, Path]
-) -> None:
+def test_nothing_bundled_is_an_error_that_keeps_the_reason(kind, server, bundled):
     bundled[kind.word].rmdir()
     with pytest.raises(kind.error, match=f"name a {kind.word} folder or repository"):
         kind.resolve()
@@ -254,9 +250,7 @@ def test_nothing_bundled_is_an_error_that_keeps_the_reason(
         kind.resolve(REPOSITORY)
 
 
-def test_the_environment_names_the_source_unless_the_caller_does(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_names_the_source_unless_the_caller_does(kind, tmp_path, monkeypatch):
     mine, other = tmp_path / "mine", tmp_path / "other"
     mine.mkdir()
     other.mkdir()
@@ -266,9 +260,7 @@ def test_the_environment_names_the_source_unless_the_caller_does(
     assert [each.resolve().origin for each in KINDS if each is not kind] == ["bundled"]  # it has its own variable
 
 
-def test_a_folder_may_lie_in_the_home_and_wins_over_a_repository(
-    tmp_path: Path, server: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_may_lie_in_the_home_and_wins_over_a_repository(tmp_path, server, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / REPOSITORY).mkdir(parents=True)
@@ -283,7 +275,7 @@ def test_a_folder_may_lie_in_the_home_and_wins_over_a_repository(
     [__file__, "./catalog", "/no/such/folder", "~/no/such", "~nobody-of-that-name/x", "a/b/c", "catalog"]
     + ["assets/songs.zip", "a\\b", Path("owner/name"), "x" * 5000, "o/na me", "a\0b/c"],
 )
-def test_a_path_that_is_no_folder_is_named_and_not_looked_up(source: str | Path, server: StandIn) -> None:
+def test_a_path_that_is_no_folder_is_named_and_not_looked_up(source, server):
     for kind in KINDS:
         with pytest.raises(kind.error, match=f"is not an existing folder: give a {kind.word} folder") as caught:
             kind.resolve(source)
@@ -295,7 +287,7 @@ def test_a_path_that_is_no_folder_is_named_and_not_looked_up(source: str | Path,
 
 
 @pytest.mark.parametrize("prefix", ["", "datasets/"])
-def test_only_its_own_files_are_downloaded_and_the_commit_is_reported(prefix: str, kind: Kind, server: StandIn) -> None:
+def test_only_its_own_files_are_downloaded_and_the_commit_is_reported(prefix, kind, server):
     server.files = kind.files | UNWANTED
     resolved = kind.resolve(prefix + REPOSITORY)
     assert contents(resolved.folder) == kind.files
@@ -305,14 +297,14 @@ def test_only_its_own_files_are_downloaded_and_the_commit_is_reported(prefix: st
 
 
 @pytest.mark.parametrize("revision", [None, COMMIT])
-def test_a_repository_may_hold_a_catalog_with_its_model(revision: str | None, server: StandIn) -> None:
+def test_a_repository_may_hold_a_catalog_with_its_model(revision, server):
     server.files = FILES | MODEL | UNWANTED
     assert contents(resolve_model(REPOSITORY, revision).folder) == MODEL
     assert contents(resolve_catalog(REPOSITORY, revision).folder) == FILES | MODEL  # a part of it was there before
 
 
 @pytest.mark.parametrize("in_the_name", [True, False])
-def test_a_pinned_commit_needs_no_notice_and_the_hub_only_once(in_the_name: bool, server: StandIn) -> None:
+def test_a_pinned_commit_needs_no_notice_and_the_hub_only_once(in_the_name, server):
     source, revision = (f"{REPOSITORY}@{COMMIT}", None) if in_the_name else (REPOSITORY, COMMIT)
     first = resolve_catalog(source, revision)
     assert (contents(first.folder), first.notices) == (FILES, ())
@@ -321,7 +313,7 @@ def test_a_pinned_commit_needs_no_notice_and_the_hub_only_once(in_the_name: bool
     assert server.requests == []
 
 
-def test_a_branch_follows_the_hub_but_a_pin_stays(server: StandIn) -> None:
+def test_a_branch_follows_the_hub_but_a_pin_stays(server):
     resolve_catalog(REPOSITORY)
     server.commit, server.files = NEXT_COMMIT, FILES | {"songs.json": b"[1]"}
     moved = resolve_catalog(REPOSITORY)
@@ -341,14 +333,14 @@ def test_a_branch_follows_the_hub_but_a_pin_stays(server: StandIn) -> None:
         ((404, "RevisionNotFound"), "no revision 'main'"),
     ],
 )
-def test_a_refusal_says_what_to_do(refusal: tuple[int, str], advice: str, server: StandIn) -> None:
+def test_a_refusal_says_what_to_do(refusal, advice, server):
     resolve_catalog(REPOSITORY)  # neither a copy nor the bundled catalog may hide the mistake
     server.refusal = refusal
     with pytest.raises(HubError, match=advice):
         resolve_catalog(REPOSITORY)
 
 
-def test_a_wrong_name_or_revision_is_an_error() -> None:
+def test_a_wrong_name_or_revision_is_an_error():
     for arguments, words in (
         (("someone/else",), "no public repository someone/else"),
         ((REPOSITORY, "v9"), "no revision 'v9'"),
@@ -359,7 +351,7 @@ def test_a_wrong_name_or_revision_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("files", [UNWANTED, {"README.md": b"nothing here"}, {}])
-def test_a_repository_without_what_is_wanted_is_an_error(files: dict, kind: Kind, server: StandIn) -> None:
+def test_a_repository_without_what_is_wanted_is_an_error(files, kind, server):
     server.files = files
     telling = next(iter(kind.files))
     with pytest.raises(HubError, match=f"holds no {kind.word}: it has no {telling} at commit {COMMIT}"):
@@ -367,7 +359,7 @@ def test_a_repository_without_what_is_wanted_is_an_error(files: dict, kind: Kind
     assert not [path for _, path, _ in server.requests if "/resolve/" in path]
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):
     in_the_way = tmp_path / "file"
     in_the_way.touch()
     with pytest.raises(HubError, match="cannot be stored"):
@@ -377,7 +369,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 # --- A Hub that does not answer ---
 
 
-def test_a_branch_works_from_the_cache_when_the_hub_is_gone(server: StandIn) -> None:
+def test_a_branch_works_from_the_cache_when_the_hub_is_gone(server):
     first = resolve_catalog(REPOSITORY)
     server.stop()
     again = resolve_catalog(REPOSITORY)
@@ -387,9 +379,7 @@ def test_a_branch_works_from_the_cache_when_the_hub_is_gone(server: StandIn) -> 
 
 
 @pytest.mark.parametrize("revision", [None, COMMIT])
-def test_never_downloaded_and_unreachable_is_bundled_with_a_notice(
-    revision: str | None, kind: Kind, server: StandIn, bundled: dict[str, Path]
-) -> None:
+def test_never_downloaded_and_unreachable_is_bundled_with_a_notice(revision, kind, server, bundled):
     server.files = FILES | MODEL
     if kind.resolve is resolve_catalog:
         resolve_model(REPOSITORY)  # a part of the same repository, but no catalog
@@ -400,7 +390,7 @@ def test_never_downloaded_and_unreachable_is_bundled_with_a_notice(
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408, None])
-def test_a_troubled_hub_is_bundled_with_a_notice(status: int | None, server: StandIn, bundled: dict[str, Path]) -> None:
+def test_a_troubled_hub_is_bundled_with_a_notice(status, server, bundled):
     if status is None:
         server.page = b"<html>Please log in to the Wi-Fi</html>"
     else:
@@ -410,7 +400,7 @@ def test_a_troubled_hub_is_bundled_with_a_notice(status: int | None, server: Sta
 
 
 @pytest.mark.parametrize("method", ["do_HEAD", "do_GET"])
-def test_a_mute_hub_is_given_up(method: str, bundled: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mute_hub_is_given_up(method, bundled, monkeypatch):
     monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.1)
     silence = threading.Event()
     monkeypatch.setattr(_Handler, method, lambda handler: silence.wait())
@@ -419,9 +409,7 @@ def test_a_mute_hub_is_given_up(method: str, bundled: dict[str, Path], monkeypat
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CAS service error"), ConnectionError("reset")])
-def test_a_failed_xet_transfer_is_bundled_with_a_notice(
-    error: Exception, bundled: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_xet_transfer_is_bundled_with_a_notice(error, bundled, monkeypatch):
     def fail(*args: object, local_files_only: bool, **options: object) -> str:
         raise hub.LocalEntryNotFoundError("not here") if local_files_only else error
 
@@ -429,9 +417,7 @@ def test_a_failed_xet_transfer_is_bundled_with_a_notice(
     assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled["catalog"], str(error))
 
 
-def test_a_connection_dropped_in_mid_file_is_resumed_or_leaves_no_half_catalog(
-    server: StandIn, bundled: dict[str, Path]
-) -> None:
+def test_a_connection_dropped_in_mid_file_is_resumed_or_leaves_no_half_catalog(server, bundled):
     server.n_cuts = 1000
     assert_bundled_with_reason(resolve_catalog(REPOSITORY), bundled["catalog"], "RemoteProtocolError")
     offline = resolve_catalog(REPOSITORY, local_files_only=True)
@@ -443,7 +429,7 @@ def test_a_connection_dropped_in_mid_file_is_resumed_or_leaves_no_half_catalog(
     assert len(downloads) == 2
 
 
-def test_local_files_only_asks_nobody(server: StandIn) -> None:
+def test_local_files_only_asks_nobody(server):
     first = resolve_catalog(REPOSITORY)
     server.requests.clear()
     again = resolve_catalog(REPOSITORY, local_files_only=True)
@@ -451,7 +437,7 @@ def test_local_files_only_asks_nobody(server: StandIn) -> None:
     assert "local_files_only" in only_notice(again)
 
 
-def test_the_environment_variables_of_the_hub_client_are_obeyed(server: StandIn, tmp_path: Path) -> None:
+def test_the_environment_variables_of_the_hub_client_are_obeyed(server, tmp_path):
     """In a process of its own, as the client reads HF_ENDPOINT and HF_HUB_OFFLINE when it is imported."""
     code = "from hmm2song.catalog.hub import resolve_catalog as r; x = r(); print(x.folder, *x.notices, sep='\\n')"
     environment = os.environ | {
@@ -481,7 +467,7 @@ def test_the_environment_variables_of_the_hub_client_are_obeyed(server: StandIn,
 # --- The token ---
 
 
-def test_the_token_goes_to_the_hub_and_not_to_its_storage(server: StandIn) -> None:
+def test_the_token_goes_to_the_hub_and_not_to_its_storage(server):
     storage = StandIn()
     server.storage_url = storage.url
     resolved = resolve_catalog(REPOSITORY, token="hf_secret")
@@ -492,9 +478,7 @@ def test_the_token_goes_to_the_hub_and_not_to_its_storage(server: StandIn) -> No
     assert [(path, authorization) for _, path, authorization in storage.requests] == [(f"/storage/{LARGE_FILE}", None)]
 
 
-def test_a_damaged_or_missing_token_is_an_error(
-    server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_damaged_or_missing_token_is_an_error(server, monkeypatch, tmp_path):
     with pytest.raises(HubError, match="odd character") as caught:
         resolve_catalog(REPOSITORY, token="hf_secret\n")
     assert "secret" not in str(caught.value) and server.requests == []

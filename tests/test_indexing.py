@@ -142,10 +142,7 @@ def test_broken_row_does_not_hide_the_others(tmp_path):
     notes = [[0.5 * beat, 0.5, 60 + beat] for beat in range(8)]
     source.write_text("\n".join([json.dumps({"id": "one", "notes": notes}), "{", json.dumps({"notes": notes})]))
     report = index(source, tmp_path / "out", default_encoder())
-    assert [(song.id, song.title) for song in report.catalog.songs] == [
-        ("one", "one"),
-        ("songs-3", "songs-3"),
-    ]
+    assert [(song.id, song.title) for song in report.catalog.songs] == [("one", "one"), ("songs-3", "songs-3")]
     assert report.skipped == (SkippedFile("songs.jsonl", "line 2: not a JSON object"),)
     assert str(report.files) == "1 file: 1 indexed (1 with warnings), 0 skipped"
 
@@ -162,12 +159,7 @@ def test_info_table_of_a_folder(music, tmp_path):
     )
     report = index(music, tmp_path / "out", default_encoder())
     song = report.catalog.song("7")
-    assert (song.title, song.singer, song.lyric, song.genres) == (
-        "노래",
-        "가수",
-        "la,\nla",
-        ("Dance", "Ballad"),
-    )
+    assert (song.title, song.singer, song.lyric, song.genres) == ("노래", "가수", "la,\nla", ("Dance", "Ballad"))
     assert (song.gender, song.year) == ("female", "2023")
     assert report.catalog.song("8").gender == "male"
     assert [song.id for song in report.catalog.songs] == ["8", "sub-a", "7"]
@@ -193,11 +185,7 @@ def test_table(music, tmp_path):
         writer.writerow(["id", "Title", "Singer", "Lyric", "genre", "path", "gender"])
         writer.writerows((song_id, title, "가수", "", "", path, "혼성") for song_id, title, path in rows)
     report = index(table, tmp_path / "out", default_encoder())
-    assert [(song.id, song.title) for song in report.catalog.songs] == [
-        ("1", "One"),
-        ("1-3", "Two"),
-        ("1-2", "Three"),
-    ]
+    assert [(song.id, song.title) for song in report.catalog.songs] == [("1", "One"), ("1-3", "Two"), ("1-2", "Three")]
     assert {song.singer for song in report.catalog.songs} == {"가수"}
     assert {song.gender for song in report.catalog.songs} == {"mixed"}
     reasons = [entry.reason for entry in report.skipped]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
-import pytest
 from script_modules import loaded_script
-from serving import MiniatureCatalog
 
 
 def spend(seconds: float) -> None:
@@ -17,9 +14,7 @@ def spend(seconds: float) -> None:
         pass
 
 
-def test_a_stage_is_timed_without_those_it_calls(
-    catalog: MiniatureCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_stage_is_timed_without_those_it_calls(catalog, tmp_path, monkeypatch):
     (tmp_path / "hums.csv").write_text(f"file,song_id\n{catalog.hum_path},{catalog.songs[0].id}\n")
     with loaded_script("measure_stages") as script:
         stopwatch = script.Stopwatch()

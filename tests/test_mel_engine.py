@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soundfile
 from clip_sets import HOP_S, make_sounding_set, tones
 
 from hmm2song.errors import ModelError, QueryError
-from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
 from hmm2song.evaluation.baselines.mel_cnn.engine import MelEngine, embedding_of, raw_log_mel, spectrogram_of
 from hmm2song.evaluation.baselines.mel_cnn.mel import N_FRAMES, N_MELS, SAMPLE_RATE_HZ
 from hmm2song.evaluation.baselines.mel_cnn.network import ConvSubnet
@@ -19,13 +16,13 @@ CLIPS_PER_SONG = (2, 3, 1)
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+def clips(tmp_path_factory):
     """Three songs of six clips; clip n sounds like ``tones(n)``."""
     return make_sounding_set(tmp_path_factory.mktemp("clips") / "set", CLIPS_PER_SONG)
 
 
 @pytest.fixture(scope="module")
-def engine(clips: ClipSet) -> MelEngine:
+def engine(clips):
     return MelEngine(clips, raw_log_mel)
 
 
@@ -109,7 +106,7 @@ def test_a_network_is_used_when_there_is_one(clips, tmp_path):
         embedding_of(tmp_path / "none")
 
 
-def test_a_hum_is_its_first_ten_seconds(tmp_path: Path):
+def test_a_hum_is_its_first_ten_seconds(tmp_path):
     short, ten, long = (spectrogram_of((SAMPLE_RATE_HZ, tones(1, seconds))) for seconds in (4.0, 10.0, 12.0))
     assert short.shape == (N_MELS, N_FRAMES)
     np.testing.assert_allclose(long[:, :420], ten[:, :420], atol=0.1)  # only one of them ends there

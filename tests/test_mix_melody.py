@@ -14,14 +14,7 @@ import soxr
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import ModelError
 from hmm2song.indexing import mix_melody
-from hmm2song.indexing.mix_spectrum import (
-    HARMONICS,
-    N_BANDS,
-    PITCHES_MIDI,
-    RATE_HZ,
-    harmonic_spectrum,
-    normalised,
-)
+from hmm2song.indexing.mix_spectrum import HARMONICS, N_BANDS, PITCHES_MIDI, RATE_HZ, harmonic_spectrum, normalised
 from hmm2song.melody.melody import FRAME_RATE_HZ, midi_to_hz
 from hmm2song.training import mix_sounds
 from hmm2song.training.mixtures import HELD_OUT_OF

@@ -8,10 +8,10 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import httpx2
@@ -217,7 +217,7 @@ def make_catalog(folder: Path, encoder: MelodyEncoder, genre: str = "Folk") -> N
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path):
     make_catalog(tmp_path / "catalog", make_model(tmp_path / "model"))
     (tmp_path / "catalog" / "recording.flac").write_bytes(b"not to be published")
     for name in [*SPACE_FILES, *NOT_OF_THE_SPACE]:
@@ -228,7 +228,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+def hub(tmp_path, monkeypatch):
     for name in ("HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -237,7 +237,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 @pytest.fixture
-def script(project: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def script(project, hub, monkeypatch):
     """The script as a module, with the miniature Space in place of this repository and the Hub in memory."""
     with loaded_script("push_to_hub") as module:
         monkeypatch.setattr(module, "ROOT", project.folder / "root")
@@ -246,7 +246,7 @@ def script(project: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture
-def push(script: ModuleType, project: Project, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
+def push(script, project, capsys):
     """Run the script; returns exit code and everything it said, which never holds the token."""
 
     def run(*options: str, repositories: list[str] | None = None) -> tuple[int, str]:
@@ -280,9 +280,7 @@ def card_of(hub: Hub, title: str) -> tuple[dict, str]:
 # --- Publishing ---
 
 
-def test_each_repository_becomes_its_tree_and_the_space_is_pinned(
-    push: Callable, hub: Hub, project: Project, tmp_path: Path
-) -> None:
+def test_each_repository_becomes_its_tree_and_the_space_is_pinned(push, hub, project, tmp_path):
     code, said = push("--message", "First release")
     assert code == 0, said
     model, catalog, space = (hub.repositories[title] for title in TITLES)
@@ -299,9 +297,7 @@ def test_each_repository_becomes_its_tree_and_the_space_is_pinned(
     assert card_of(hub, SPACE) == (expected, "\n# Hmm2Song\n\nWords.\n")
 
 
-def test_a_dry_run_writes_exactly_what_is_uploaded(
-    push: Callable, hub: Hub, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_writes_exactly_what_is_uploaded(push, hub, project, monkeypatch):
     figures, out = f"some hums={project.write_report()}", project.folder / "out"
     monkeypatch.delenv("HF_TOKEN")
     code, said = push("--figures", figures, "--dry-run", str(out))
@@ -316,7 +312,7 @@ def test_a_dry_run_writes_exactly_what_is_uploaded(
     assert code == 2 and "choose another place" in said and contents(project.folder) == before
 
 
-def test_this_repository_makes_a_space(tmp_path: Path) -> None:
+def test_this_repository_makes_a_space(tmp_path):
     """In a process of its own, as people run it."""
     command = [sys.executable, ROOT / "scripts" / "push_to_hub.py", "--space-repo", "someone/hums"]
     done = subprocess.run([*command, "--dry-run", tmp_path / "out"], capture_output=True, text=True, timeout=300)
@@ -329,7 +325,7 @@ def test_this_repository_makes_a_space(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_lyrics_are_never_published_and_the_own_catalog_keeps_them(push: Callable, hub: Hub, project: Project) -> None:
+def test_lyrics_are_never_published_and_the_own_catalog_keeps_them(push, hub, project):
     bundled = project.folder / "root" / "assets" / "catalog"
     make_catalog(bundled, project.encoder)
     for catalog in (project.folder / "catalog", bundled):
@@ -358,7 +354,7 @@ def test_lyrics_are_never_published_and_the_own_catalog_keeps_them(push: Callabl
 # --- Again ---
 
 
-def test_publishing_twice_changes_nothing(push: Callable, hub: Hub) -> None:
+def test_publishing_twice_changes_nothing(push, hub):
     push()
     before = {title: (each.head, dict(each.variables)) for title, each in hub.repositories.items()}
     hub.calls.clear()
@@ -368,7 +364,7 @@ def test_publishing_twice_changes_nothing(push: Callable, hub: Hub) -> None:
     assert "add_space_variable" not in hub.calls  # it would restart the Space
 
 
-def test_what_is_gone_is_deleted_and_the_pin_follows(push: Callable, hub: Hub, project: Project) -> None:
+def test_what_is_gone_is_deleted_and_the_pin_follows(push, hub, project):
     push()
     heads = {title: repository.head for title, repository in hub.repositories.items()}
     make_catalog(project.folder / "catalog", project.encoder, genre="Rock")
@@ -386,9 +382,7 @@ def test_what_is_gone_is_deleted_and_the_pin_follows(push: Callable, hub: Hub, p
 
 @pytest.mark.parametrize("step", ["create_repo", "repo_info", "create_commit", "hf_hub_download", "add_space_variable"])
 @pytest.mark.parametrize("faults", ["faults", "late_faults"])
-def test_a_connection_lost_at_any_step_is_explained_and_the_next_run_goes_on(
-    step: str, faults: str, push: Callable, hub: Hub, project: Project
-) -> None:
+def test_a_connection_lost_at_any_step_is_explained_and_the_next_run_goes_on(step, faults, push, hub, project):
     push(repositories=REPOSITORIES[:4])
     make_model(project.folder / "model", seed=1)
     make_catalog(project.folder / "catalog", project.encoder)
@@ -414,15 +408,13 @@ def test_a_connection_lost_at_any_step_is_explained_and_the_next_run_goes_on(
         (RuntimeError("CAS service error"), "RuntimeError: CAS service error"),
     ],
 )
-def test_a_refusal_says_why(fault: Exception, expected: str, push: Callable, hub: Hub) -> None:
+def test_a_refusal_says_why(fault, expected, push, hub):
     hub.faults["create_commit"] = fault
     code, said = push()
     assert code == 2 and expected in said
 
 
-def test_a_change_by_somebody_else_meanwhile_is_not_overwritten(
-    push: Callable, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_by_somebody_else_meanwhile_is_not_overwritten(push, hub, monkeypatch):
     real = hub._list_repo_files
 
     def list_late(title: str, revision: str) -> list[str]:
@@ -439,15 +431,13 @@ def test_a_change_by_somebody_else_meanwhile_is_not_overwritten(
 
 
 @pytest.mark.parametrize(("token", "expected"), [("", "hf auth login"), (f"{TOKEN} x", "odd character")])
-def test_without_a_good_token_nothing_is_tried(
-    token: str, expected: str, push: Callable, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_good_token_nothing_is_tried(token, expected, push, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", token)
     code, said = push()
     assert (code, hub.calls) == (2, []) and expected in said
 
 
-def test_private_repositories(push: Callable, hub: Hub) -> None:
+def test_private_repositories(push, hub):
     code, said = push("--private")
     assert code == 0 and "secret HF_TOKEN" in said
     assert push()[0] == 0  # they stay private without being told
@@ -458,7 +448,7 @@ def test_private_repositories(push: Callable, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("files", [{"README.md": b"# Mine"}, {}])
-def test_other_work_is_not_overwritten(files: dict, push: Callable, hub: Hub) -> None:
+def test_other_work_is_not_overwritten(files, push, hub):
     theirs = {"model.safetensors": b"years of work", **files}
     hub.repositories[MODEL] = Repository(private=False, commits=[theirs])
     code, said = push()
@@ -469,9 +459,7 @@ def test_other_work_is_not_overwritten(files: dict, push: Callable, hub: Hub) ->
 # --- Cards ---
 
 
-def test_the_code_in_the_models_card_loads_it(
-    push: Callable, hub: Hub, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_in_the_models_card_loads_it(push, hub, project, monkeypatch):
     push(repositories=REPOSITORIES[:2])
     _, code = hub.repositories[MODEL].files["README.md"].decode().split("```python\n")
     folders = {"someone/encoder": str(project.folder / "model")}
@@ -481,7 +469,7 @@ def test_the_code_in_the_models_card_loads_it(
     assert names["encoder"].fingerprint == project.encoder.fingerprint
 
 
-def test_cards_hold_the_figures_that_were_measured(push: Callable, hub: Hub, project: Project) -> None:
+def test_cards_hold_the_figures_that_were_measured(push, hub, project):
     push()
     for title in (MODEL, CATALOG):
         body = card_of(hub, title)[1]
@@ -498,7 +486,7 @@ def test_cards_hold_the_figures_that_were_measured(push: Callable, hub: Hub, pro
         assert "| others | 31 | 2,048 | 0.500 (0.250 to 0.750) |" in body and "Nothing was measured" not in body
 
 
-def test_cards_describe_the_files_beside_them(push: Callable, hub: Hub, project: Project) -> None:
+def test_cards_describe_the_files_beside_them(push, hub, project):
     push()
     header, body = card_of(hub, MODEL)
     tags = ["audio", "music", "query-by-humming", "music-information-retrieval"]
@@ -516,7 +504,7 @@ def test_cards_describe_the_files_beside_them(push: Callable, hub: Hub, project:
     assert f"| facets.safetensors | {len(heard):,} | {hashlib.sha256(heard).hexdigest()} |" in body
 
 
-def test_the_models_own_words_stand_in_its_card_once(push: Callable, hub: Hub, project: Project) -> None:
+def test_the_models_own_words_stand_in_its_card_once(push, hub, project):
     own = project.folder / "model" / "README.md"
     own.write_text("---\ndatasets: [someone/hums]\nlicense: mit\n---\n# Title\n\nHow it was *trained*.\n")
     push(repositories=REPOSITORIES[:2])
@@ -528,7 +516,7 @@ def test_the_models_own_words_stand_in_its_card_once(push: Callable, hub: Hub, p
     assert card_of(hub, MODEL)[1].count("# Hmm2Song melody encoder") == 1
 
 
-def test_strings_of_strangers_stay_text(push: Callable, hub: Hub, project: Project) -> None:
+def test_strings_of_strangers_stay_text(push, hub, project):
     make_catalog(project.folder / "catalog", project.encoder, genre=HOSTILE)
     assert push("--figures", f"{HOSTILE}={project.write_report()}")[0] == 0
     card = hub.repositories[CATALOG].files["README.md"].decode()
@@ -539,13 +527,13 @@ def test_strings_of_strangers_stay_text(push: Callable, hub: Hub, project: Proje
     assert columns == {1, 7}  # their | makes no column
 
 
-def test_escaped_text_reads_the_same(script: ModuleType) -> None:
+def test_escaped_text_reads_the_same(script):
     for text in ("readme.md", "1.b", "www.1", "x:y", "a_b", "#1", "&lt;", "a\\b", "한글 é, 50 %!"):
         assert html.unescape(script.escape_markdown(text)) == text
     assert script.escape_markdown("St. James: 8.5 s,\n\t  50 %!") == "St. James: 8.5 s, 50 %!"
 
 
-def test_the_size_category_is_one_of_the_hubs(script: ModuleType) -> None:
+def test_the_size_category_is_one_of_the_hubs(script):
     named = {count: script.size_category(count) for count in (1, 999, 1000, 99_999, 10**6)}
     assert list(named.values()) == ["n<1K", "n<1K", "1K<n<10K", "10K<n<100K", "n>1M"]
 
@@ -562,7 +550,7 @@ def test_the_size_category_is_one_of_the_hubs(script: ModuleType) -> None:
         *(b"", b"[]", b"{", b"\xff", b"[" * 100_000),
     ],
 )  # fmt: skip
-def test_impossible_figures_are_refused(content: bytes, script: ModuleType, tmp_path: Path) -> None:
+def test_impossible_figures_are_refused(content, script, tmp_path):
     (tmp_path / "figures.json").write_bytes(content)
     with pytest.raises(Hmm2SongError, match="does not hold the figures that evaluate.py"):
         script.figures_row("label", tmp_path / "figures.json")
@@ -581,9 +569,7 @@ def test_impossible_figures_are_refused(content: bytes, script: ModuleType, tmp_
         (["--message", " "], "--message must not be empty"),
     ],
 )
-def test_bad_options_are_refused_before_anything_is_sent(
-    options: list[str], expected: str, push: Callable, hub: Hub
-) -> None:
+def test_bad_options_are_refused_before_anything_is_sent(options, expected, push, hub):
     code, said = push(*options)
     assert (code, hub.calls) == (2, []) and expected in said
     assert "name at least one of" in push(repositories=[])[1]
@@ -602,9 +588,7 @@ def test_bad_options_are_refused_before_anything_is_sent(
         (lambda at: (at / "model/README.md").write_bytes(b"\xff"), "mend or remove it"),
     ],
 )
-def test_what_is_not_fit_to_be_published_is_refused_before_anything_is_sent(
-    spoil: Callable, expected: str, push: Callable, hub: Hub, project: Project
-) -> None:
+def test_what_is_not_fit_to_be_published_is_refused_before_anything_is_sent(spoil, expected, push, hub, project):
     spoil(project.folder)
     code, said = push()
     assert (code, hub.calls) == (2, []) and expected in said

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,20 +16,19 @@ from script_modules import loaded_script
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import ModelError
-from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
 from hmm2song.evaluation.baselines.mel_cnn.network import ConvSubnet
 from hmm2song.evaluation.baselines.mel_cnn.training import MelRecipe, split_clips
 from hmm2song.melody.pitch import track_pitch
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
+def script():
     with loaded_script("reproduce_source") as module:
         yield module
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+def clips(tmp_path_factory):
     """Four songs; the first and the last have the same genre and gender but for a text that is not the same."""
     return make_clip_set(tmp_path_factory.mktemp("clips") / "set", (2, 1, 2, 2))
 

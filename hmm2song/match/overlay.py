@@ -73,15 +73,8 @@ def distance_st(hum: Melody, song: Melody, alignment: Alignment, modulo_octave: 
     return float(gaps_st.mean()) if len(gaps_st) else float("nan")
 
 
-def overlay_figure(
-    hum: Melody,
-    song: Melody,
-    alignment: Alignment,
-    song_name: str = "song",
-    hum_name: str = "hum",
-    time_name: str = "time in the song",
-) -> go.Figure:
-    """Draw the hum on the matched stretch of the song; the names are the words on the plot."""
+def overlay_figure(hum: Melody, song: Melody, alignment: Alignment, song_name: str = "song") -> go.Figure:
+    """Draw the hum on the matched stretch of the song."""
     try:
         import plotly.graph_objects as go
     except ImportError as error:
@@ -90,7 +83,7 @@ def overlay_figure(
     in_song, in_hum = song_contour(song, alignment), hum_contour(hum, alignment)
     figure = go.Figure()
     figure.add_scatter(**_line(notes_apart(in_song), song_name, SONG_COLOUR, width_px=7))
-    figure.add_scatter(**_line(in_hum, hum_name, HUM_COLOUR, width_px=2.5))
+    figure.add_scatter(**_line(in_hum, "hum", HUM_COLOUR, width_px=2.5))
     figure.add_vrect(alignment.start_s, alignment.end_s, fillcolor=SPAN_COLOUR, line_width=0, layer="below")
     figure.update_layout(
         template="none",
@@ -104,8 +97,8 @@ def overlay_figure(
         modebar={"remove": ["zoom", "pan", "select", "lasso", "zoomin", "zoomout", "autoscale", "reset", "toimage"]},
     )
     # Fixed ranges: on a phone a finger on the plot scrolls the page.
-    time_title = {"text": time_name, "standoff": 6}
-    figure.update_xaxes(**time_axis(in_song, in_hum), title=time_title, fixedrange=True)
+    title = {"text": "time in the song", "standoff": 6}
+    figure.update_xaxes(**time_axis(in_song, in_hum), title=title, fixedrange=True)
     figure.update_yaxes(**pitch_axis(in_song, in_hum), fixedrange=True, gridcolor=GRID_COLOUR, zeroline=False)
     return figure
 

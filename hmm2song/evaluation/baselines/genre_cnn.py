@@ -36,7 +36,6 @@ N_FOLDS = 5
 N_EPOCHS = 20
 BATCH = 16
 LEARNING_RATE = 1e-3
-N_SIMILAR = 5
 
 
 def killing_part(path: str | Path) -> np.ndarray:
@@ -165,10 +164,3 @@ class GenreEnsemble:
 @torch.inference_mode()
 def _best(network: GenreNetwork, mels: np.ndarray) -> np.ndarray:
     return network(torch.from_numpy(mels)).argmax(dim=1).numpy()
-
-
-def nearest_of_genre(features: np.ndarray, catalog: np.ndarray, labels: Sequence[str], genre: str) -> np.ndarray:
-    """Return the places of the five songs of a genre whose features (n_songs, dim) have the largest cosine."""
-    own = np.flatnonzero(np.array(labels) == genre)
-    cosine = catalog[own] @ features / (np.linalg.norm(catalog[own], axis=1) * np.linalg.norm(features) + 1e-12)
-    return own[np.argsort(-cosine, kind="stable")[:N_SIMILAR]]

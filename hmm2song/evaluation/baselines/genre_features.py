@@ -32,7 +32,7 @@ import librosa
 import numpy as np
 
 from hmm2song.audio import load_part
-from hmm2song.errors import CatalogError, UnknownSongError
+from hmm2song.errors import CatalogError
 
 if TYPE_CHECKING:
     from xgboost import XGBClassifier
@@ -77,15 +77,6 @@ def features_of_samples(samples: np.ndarray) -> np.ndarray:
     return np.array([*moments, float(np.squeeze(tempo_bpm)), *np.stack((mfcc.mean(1), mfcc.var(1)), axis=1).ravel()])
 
 
-@dataclass(frozen=True)
-class SimilarFile:
-    """A song of the table, its genre, and its cosine similarity, -1 to 1."""
-
-    name: str
-    genre: str
-    similarity: float
-
-
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
     """Songs by name with their genres and their :data:`FEATURES`, shape (n_songs, 57)."""
@@ -108,11 +99,6 @@ class FeatureTable:
             raise CatalogError(f"{Path(path).name} holds no songs, or numbers that are not finite")
         return table
 
-    def with_file(self, path: str | Path) -> FeatureTable:
-        """Return the table with a recording of one's own as its last song, of unknown genre."""
-        features = np.vstack((self.features, features_of(path)))
-        return FeatureTable((*self.names, Path(path).name), (*self.genres, ""), features)
-
     def similarities(self, is_scaled: bool = True) -> np.ndarray:
         """Return the cosine similarity of all songs to each other, shape (n_songs, n_songs)."""
         features = self.features
@@ -121,15 +107,6 @@ class FeatureTable:
             features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
         directions = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
         return directions @ directions.T
-
-    def find_similar_songs(self, name: str, n: int = 5, is_scaled: bool = True) -> tuple[SimilarFile, ...]:
-        """Return the ``n`` songs most like one of the table, best first; UnknownSongError if it is not there."""
-        if name not in self.names:
-            raise UnknownSongError(f"no song of the table is named {name!r:.80}")
-        own = self.names.index(name)
-        similarity = self.similarities(is_scaled)[own]
-        order = [place for place in np.argsort(-similarity, kind="stable") if place != own]
-        return tuple(SimilarFile(self.names[k], self.genres[k], float(similarity[k])) for k in order[:n])
 
 
 def train_genres(features: np.ndarray, genres: Sequence[int]) -> XGBClassifier:

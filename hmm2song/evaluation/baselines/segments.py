@@ -1,9 +1,9 @@
 """The fourth source system: segments of music compared without labels, as its authors did it.
 
 A song is cut on the beat into segments of about four seconds. Of each, the 20 MFCC over time are reduced by a whitened
-PCA to one value per coefficient. K-means puts the segments of all songs into ten clusters (the inertia for 1 to 10
-clusters is drawn to choose that number); inside the query's cluster the most similar segments by cosine are shown with
-a percentage. A loudness profile goes with each: decibels per beat over eight beats, in steps of 3 dB from 0 to 30.
+PCA to one value per coefficient. K-means puts the segments of all songs into ten clusters; inside the query's cluster
+the most similar segments by cosine are shown with a percentage. A loudness profile goes with each: decibels per beat
+over eight beats, in steps of 3 dB from 0 to 30.
 
 What is wrong with it, kept here as it is:
 
@@ -89,19 +89,14 @@ def _beat_loudness_db(rms: np.ndarray, beats: np.ndarray) -> np.ndarray:
     return np.clip(LOUDNESS_STEP_DB * np.round(below_db / LOUDNESS_STEP_DB) + LOUDEST_DB, 0, LOUDEST_DB)
 
 
-def inertia_curve(vectors: np.ndarray, most: int = N_CLUSTERS) -> np.ndarray:
-    """Return the inertia of k-means for 1 to ``most`` clusters of segments (n, 20), by which k is chosen by eye."""
-    return np.array([_k_means(vectors, k).inertia_ for k in range(1, most + 1)])
-
-
 class SegmentSearch:
     """Finds the segments of other songs that are most like one of a song's."""
 
-    def __init__(self, songs: list[SongSegments], n_clusters: int = N_CLUSTERS) -> None:
+    def __init__(self, songs: list[SongSegments]) -> None:
         self.song = np.repeat(np.arange(len(songs)), [len(song.vectors) for song in songs])
         self.vectors = np.concatenate([song.vectors for song in songs])
         self._unit = self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-12)
-        self.cluster = _k_means(self.vectors, min(n_clusters, len(self.vectors))).labels_
+        self.cluster = KMeans(min(N_CLUSTERS, len(self.vectors)), n_init=1, random_state=0).fit_predict(self.vectors)
 
     def nearest(self, segment: int, n: int = 5) -> list[tuple[int, float]]:
         """Return the ``n`` segments of other songs in its cluster that are nearest, with their percentages."""
@@ -127,7 +122,3 @@ class SegmentSearch:
             np.maximum.at(best, self.song, percent)
             likeness += best / len(segments)
         return likeness
-
-
-def _k_means(vectors: np.ndarray, n_clusters: int) -> KMeans:
-    return KMeans(n_clusters, n_init=1, random_state=0).fit(vectors)

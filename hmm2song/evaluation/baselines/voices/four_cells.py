@@ -24,6 +24,7 @@ CROP_FRAMES = 192
 SHIFT_ST = (2.0, 6.0)
 STRETCH_OCTAVES = (0.25, 0.6)
 TEMPERATURE = 0.1
+CHANNELS = 96
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,15 @@ def copies(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
 class SingerNetwork(nn.Module):
     """Convolutions over time, mean and deviation of what comes out, a unit vector."""
 
-    def __init__(self, channels: int = 96, dim: int = 96) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Conv1d(N_MELS, channels, kernel_size=5, stride=2, padding=2)
-        self.wide = nn.ModuleList(nn.Conv1d(channels, channels, 3, padding=k, dilation=k) for k in (1, 2, 3))
-        self.norms = nn.ModuleList(nn.GroupNorm(1, channels) for _ in range(4))
-        self.head = nn.Linear(2 * channels, dim)
+        self.first = nn.Conv1d(N_MELS, CHANNELS, kernel_size=5, stride=2, padding=2)
+        self.wide = nn.ModuleList(nn.Conv1d(CHANNELS, CHANNELS, 3, padding=k, dilation=k) for k in (1, 2, 3))
+        self.norms = nn.ModuleList(nn.GroupNorm(1, CHANNELS) for _ in range(4))
+        self.head = nn.Linear(2 * CHANNELS, CHANNELS)
 
     def forward(self, mels: torch.Tensor) -> torch.Tensor:
-        """Embed spectrograms (n, n_frames, n_mels) -> (n, dim)."""
+        """Embed spectrograms (n, n_frames, n_mels) -> (n, CHANNELS)."""
         hidden = torch.relu(self.norms[0](self.first(mels.transpose(1, 2) / 3)))
         for norm, wide in zip(self.norms[1:], self.wide, strict=True):
             hidden = hidden + torch.relu(norm(wide(hidden)))
@@ -85,16 +86,16 @@ class SingerNetwork(nn.Module):
 
 
 def train_cell(
-    mels: tuple[np.ndarray, np.ndarray, np.ndarray], singers: np.ndarray, cell: Cell, steps: int, seed: int = 0
+    mels: tuple[np.ndarray, np.ndarray, np.ndarray], singers: np.ndarray, cell: Cell, steps: int
 ) -> SingerNetwork:
     """Train a network on hums, their copies of shifted pitch and those of changed tempo.
 
     ``mels`` are three arrays of shape (n_hums, n_frames, n_mels); every singer has two hums at least.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         network = SingerNetwork()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     of_singer = [np.flatnonzero(singers == name) for name in np.unique(singers)]

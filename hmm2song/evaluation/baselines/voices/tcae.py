@@ -9,7 +9,6 @@ ours. It never tested what its latent holds: ``scripts/studies/measure_voice_bas
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,15 +19,8 @@ from hmm2song.audio import SAMPLE_RATE_HZ
 N_FFT, HOP, N_MELS = 512, 256, 48
 FLOOR = 1e-5
 """Added to the power of each mel band before the logarithm: 8-bit silence must not be louder in it than a voice."""
-
-
-@dataclass(frozen=True)
-class TcaeSizes:
-    """Sizes of the network: a stack sees ``2 ** n_layers`` frames, itself and those before."""
-
-    channels: int = 32
-    latent: int = 8
-    n_layers: int = 7
+CHANNELS, LATENT, N_LAYERS = 32, 8, 7
+"""A stack sees ``2 ** N_LAYERS`` frames, itself and those before."""
 
 
 def tcae_mel(samples: np.ndarray) -> np.ndarray:
@@ -44,13 +36,11 @@ def tcae_mel(samples: np.ndarray) -> np.ndarray:
 
 
 class Tcae(nn.Module):
-    """Encoder and decoder of causal convolutions; in between ``sizes.latent`` values per frame."""
+    """Encoder and decoder of causal convolutions; in between ``LATENT`` values per frame."""
 
-    def __init__(self, sizes: TcaeSizes | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.sizes = sizes = sizes or TcaeSizes()
-        self.encoder = _stack(N_MELS, sizes.latent, sizes)
-        self.decoder = _stack(sizes.latent, N_MELS, sizes)
+        self.encoder, self.decoder = _stack(N_MELS, LATENT), _stack(LATENT, N_MELS)
 
     def forward(self, mels: torch.Tensor) -> torch.Tensor:
         """Return the spectrograms (n, n_mels, n_frames) as they come back through the latent."""
@@ -58,18 +48,18 @@ class Tcae(nn.Module):
 
     @torch.inference_mode()
     def latent(self, mel: np.ndarray) -> np.ndarray:
-        """Return the latent (n_frames, latent) of one spectrogram (n_mels, n_frames)."""
+        """Return the latent (n_frames, LATENT) of one spectrogram (n_mels, n_frames)."""
         return self.encoder(torch.from_numpy(mel)[None])[0].T.numpy()
 
 
 def train_tcae(
-    mels: np.ndarray, steps: int, batch: int = 16, seed: int = 0, progress: Callable[[int, float], None] | None = None
+    mels: np.ndarray, steps: int, batch: int = 16, progress: Callable[[int, float], None] | None = None
 ) -> Tcae:
     """Train an auto-encoder on spectrograms (n, n_mels, n_frames) to give back what it got (mean squared error)."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         network = Tcae()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
     for step in range(steps):
@@ -98,8 +88,6 @@ class _Gated(nn.Module):
         return hidden + self.mix(torch.tanh(signal) * torch.sigmoid(gate))
 
 
-def _stack(n_in: int, n_out: int, sizes: TcaeSizes) -> nn.Sequential:
-    blocks = (_Gated(sizes.channels, 2**layer) for layer in range(sizes.n_layers))
-    return nn.Sequential(
-        nn.Conv1d(n_in, sizes.channels, kernel_size=1), *blocks, nn.ReLU(), nn.Conv1d(sizes.channels, n_out, 1)
-    )
+def _stack(n_in: int, n_out: int) -> nn.Sequential:
+    blocks = (_Gated(CHANNELS, 2**layer) for layer in range(N_LAYERS))
+    return nn.Sequential(nn.Conv1d(n_in, CHANNELS, kernel_size=1), *blocks, nn.ReLU(), nn.Conv1d(CHANNELS, n_out, 1))
