@@ -32,7 +32,7 @@ MAX_SESSIONS = 128
 CACHE_SWEEP_S, CACHE_AGE_S = 600, 600
 """Every ten minutes, recordings older than ten minutes are deleted."""
 QUEUE_POLL_S, PROGRESS_POLL_S = 0.02, 0.1
-"""How often Gradio looks for waiting calls and for their progress. Its own 1 and 10 ms take 6 % of a core, even idle."""
+"""How often Gradio looks for waiting calls and for progress. Its own 1 and 10 ms take 6 % of a core, even idle."""
 EXIT_ERROR = 2
 
 
