@@ -43,7 +43,7 @@ from hmm2song.index.milvus import (
     TOKEN_VARIABLE,
     MilvusCollection,
     MilvusIndex,
-    digest_of,
+    digest_for,
 )
 from hmm2song.machine import n_cores
 from hmm2song.script import GOES_ON, main_of
@@ -113,7 +113,7 @@ def load(
     if kind != EXACT and collection.address.is_file:
         raise IndexUnavailableError(f"Milvus Lite searches a file exactly: leave --index at {EXACT}, not {kind}")
     require_storable(catalog)
-    properties = {CATALOG_PROPERTY: digest_of(catalog), INDEX_PROPERTY: kind}
+    properties = {CATALOG_PROPERTY: digest_for(catalog, collection.properties()), INDEX_PROPERTY: kind}
     if holds(collection, properties, replace):
         return 0
     unfinished = collection.unfinished

@@ -359,7 +359,8 @@ def test_lost_rows_are_noticed(script, path):
 
 def test_the_digest_tells_what_the_rows_depend_on():
     song = CATALOG.songs[0]
-    same = replace(CATALOG, songs=(replace(song, title="other", lyric="la"), *CATALOG.songs[1:]), credits="c")
+    other_words = replace(song, title="other", lyric="la", year="1900")
+    same = replace(CATALOG, songs=(other_words, *CATALOG.songs[1:]), credits="c")
     assert digest_of(same) == digest_of(CATALOG)
     embeddings = CATALOG.embeddings.copy()
     embeddings[-1, -1] += np.float16(0.01)
@@ -371,6 +372,27 @@ def test_the_digest_tells_what_the_rows_depend_on():
         replace(CATALOG, encoder_fingerprint="other"),
     ]
     assert len({digest_of(catalog) for catalog in (CATALOG, *changed)}) == len(changed) + 1
+
+
+def test_connecting_reads_no_embeddings_of_a_saved_catalog(loaded, tmp_path):
+    CATALOG.save(tmp_path / "songs")
+    saved = Catalog.load(tmp_path / "songs", ENCODER)
+    digest = digest_of(saved)
+    assert digest == digest_of(CATALOG)
+    unread = replace(saved, embeddings=np.broadcast_to(np.float16(np.nan), saved.embeddings.shape))
+    assert MilvusIndex.connect(str(loaded), unread).digest == digest
+
+
+def test_a_collection_of_the_first_version_need_not_be_loaded_again(script, tmp_path, monkeypatch):
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as older:
+        older.setitem(script["load"].__globals__, "digest_for", lambda catalog, _: milvus._first_digest_of(catalog))
+        script["load"](MilvusCollection.open(str(path)), CATALOG, "FLAT")
+    assert_equal_answers(MilvusIndex.connect(str(path), CATALOG))
+    assert script["load"](MilvusCollection.open(str(path)), CATALOG, "FLAT") == 0
+    with pytest.raises(IndexUnavailableError, match="does not belong to this catalog"):
+        MilvusIndex.connect(str(path), make_catalog(seed=1))
+    close(path)
 
 
 # Addresses and servers that do not answer ---------------------------------------------------------------

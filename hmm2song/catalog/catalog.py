@@ -163,6 +163,17 @@ class Catalog:
         hours = self.melodies.duration_s.sum() / 3600
         return f"Catalog({len(self)} songs, {hours:.1f} h of melody, encoder {self.encoder_fingerprint})"
 
+    @property
+    def _embedded(self) -> dict[str, np.ndarray]:
+        return {"embeddings": self.embeddings, "n_windows": self.n_windows}
+
+    @property
+    def embeddings_sha256(self) -> str:
+        """Checksum of the file that holds the embeddings: they are not read if it is recorded."""
+        if self.folder is None:
+            return storage.tensors_sha256(self._embedded)
+        return storage.read_manifest(self.folder)["files"][EMBEDDINGS_FILE]["sha256"]
+
     @cached_property
     def _position(self) -> dict[str, int]:
         return {song_id: position for position, song_id in enumerate(self.songs.column("id"))}
@@ -281,8 +292,7 @@ class Catalog:
             melodies["tracked"] = self.tracked
         # not safetensors' own: a copy of everything in memory, or files that only their owner can read
         storage.write_tensors(folder / MELODIES_FILE, melodies)
-        embedded = {"embeddings": self.embeddings, "n_windows": self.n_windows}
-        storage.write_tensors(folder / EMBEDDINGS_FILE, embedded)
+        storage.write_tensors(folder / EMBEDDINGS_FILE, self._embedded)
         if self.facets is not None:
             self.facets.write(folder / FACETS_FILE)
         storage.write_manifest(folder, self.encoder_fingerprint, len(self.songs))

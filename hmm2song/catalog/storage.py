@@ -107,6 +107,20 @@ def map_tensors(path: Path, manifest: dict) -> dict[str, np.ndarray]:
 
 def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a safetensors file without a copy in memory; the same arrays are the same bytes."""
+    with path.open("wb") as file:
+        for part in _parts(arrays):
+            file.write(part)
+
+
+def tensors_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the checksum of the file that :func:`write_tensors` would write."""
+    digest = hashlib.sha256()
+    for part in _parts(arrays):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes | np.ndarray]:
     codes = {np.dtype(kind): code for code, kind in TENSOR_TYPES.items()}
     header, end = {}, 0
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all of them are aligned
@@ -116,10 +130,9 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         header[name] = {"dtype": code, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name in names:
-            file.write(np.ascontiguousarray(arrays[name]))
+    yield struct.pack("<Q", len(text)) + text
+    for name in names:
+        yield np.ascontiguousarray(arrays[name])
 
 
 def _tensor(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:

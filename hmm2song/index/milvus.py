@@ -26,7 +26,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -72,7 +72,8 @@ CATALOG_PROPERTY = "hmm2song.catalog"
 INDEX_PROPERTY = "hmm2song.index"
 LOADING_SUFFIX = "_loading"
 """Ends the name of a collection that is not complete."""
-DIGEST_VERSION = 1
+DIGEST_MARK = "2:"
+"""Begins a digest that names the checksum of the embeddings; older ones were made of the embeddings themselves."""
 
 _COLLECTION_NAME = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
@@ -173,20 +174,31 @@ class MilvusCollection:
         return int(rows[0]["count(*)"])
 
 
+class KindsOfSongs(Protocol):
+    """Songs, one of each kind, and of which kind each song is."""
+
+    kinds: tuple[Song, ...]
+    kind: np.ndarray
+
+    def __iter__(self) -> Iterator[Song]:
+        """Go through the songs."""
+
+
 class EmbeddedSongs(Protocol):
     """What a collection is made of; a catalog has it."""
 
-    songs: Sequence[Song]
+    songs: KindsOfSongs
     embeddings: np.ndarray
     n_windows: np.ndarray
     encoder_fingerprint: str
+    embeddings_sha256: str
 
 
 @dataclass(frozen=True, eq=False)
 class MilvusIndex:
     """The windows of a catalog in Milvus: the index for catalogs that outgrow a machine.
 
-    ``digest`` is the catalog's (:func:`digest_of`); song ``i`` owns the rows ``first_window[i]`` to
+    ``digest`` is the catalog's (:func:`digest_for`); song ``i`` owns the rows ``first_window[i]`` to
     ``first_window[i + 1]``, where ``first_window`` has shape (n_songs + 1,) and type int64.
     """
 
@@ -209,7 +221,8 @@ class MilvusIndex:
             raise IndexUnavailableError(f"there is no search index {address.uri!r}; {_how_to_load(address)}")
         opened = MilvusCollection.open(uri, token, collection)
         first_window = first_windows(catalog.n_windows)
-        index = cls(opened, digest_of(catalog), first_window, catalog.embeddings.shape[1])
+        digest = digest_for(catalog, opened.properties())
+        index = cls(opened, digest, first_window, catalog.embeddings.shape[1])
         index._own_properties()
         opened.call("load_collection", LOAD_TIMEOUT_S)
         n_rows = opened.count()
@@ -301,9 +314,28 @@ def index_from_setting(setting: str, catalog: EmbeddedSongs) -> MilvusIndex:
 
 
 def digest_of(catalog: EmbeddedSongs) -> str:
-    """Digest everything of a catalog that its rows in Milvus depend on: the same digest, the same rows."""
+    """Digest everything of a catalog that its rows in Milvus depend on: the same digest, the same rows.
+
+    Of a saved catalog no embeddings are read.
+    """
+    columns: dict[tuple, int] = {}  # what Milvus holds of songs, and where
+    numbers = [columns.setdefault((song.genres, song.gender), len(columns)) for song in catalog.songs.kinds]
+    facts = [catalog.encoder_fingerprint, catalog.embeddings_sha256, list(columns)]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest.update(np.array(numbers, dtype="<i4")[catalog.songs.kind])
+    return DIGEST_MARK + digest.hexdigest()
+
+
+def digest_for(catalog: EmbeddedSongs, noted: dict[str, str] | None) -> str:
+    """Return the digest that a collection of this catalog has whose properties are ``noted``."""
+    older = (noted or {}).get(CATALOG_PROPERTY, DIGEST_MARK)
+    return digest_of(catalog) if older.startswith(DIGEST_MARK) or older != _first_digest_of(catalog) else older
+
+
+def _first_digest_of(catalog: EmbeddedSongs) -> str:
+    """Digest as the first version did, which reads all embeddings: those collections need not be loaded again."""
     facts = {
-        "version": DIGEST_VERSION,
+        "version": 1,
         "encoder": catalog.encoder_fingerprint,
         "shape": catalog.embeddings.shape,
         "n_windows": catalog.n_windows.tolist(),

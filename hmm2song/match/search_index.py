@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.storage import EMBEDDINGS_FILE, read_manifest
 from hmm2song.errors import CatalogError
 from hmm2song.index import approximate
 from hmm2song.index.approximate import ApproximateIndex
@@ -28,4 +27,4 @@ def embeddings_sha256(catalog: Catalog) -> str:
     """Return the recorded checksum of a saved catalog's embeddings, which are not read for it."""
     if catalog.folder is None:
         raise CatalogError("a catalog that was not saved has no index in a file; save it first")
-    return read_manifest(catalog.folder)["files"][EMBEDDINGS_FILE]["sha256"]
+    return catalog.embeddings_sha256
