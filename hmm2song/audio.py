@@ -100,9 +100,7 @@ class Block:
 
 
 def load_audio(
-    source: str | os.PathLike | tuple[int, np.ndarray],
-    max_s: float = MAX_HUM_S,
-    max_bytes: int = MAX_FILE_BYTES,
+    source: str | os.PathLike | tuple[int, np.ndarray], max_s: float = MAX_HUM_S, max_bytes: int = MAX_FILE_BYTES
 ) -> np.ndarray:
     """Read a recording as mono float32 samples at 16 kHz, shape (n,), at least one.
 
@@ -142,10 +140,7 @@ def from_mu_law(coded: bytes) -> np.ndarray:
 
 
 def stereo_blocks(
-    recording: str | os.PathLike,
-    rate_hz: int,
-    progress: Callable[[float], None] | None = None,
-    from_s: float = 0.0,
+    recording: str | os.PathLike, rate_hz: int, progress: Callable[[float], None] | None = None, from_s: float = 0.0
 ) -> Iterator[np.ndarray]:
     """Yield a recording in blocks of some thousand float32 samples, shape (n, 2): memory does not depend on its length.
 

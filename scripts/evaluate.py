@@ -130,11 +130,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--medley", type=positive, default=1, metavar="K", help="hide each song in a track of K melodies"
     )
     parser.add_argument(
-        "--fillers",
-        type=Path,
-        action="append",
-        default=[],
-        help="melodies to fill the medleys with; repeatable",
+        "--fillers", type=Path, action="append", default=[], help="melodies to fill the medleys with; repeatable"
     )
     parser.add_argument("--save", type=Path, metavar="OUT", help="keep the catalog built, for --catalog another time")
     parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")

@@ -103,12 +103,8 @@ def load(
 ) -> int:
     """Load a catalog under another name and rename the collection at the end; return how many rows were added.
 
-    Raises
-    ------
-    CatalogError
-        Genres that Milvus cannot hold.
-    IndexUnavailableError
-        Milvus stopped answering, or the collection holds something else.
+    Raises CatalogError for genres that Milvus cannot hold, and IndexUnavailableError if Milvus stopped answering, or
+    the collection holds something else.
     """
     if kind != EXACT and collection.address.is_file:
         raise IndexUnavailableError(f"Milvus Lite searches a file exactly: leave --index at {EXACT}, not {kind}")

@@ -32,12 +32,7 @@ ASSETS = ROOT / "assets"
 SONG_ID_PREFIX = "songbook_"
 DURATION_S = 9.0
 # an example should sound like a quiet room, and begin soon after it is played
-QUIET_ROOM = {
-    "snr_db": (28.0, 40.0),
-    "reverb_db": (-24.0, -16.0),
-    "lead_in_s": (0.2, 0.5),
-    "peak_dbfs": (-6.0, -3.0),
-}
+QUIET_ROOM = {"snr_db": (28.0, 40.0), "reverb_db": (-24.0, -16.0), "lead_in_s": (0.2, 0.5), "peak_dbfs": (-6.0, -3.0)}
 
 
 @dataclass(frozen=True)
@@ -68,12 +63,7 @@ def make_example(example: Example, songbook: Path, out: Path, seed: int) -> dict
     _, samples = hum_audio(melody_line(tune.parts), singer, rng, start_s=example.start_s, duration_s=DURATION_S)
     path = out / f"{example.slug}.flac"
     sf.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16")
-    return {
-        "file": path.name,
-        "song_id": SONG_ID_PREFIX + example.slug,
-        "title": tune.texts("T")[0],
-        "seed": seed,
-    }
+    return {"file": path.name, "song_id": SONG_ID_PREFIX + example.slug, "title": tune.texts("T")[0], "seed": seed}
 
 
 def main() -> None:

@@ -426,8 +426,7 @@ def test_a_recording_inside_the_catalog_is_found(folder):
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["../secret.flac", "{outside}", "a/../../secret.flac", ".", "sub", "link.flac", "circle", "a\0b", "a" * 300],
+    "path", ["../secret.flac", "{outside}", "a/../../secret.flac", ".", "sub", "link.flac", "circle", "a\0b", "a" * 300]
 )
 def test_no_path_leads_out_of_the_catalog(folder, path):
     outside = folder.parent / "secret.flac"

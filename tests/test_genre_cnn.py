@@ -7,13 +7,7 @@ import pytest
 import soundfile
 
 from hmm2song.errors import AudioError, CatalogError
-from hmm2song.evaluation.baselines.genre_cnn import (
-    RATE_HZ,
-    GenreEnsemble,
-    killing_part,
-    mel_of,
-    stratified_folds,
-)
+from hmm2song.evaluation.baselines.genre_cnn import RATE_HZ, GenreEnsemble, killing_part, mel_of, stratified_folds
 
 RANDOM = np.random.default_rng(0)
 SECONDS = np.arange(RATE_HZ) / RATE_HZ

@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hmm2song.evaluation.baselines.segments import (
-    SAMPLE_RATE_HZ,
-    SegmentSearch,
-    SongSegments,
-    segments_of,
-)
+from hmm2song.evaluation.baselines.segments import SAMPLE_RATE_HZ, SegmentSearch, SongSegments, segments_of
 
 BEAT_S = 0.5
 

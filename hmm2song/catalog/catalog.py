@@ -258,10 +258,7 @@ class Catalog:
         return tuple(self.songs[position] for position in islice(self.songs.find(fold_text(text).split()), limit))
 
     def save(
-        self,
-        folder: str | os.PathLike[str],
-        beside: Mapping[str, str | Path] | None = None,
-        keep_others: bool = True,
+        self, folder: str | os.PathLike[str], beside: Mapping[str, str | Path] | None = None, keep_others: bool = True
     ) -> None:
         """Write the catalog; the folder appears, or replaces a former catalog, only when complete.
 

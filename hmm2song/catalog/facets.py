@@ -23,14 +23,7 @@ N_MFCC = 20
 TIMBRE_DIM = 2 * N_MFCC
 """Means of the MFCC, then their deviations."""
 N_TAGS = 50
-FEEL_COLUMNS = (
-    "tempo_bpm",
-    "pulse",
-    "loudness_lufs",
-    "loudness_spread_db",
-    "onset_rate_hz",
-    "brightness_hz",
-)
+FEEL_COLUMNS = ("tempo_bpm", "pulse", "loudness_lufs", "loudness_spread_db", "onset_rate_hz", "brightness_hz")
 """Beats per minute (0: no beat), how clear the beat is (0 to 1), loudness of the file (which mastering decides: nothing
 to compare songs by), its deviation from beat to beat, notes begun per second, and the median spectral centroid."""
 BEATS_PER_MOMENT = 8

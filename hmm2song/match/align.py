@@ -142,30 +142,14 @@ def place(
     n_threads: int,
     together: bool = False,
 ) -> Placements:
-    """Find the best placement of the hum on every place, in one key.
+    """Find the best placement of a hum that is not empty on every place, in one key.
 
-    Parameters
-    ----------
-    hum : FilledContour
-        Not empty.
-    songs : Contours
-    places : Places
-    lowest_key_st, highest_key_st : np.ndarray, shape (n_places,)
-        Offsets hum minus song between which to try keys, for every place.
-    speeds : tuple of float
-        Tempo hypotheses: how much longer than the hum its stretch of song is.
-    key_step_st : float
-        Distance of the keys tried, in semitones.
-    n_threads : int
-        Threads to share the places among (the kernel releases the interpreter lock).
-    together : bool, optional
-        Align with places that overlap at once, if that takes less: a placement then ends in its place, but may begin
-        before it.
+    Keys are tried for every place from ``lowest_key_st`` to ``highest_key_st``, offsets hum minus song of shape
+    (n_places,), ``key_step_st`` semitones apart; ``speeds`` are tempo hypotheses: how much longer than the hum its
+    stretch of song is. ``n_threads`` share the places (the kernel releases the interpreter lock). ``together`` aligns
+    with places that overlap at once, if that takes less: a placement then ends in its place, but may begin before it.
 
-    Returns
-    -------
-    Placements
-        One for each place; the cost is :data:`INFINITE_COST` where the place is too short for the hum.
+    The cost is :data:`INFINITE_COST` where the place is too short for the hum.
     """
     tempi = np.asarray(speeds)
     if len(places) == 0:
@@ -247,24 +231,10 @@ def place_drifting(
     n_threads: int,
     reach_st: float = DRIFT_REACH_ST,
 ) -> Placements:
-    """Place the hum anew on every place, in a key that may drift away from the one found there.
+    """Place a hum that is not empty anew on every place, in a key that may drift away from the one ``found`` there.
 
-    Parameters
-    ----------
-    hum : FilledContour
-        Not empty.
-    songs : Contours
-    places : Places
-    found : Placements
-        What :func:`place` has found on them: the keys and speeds to begin with.
-    n_threads : int
-    reach_st : float, optional
-        How far the key may go from there.
-
-    Returns
-    -------
-    Placements
-        As found, with another end and a cost that is never higher, but for rounding.
+    ``found`` is what :func:`place` returned for them: keys and speeds to begin with; ``reach_st`` says how far the key
+    may go. Returns the placements as found, with another end and a cost that is never higher, but for rounding.
     """
     if len(places) == 0:
         return found
@@ -298,23 +268,11 @@ def _keys_st(key_st: np.ndarray | float, reach_st: float) -> np.ndarray:
 def trace(
     hum: FilledContour, song: np.ndarray, key_st: float, speed: float, rate_hz: float, reach_st: float = DRIFT_REACH_ST
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the path of the best placement as (hum time, song time) pairs.
+    """Return the path of the best placement as (hum time, song time) pairs, each of shape (n_path,).
 
-    Parameters
-    ----------
-    hum : FilledContour
-    song : np.ndarray, shape (n_song,), float32
-        The stretch, at ``rate_hz``.
-    key_st, speed : float
-        The hypothesis to follow.
-    rate_hz : float
-    reach_st : float, optional
-        How far the key may drift from it.
-
-    Returns
-    -------
-    hum_time_s, song_time_s : np.ndarray, shape (n_path,)
-        Seconds from the first frame of the hum's contour and of the stretch.
+    ``song`` is the stretch, shape (n_song,), float32, at ``rate_hz``; ``key_st`` and ``speed`` are the hypothesis to
+    follow, from which the key may drift by ``reach_st``. Times are seconds from the first frame of the hum's contour
+    and of the stretch.
     """
     version = sample_contour(hum, rate_hz, speed)
     centre_st, units = _units(hum, rate_hz)
@@ -338,28 +296,12 @@ def place_folded(
     may_drift: bool,
     n_threads: int,
 ) -> Placements:
-    """Find the best path of the hum through whole songs in pitch classes, with jumps.
+    """Find the best path of a hum that is not empty through whole songs in pitch classes, with jumps.
 
-    Parameters
-    ----------
-    hum : FilledContour
-        Not empty.
-    songs : Contours
-        Of whole songs.
-    chosen : np.ndarray, shape (n,)
-        The contours to align with.
-    keys_st : np.ndarray, shape (n, n_keys)
-        Offsets hum minus song to try, ascending.
-    speeds : tuple of float
-        Tempo hypotheses.
-    may_drift : bool
-        Whether the key may move to its neighbours, for :data:`MOVE_PENALTY_ST`.
-    n_threads : int
-
-    Returns
-    -------
-    Placements
-        ``song`` are the numbers in ``chosen``. ``end_s`` is not filled: the path may lie in several parts of the song.
+    Aligned are the contours ``chosen``, shape (n,), in the keys ``keys_st``, offsets hum minus song of shape (n,
+    n_keys), ascending; with ``may_drift`` the key may move to its neighbours, for :data:`MOVE_PENALTY_ST`. ``speeds``
+    are tempo hypotheses. Of the placements ``song`` are the numbers in ``chosen``; ``end_s`` is not filled, as the path
+    may lie in several parts of the song.
     """
     tempi = np.asarray(speeds)
     hums, tempo_st = _hum_at(hum, songs.rate_hz, tempi), _tempo_cost_st(tempi)
@@ -384,23 +326,11 @@ def place_folded(
 def trace_folded(
     hum: FilledContour, song: np.ndarray, keys_st: np.ndarray, speed: float, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the longest part of the best folded path without a jump as (hum time, song time) pairs.
+    """Return the longest part of the best folded path without a jump as (hum time, song time) pairs, each (n_path,).
 
-    Parameters
-    ----------
-    hum : FilledContour
-    song : np.ndarray, shape (n_song,), int16
-        The whole song in pitch classes (:func:`fold`), at ``rate_hz``.
-    keys_st : np.ndarray, shape (n_keys,)
-        As for :func:`place_folded`.
-    speed : float
-        The tempo hypothesis to follow.
-    rate_hz : float
-
-    Returns
-    -------
-    hum_time_s, song_time_s : np.ndarray, shape (n_path,)
-        Seconds from the first frame of the hum's contour and of the song.
+    ``song`` is the whole song in pitch classes (:func:`fold`), shape (n_song,), int16, at ``rate_hz``; ``keys_st`` are
+    as for :func:`place_folded`, ``speed`` is the tempo hypothesis to follow. Times are seconds from the first frame of
+    the hum's contour and of the song.
     """
     version = sample_contour(hum, rate_hz, speed)
     costs = _costs(FOLDED_UNITS, JUMP_PENALTY_ST_S * rate_hz)
@@ -416,16 +346,10 @@ def trace_folded(
 def describe_path(
     hum: FilledContour, song: FilledContour, hum_time_s: np.ndarray, song_time_s: np.ndarray
 ) -> Alignment:
-    """Turn a path into an :class:`Alignment`.
+    """Turn a path, two arrays (n,) relative to the first frames of the whole contours, into an :class:`Alignment`.
 
-    The key shift is the median difference along the path, the tempo ratio the song's seconds per hum second.
-
-    Parameters
-    ----------
-    hum, song : FilledContour
-        The whole contours; their offsets turn contour times into recording and score times.
-    hum_time_s, song_time_s : np.ndarray, shape (n,)
-        The path, relative to the contours' first frames.
+    The offsets of the contours turn contour times into recording and score times. The key shift is the median
+    difference along the path, the tempo ratio the song's seconds per hum second.
     """
     difference_st = hum.sample(hum_time_s) - song.sample(song_time_s)
     span_hum_s = max(hum_time_s[-1] - hum_time_s[0], 1e-3)

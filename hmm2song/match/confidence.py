@@ -54,14 +54,8 @@ class Confidence:
 def log_odds(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants) -> np.ndarray:
     """Return the log odds of each song against none of them, shape (n,).
 
-    Parameters
-    ----------
-    scores_st : np.ndarray, shape (n,)
-        Match scores of the best songs of one kind in semitones, best first.
-    voiced_s : float
-        Seconds of melody in the hum.
-    constants : LogitConstants
-        Those of the kind: :data:`WRITTEN` or :data:`TRACKED`.
+    ``scores_st`` (n,) are match scores in semitones of the best songs of one kind, best first, ``voiced_s`` the seconds
+    of melody in the hum, ``constants`` those of the kind: :data:`WRITTEN` or :data:`TRACKED`.
     """
     crowd = scores_st[CROWD_RANKS]
     typical_st = constants.typical_crowd_st

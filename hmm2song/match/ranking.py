@@ -149,11 +149,7 @@ class Ranker:
     """
 
     def __init__(
-        self,
-        catalog: Catalog,
-        encoder: MelodyEncoder,
-        index: WindowIndex | None = None,
-        n_threads: int | None = None,
+        self, catalog: Catalog, encoder: MelodyEncoder, index: WindowIndex | None = None, n_threads: int | None = None
     ) -> None:
         if catalog.encoder_fingerprint != encoder.fingerprint:
             raise CatalogError(

@@ -35,12 +35,7 @@ FINE_SPEEDS = (0.71, 0.84, 1.0, 1.19, 1.41)
 class TrackedSearch:
     """Alignment search over the tracked songs of a catalog, which are under the masks given.
 
-    Parameters
-    ----------
-    melodies : PackedMelodies
-        Those of the catalog.
-    n_threads : int
-        Threads per search.
+    ``melodies`` are those of the catalog, ``n_threads`` the threads per search.
     """
 
     def __init__(self, melodies: PackedMelodies, n_threads: int) -> None:
@@ -53,13 +48,8 @@ class TrackedSearch:
     def rank(self, hum: FilledContour, mask: np.ndarray, promising: np.ndarray) -> Placements:
         """Align a hum that is not empty with songs; best first, each song once, ``end_s`` not filled.
 
-        Parameters
-        ----------
-        hum : FilledContour
-        mask : np.ndarray, shape (n_songs of the catalog,), bool
-            The songs to search.
-        promising : np.ndarray, shape (n,)
-            Positions in the catalog of the songs under ``mask`` to prefer if not all can be aligned with.
+        Searched are the songs under ``mask``, (n_songs of the catalog,) bool. ``promising`` are positions of those to
+        prefer if not all can be aligned with.
         """
         chosen = self._affordable(hum, mask, promising)
         coarse = place_folded(

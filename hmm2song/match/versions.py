@@ -27,11 +27,7 @@ SAME_PIECE_COST_ST = 0.3
 def group_versions(melodies: Sequence[Melody], progress: Callable[[int, int], None] | None = None) -> tuple[int, ...]:
     """Return for each melody the position of the first melody that is a version of the same tune.
 
-    Parameters
-    ----------
-    melodies : sequence of Melody, each with a voiced frame
-    progress : callable, optional
-        Called with (melodies done, melodies in all).
+    Every melody has a voiced frame; ``progress`` is called with (melodies done, melodies in all).
     """
     search = MelodySearch(melodies, key_reach_st=0.0)
     contours = [fill_rests(melody) for melody in melodies]

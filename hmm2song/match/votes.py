@@ -38,19 +38,11 @@ STRETCH_SLACK_S = 1.0
 
 @dataclass(frozen=True, eq=False)
 class HumWindows:
-    """Embedded windows of one hum, at all tempi.
+    """Embedded windows of one hum of ``duration_s``, at all tempi; each array has a row a window.
 
-    Attributes
-    ----------
-    embeddings : np.ndarray, shape (n, dim), float32
-    start_s : np.ndarray, shape (n,)
-        Start of each window in song time, from the hum's first frame.
-    series : np.ndarray, shape (n,), int
-        Windows of one tempo and phase follow each other and share a number.
-    speed : np.ndarray, shape (n,)
-        The tempo hypothesis: seconds of song per second of hum.
-    duration_s : float
-        Length of the hum.
+    ``embeddings`` have shape (n, dim), float32; ``start_s`` is in song time, from the hum's first frame; windows of one
+    tempo and phase follow each other and share the number ``series``; ``speed`` is the tempo hypothesis: seconds of
+    song per second of hum.
     """
 
     embeddings: np.ndarray

@@ -84,12 +84,7 @@ class Windows:
 
 
 def cut_windows(
-    contour: FilledContour,
-    window_s: float,
-    hop_s: float,
-    n_frames: int,
-    speed: float = 1.0,
-    min_fill: float = 0.4,
+    contour: FilledContour, window_s: float, hop_s: float, n_frames: int, speed: float = 1.0, min_fill: float = 0.4
 ) -> Windows:
     """Cut a contour that is not empty into windows of ``n_frames`` samples, at least one.
 

@@ -105,10 +105,7 @@ def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
     both. A note that follows another of the same pitch without a rest is parted from it by one unvoiced frame, which
     keeps the rhythm of repeated notes.
 
-    Raises
-    ------
-    MelodyError
-        No note, a non-finite or negative value, a pitch outside MIDI 0-127, or longer than an hour.
+    Raises MelodyError for no note, a non-finite or negative value, a pitch outside MIDI 0-127, or more than an hour.
     """
     table = np.asarray(notes, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != 3 or len(table) == 0:
@@ -132,14 +129,12 @@ def melody_from_notes(notes: Sequence[Sequence[float]]) -> Melody:
 def melody_from_f0(time_s: np.ndarray, f0_hz: np.ndarray) -> Melody:
     """Resample an f0 track to the frame grid.
 
-    Each grid frame takes the median of the track's voiced values within half a hop, so that a finer track is
-    smoothed and a single outlier (octave slip of one frame) does not survive; a coarser one is held. Times, shape (n,),
-    must increase from 0 or later. A frequency of 0, negative, NaN or outside MIDI 0 to 127 means unvoiced.
+    Each grid frame takes the median of the track's voiced values within half a hop, so that a finer track is smoothed
+    and a single outlier (octave slip of one frame) does not survive; a coarser one is held. Times, shape (n,), must
+    increase from 0 or later. A frequency of 0, negative, NaN or outside MIDI 0 to 127 means unvoiced.
 
-    Raises
-    ------
-    MelodyError
-        Empty, different lengths, times not increasing or not finite, or longer than an hour.
+    Raises MelodyError for an empty track, different lengths, times that do not increase or are not finite, or more than
+    an hour.
     """
     time_s, f0_hz = np.asarray(time_s, dtype=np.float64), np.asarray(f0_hz, dtype=np.float64)
     if time_s.ndim != 1 or time_s.shape != f0_hz.shape or len(time_s) == 0:

@@ -242,10 +242,7 @@ def as_measurement(row: dict) -> Measurement:
 def measure(ranker: Ranker, query: Query) -> Measurement:
     """Search one hum and measure it; of several acceptable songs the first is the right one.
 
-    Raises
-    ------
-    AudioError, MelodyError
-        It cannot be read, or holds too little or too long a melody.
+    Raises AudioError or MelodyError if it cannot be read, or holds too little or too long a melody.
     """
     samples = load_audio(query.file)
     hum = track_pitch(samples).melody

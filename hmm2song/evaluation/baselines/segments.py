@@ -36,15 +36,10 @@ LOUDNESS_STEP_DB, LOUDEST_DB = 3, 30
 
 @dataclass(frozen=True, eq=False)
 class SongSegments:
-    """The segments of one song.
+    """The segments of one song, a row each.
 
-    Attributes
-    ----------
-    start_s : np.ndarray, shape (n_segments,)
-    vectors : np.ndarray, shape (n_segments, 20)
-        One value per MFCC.
-    loudness_db : np.ndarray, shape (n_segments, 8)
-        Of the beats of each segment, in steps of 3 from 0 to 30; the last value is repeated in shorter segments.
+    ``vectors`` (n, 20) hold one value per MFCC; ``loudness_db`` (n, 8) is that of the beats, in steps of 3 from 0 to
+    30; the last value is repeated in shorter segments.
     """
 
     start_s: np.ndarray

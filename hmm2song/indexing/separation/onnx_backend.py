@@ -132,16 +132,9 @@ class OnnxSeparator:
 
 
 def spectrogram(samples: np.ndarray) -> np.ndarray:
-    """Return the spectrogram HTDemucs sees.
+    """Return the spectrogram HTDemucs sees, shape (n_channels, 2048, ceil(n / 1024)), complex64.
 
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n_channels, n)
-        At least as long as the window.
-
-    Returns
-    -------
-    np.ndarray, shape (n_channels, 2048, ceil(n / 1024)), complex64
+    ``samples`` have shape (n_channels, n) and are at least as long as the window.
     """
     n = samples.shape[1]
     n_hops = -(-n // HOP)

@@ -66,12 +66,8 @@ def separate_in_segments(
     ``recording`` is anything that :mod:`hmm2song.audio` can decode, up to an hour; ``progress`` is called with the
     share of it that is done, 0 to 1. Afterwards ``out`` holds the two stems and ``separation.json``.
 
-    Raises
-    ------
-    AudioError
-        The recording cannot be decoded; as SeparationError: the result cannot be right.
-    SeparatorUnavailableError
-        The model does not work, or ``out`` cannot be written.
+    Raises AudioError if the recording cannot be decoded, as SeparationError if the result cannot be right, and
+    SeparatorUnavailableError if the model does not work or ``out`` cannot be written.
     """
     digest = _digest_of(recording)
     try:

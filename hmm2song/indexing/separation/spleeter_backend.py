@@ -67,14 +67,7 @@ class WorkerDiedError(SeparationError):
 class SpleeterSeparator:
     """Separates with Spleeter's two stems by asking a worker, which is started when it is needed.
 
-    Parameters
-    ----------
-    command : sequence of str
-        Starts the worker.
-    name : str
-        Names the weights.
-    threads : int
-        Cores the worker may use.
+    ``command`` starts the worker, ``name`` names the weights, ``threads`` are the cores that the worker may use.
     """
 
     rate_hz = RATE_HZ

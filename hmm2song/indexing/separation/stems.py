@@ -24,17 +24,10 @@ Progress = Callable[[float], None]
 class Stems:
     """What a recording was separated into.
 
-    Attributes
-    ----------
-    vocals : Path
-        The singing voice: FLAC, 16 bit, at the backend's sample rate. With the backend ``none`` the recording itself,
-        with ``stems`` the file that was found.
-    accompaniment : Path or None
-        All the rest, in the same form; None where the backend has none.
-    is_mix : bool
-        True only for the backend ``none``: nothing was separated.
-    voice_db : float or None
-        Power of the voice in the mix, in dB; None where it was not measured.
+    ``vocals`` is the singing voice: FLAC, 16 bit, at the backend's sample rate; with the backend ``none`` the recording
+    itself, with ``stems`` the file that was found. ``accompaniment`` is all the rest in the same form, or None if the
+    backend has none. ``is_mix`` is true for the backend ``none`` only: nothing was separated. ``voice_db`` is the power
+    of the voice in the mix, None if it was not measured.
     """
 
     vocals: Path

@@ -20,15 +20,7 @@ from xml.etree.ElementTree import Element
 
 from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, Bar, parse_endings, play_order
-from hmm2song.melody.notation.mei_layers import (
-    ID,
-    QUARTERS_OF_DUR,
-    LayerReader,
-    Links,
-    StaffState,
-    children,
-    dotted,
-)
+from hmm2song.melody.notation.mei_layers import ID, QUARTERS_OF_DUR, LayerReader, Links, StaffState, children, dotted
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.xml import number, text_at, words
 

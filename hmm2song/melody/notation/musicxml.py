@@ -25,14 +25,7 @@ from hmm2song.errors import ScoreError
 from hmm2song.melody.notation.bars import MAX_PLAYED_BARS, SEMITONE_OF_STEP, Bar, BarNote, parse_endings, play_order
 from hmm2song.melody.notation.parts import Part
 from hmm2song.melody.notation.staves import Staff, WrittenNote
-from hmm2song.melody.notation.xml import (
-    MAX_XML_BYTES,
-    grid_fraction,
-    number,
-    parse_damaged_xml,
-    text_at,
-    words,
-)
+from hmm2song.melody.notation.xml import MAX_XML_BYTES, grid_fraction, number, parse_damaged_xml, text_at, words
 
 QUARTERS_OF_UNIT = {
     "breve": Fraction(8), "whole": Fraction(4), "half": Fraction(2), "quarter": Fraction(1),

@@ -83,13 +83,8 @@ def assemble(
 ) -> ClipSet:
     """Write a dataset of songs, in their order, with ``about`` from :func:`parameters`, and open it.
 
-    A dataset at ``out`` with nothing added to it is replaced. ``progress`` is called with the number of songs
-    written.
-
-    Raises
-    ------
-    ClipSetError
-        No songs, ``out`` must not be overwritten, or it cannot be written to.
+    A dataset at ``out`` with nothing added to it is replaced. ``progress`` is called with the number of songs written.
+    Raises ClipSetError if there are no songs, or ``out`` must not be overwritten or cannot be written to.
     """
     DATASET.check_replaceable(out)
     if not songs:

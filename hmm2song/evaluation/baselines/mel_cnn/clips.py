@@ -54,20 +54,12 @@ DATA_FILES = (CLIPS_FILE, SONGS_FILE, *map(array_file, KINDS))
 
 @dataclass(frozen=True, eq=False)
 class ClipSet:
-    """An open dataset.
+    """An open dataset in ``folder``.
 
-    Attributes
-    ----------
-    folder : Path
-        Where it lies.
-    about : mapping
-        ``dataset.json``: rule, separator and all other parameters.
-    songs : tuple of Song
-        The songs that have clips; ``singer`` is the column ``artist``.
-    clip_song : np.ndarray, shape (n_clips,), int64
-        For every clip the place of its song in ``songs``, rising.
-    start_s, duration_s : np.ndarray, shape (n_clips,), float64
-        Where in the song a clip begins, and how much of its 10 s is song; silence follows.
+    ``about`` is ``dataset.json``: rule, separator and all other parameters. ``songs`` are those that have clips;
+    ``singer`` is the column ``artist``. For every clip ``clip_song`` (n_clips,) is the place of its song in ``songs``,
+    rising; ``start_s`` and ``duration_s`` say where in the song it begins, and how much of its 10 s is song; silence
+    follows.
     """
 
     folder: Path

@@ -57,15 +57,7 @@ def noisy(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def hums(samples: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return the five hums of a clip by name: fh, fl, mh, ml, n.
-
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n,), float32
-        The clip, without padding.
-    rng : np.random.Generator
-        Draws the noise; the same state gives the same hums.
-    """
+    """Return the five hums of a clip (n,), not padded, by name: fh, fl, mh, ml, n; ``rng`` draws the noise."""
     return {
         "fh": high_passed(samples),
         "fl": low_passed(samples),

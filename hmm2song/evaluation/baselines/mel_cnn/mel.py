@@ -81,11 +81,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     """Return the log-mel picture (128, 431), float32, of a clip of 1 to 220,500 samples (n,); silence follows fewer.
 
     Values are decibels; row 0 is the lowest band. Silence alone is -100 throughout (-99.99999, in single precision).
-
-    Raises
-    ------
-    AudioError
-        No samples, more than 10 s, several channels, or samples that are not finite numbers.
+    Raises AudioError for no samples, more than 10 s, several channels, or samples that are not finite numbers.
     """
     if samples.ndim != 1 or not 0 < len(samples) <= CLIP_SAMPLES:
         raise AudioError(

@@ -98,14 +98,8 @@ def make(stage: str, recording: str, name: str, settings: Settings) -> str:
     The same function runs in this process, in others, and on a cluster, so its arguments and its result are plain.
     ``name`` becomes part of the names of clips to listen to.
 
-    Raises
-    ------
-    AudioError
-        The recording cannot be read or separated.
-    SeparatorUnavailableError
-        No recording can be separated.
-    ClipSetError
-        The work folder cannot be written to.
+    Raises AudioError if the recording cannot be read or separated, SeparatorUnavailableError if none can be separated,
+    and ClipSetError if the work folder cannot be written to.
     """
     one = _Recording(Path(recording), name, settings)
     made = {

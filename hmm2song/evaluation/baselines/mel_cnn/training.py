@@ -83,21 +83,14 @@ def split_clips(clips: ClipSet, recipe: MelRecipe, seed: int) -> Split:
 
 
 def train_conv_subnet(
-    clips: ClipSet,
-    recipe: MelRecipe,
-    seed: int,
-    out: Path,
-    progress: Callable[[int, int, float], None] | None = None,
+    clips: ClipSet, recipe: MelRecipe, seed: int, out: Path, progress: Callable[[int, int, float], None] | None = None
 ) -> ConvSubnet:
     """Train, or continue after the last whole epoch; an interrupted run ends with the same network.
 
     ``out`` gets a network after every epoch (``epoch_1``, ...), the last of them also at its top, and the log.
     ``progress`` is called after every step with the number of hums learned, of how many, and the loss of the step.
 
-    Raises
-    ------
-    ModelError
-        Too few clips, or ``out`` holds a damaged run or one of another recipe.
+    Raises ModelError if there are too few clips, or ``out`` holds a damaged run or one of another recipe.
     """
     learner = MelLearner(clips, recipe, seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -175,10 +168,7 @@ class MelLearner:
         others = draw_others(own, self.hums[:, 0], rng)
         originals, places = np.unique(np.concatenate((own, others)), return_inverse=True)
         spectrograms = np.concatenate(
-            (
-                [self._clips.kind(HUM_KINDS[kind])[clip] for clip, kind in part],
-                self._clips.kind("org")[originals],
-            )
+            ([self._clips.kind(HUM_KINDS[kind])[clip] for clip, kind in part], self._clips.kind("org")[originals])
         )
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             rows = self.network(as_tensor(spectrograms).to(self.device))
