@@ -25,6 +25,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -192,17 +193,16 @@ def write_catalog(folder: Path, songs: Sequence[Song], facets: Facets) -> None:
 
 
 def credits_of(songs: Sequence[Song]) -> str:
-    """Write where every recording comes from."""
+    """Write where every recording comes from; the path within the package is the song's ``credit``."""
     lines = [
         "# Credits",
         "",
         "What was measured in these recordings, not the recordings: they are in the Debian packages named, under the",
         "licences given, as the packages' copyright files state them.",
-        "",
     ]
-    for song in songs:
-        author = song.author or "composer not stated"
-        lines.append(f"- `{song.id}` **{song.title}**: {author}. {song.source}, {song.licence}. {song.credit}.")
+    for source, pieces in groupby(songs, key=lambda song: song.source):
+        lines += ["", f"## {source}", ""]
+        lines += [f"- **{song.title}**: {song.author or 'composer not stated'}, {song.licence}" for song in pieces]
     return "\n".join(lines) + "\n"
 
 

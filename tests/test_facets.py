@@ -92,7 +92,10 @@ def test_a_damaged_file_is_noticed(folder, damage):
     [
         ("style", np.zeros((4, 199), np.float16), r"style is float16 of shape \(4, 199\)"),
         ("tags", np.full((4, 50), np.inf, np.float16), "tags holds numbers that are not finite"),
-        ("voice", np.zeros((4, 8)), "voice is float64"),
+        ("voice", np.zeros((1, 8)), "voice is float64"),
+        ("voice", np.zeros((4, 8), np.float16), "not well formed"),
+        ("is_sung", np.zeros((2, 2), bool), "not well formed"),
+        ("is_sung", np.zeros(4), "not well formed"),
         ("heard", np.zeros((2, 2), bool), "heard is bool of shape"),
         ("heard", np.bool_(True), "not well formed"),
         ("n_moments", np.int32([-5, 5, 0, 0]), "moment"),
@@ -107,6 +110,14 @@ def test_arrays_that_do_not_fit_are_refused_even_when_signed(folder, name, array
     storage.write_manifest(folder, ENCODER.fingerprint, 4)
     with pytest.raises(CatalogError, match=words):
         Catalog.load(folder, ENCODER)
+
+
+def test_a_file_with_a_voice_of_every_song_is_read_as_before(folder):
+    facets = Facets.load(folder)
+    arrays = load_file(folder / FACETS_FILE) | {"voice": facets.voice}
+    del arrays["is_sung"]
+    (folder / FACETS_FILE).write_bytes(save(arrays, metadata={"listener": "ears"}))
+    assert same(Facets.read(folder / FACETS_FILE), facets)
 
 
 def test_another_number_of_rows_than_songs_is_refused(folder):

@@ -86,7 +86,7 @@ def test_recordings_become_a_catalog_without_melodies(packages, monkeypatch):
     songs = SimilarSongs.load(catalog).songs
     assert [(song.id, song.author, song.licence) for song in songs] == [(row[0], row[5], row[7]) for row in ROWS]
     credits = (catalog / storage.CREDITS_FILE).read_text(encoding="utf-8")
-    assert "Debian package game-data 1:2-3, GPL-2+" in credits and "composer not stated" in credits
+    assert "## Debian package game-data 1:2-3\n" in credits and "GPL-2+" in credits and "composer not stated" in credits
     before = {path.name: path.read_bytes() for path in catalog.iterdir()}
     assert build(packages, monkeypatch) == (0, [])  # what was heard is kept
     assert {path.name: path.read_bytes() for path in catalog.iterdir()} == before

@@ -1,7 +1,8 @@
 """What was heard in the recordings of a catalog: style, timbre, tags, voice and feel of each, and its moments.
 
 On disk it is one more file of the catalog's folder, ``facets.safetensors``: the arrays of :class:`Facets` by name, and
-in the metadata ``listener``, the fingerprint of all that they depend on. Catalogs of notes have no such file.
+in the metadata ``listener``, the fingerprint of all that they depend on. Of ``voice`` it holds the rows of the songs
+that are sung, which ``is_sung`` names; older files hold all rows. Catalogs of notes have no such file.
 """
 
 from __future__ import annotations
@@ -157,6 +158,8 @@ class Facets:
     def write(self, file: Path, **about: str) -> None:
         """Write the file of the facets; the same facets are the same bytes, if nothing else is told ``about`` them."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        arrays["is_sung"] = self.voice.any(axis=1)
+        arrays["voice"] = self.voice[arrays["is_sung"]]
         file.write_bytes(save(arrays, metadata={"listener": self.listener, **about}))
 
     @classmethod
@@ -165,8 +168,10 @@ class Facets:
         try:
             with safe_open(file, framework="numpy") as tensors:
                 arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
+                if "is_sung" in tensors.keys():  # noqa: SIM118 (it is no mapping)
+                    arrays["voice"] = _all_rows(arrays["voice"], tensors.get_tensor("is_sung"))
                 return cls(**arrays, listener=(tensors.metadata() or {})["listener"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
             where = f"{file.name} of catalog {file.parent.name!r}"
             raise CatalogError(f"{where} is not well formed: {error!r:.200}") from error
 
@@ -178,6 +183,13 @@ class Facets:
         """
         is_listed = FACETS_FILE in storage.check_files(folder, (FACETS_FILE,))["files"]
         return cls.read(folder / FACETS_FILE) if is_listed else None
+
+
+def _all_rows(rows: np.ndarray, is_sung: np.ndarray) -> np.ndarray:
+    """Return the voices of all songs, given those of the sung ones."""
+    voices = np.zeros((len(is_sung), rows.shape[1]), rows.dtype)
+    voices[is_sung] = rows
+    return voices
 
 
 _ARRAYS = tuple(field.name for field in fields(Facets) if field.name != "listener")
