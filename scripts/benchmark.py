@@ -2,11 +2,13 @@
 """Measure speed: search latency by catalog size, and throughput of the running app by number of clients.
 
     python scripts/benchmark.py --sizes 2000 10000 100000 --catalog songs --queries Q.csv --keep simulated
+    python scripts/benchmark.py --sizes 100000 ... --phrases POOL --drop versions.tsv --forms exact faiss compact
     python scripts/benchmark.py --clients 1 4 16 64
 
 Catalogs of a given size are simulated: some songs of --catalog are kept as they are, the targets of simulated hums and
-of the real ones of --queries, and the phrases of the others are recombined to as many songs as are wanted
-(hmm2song/training/recombining.py), which are written to disk one by one. Each size is searched in a process of its own.
+of the real ones of --queries. The phrases of the others, or of --phrases, are recombined to blocks, and these put
+together to as many songs as are wanted (hmm2song/training/blocks.py). All are written piece by piece, and a run that
+was ended goes on with the blocks that it has. Each catalog is searched in a process of its own.
 Throughput is that of `python app.py` asked through gradio_client, by clients on the same machine. All figures are from
 one run on one machine: compare the ratios, not the seconds.
 """
@@ -21,12 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,26 +37,32 @@ sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, encoder_of
-from hmm2song.catalog.storage import EMBEDDINGS_FILE
+from hmm2song.catalog.storage import EMBEDDINGS_FILE, WINDOWS_FILE, whole_file
 from hmm2song.catalog.writer import writing
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation.accuracy import Query, read_queries
+from hmm2song.index.approximate import SETTING_PREFIX, build
 from hmm2song.index.base import first_windows
-from hmm2song.machine import n_cores, peak_memory_bytes
-from hmm2song.melody.contour import fill_rests
-from hmm2song.melody.melody import Melody
+from hmm2song.indexing.compact import compact
+from hmm2song.machine import n_cores, own_memory_bytes, peak_memory_bytes
+from hmm2song.match.search_index import embeddings_sha256, index_of
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.melody.scores import read_rows
 from hmm2song.recognizer import Recognizer
 from hmm2song.script import free_port, main_of, output_file, wait_for_app, write_json
 from hmm2song.song import Song
-from hmm2song.training.recombining import notes_of, phrases_of, recombined
+from hmm2song.training.blocks import Block, make_block, song_of_blocks
+from hmm2song.training.recombining import notes_of, phrases_of
 from hmm2song.training.singer import FEMALE, Singer, hum_contour
 
 EXAMPLES = ROOT / "assets" / "examples"
+FORMS = ("exact", "faiss", "compact")
+"""The catalog as it is, with an approximate index beside it, and compact."""
 LARGEST_TARGET_SHARE = 0.5
 """Of the songs given: the others give their phrases."""
-SONGS_AT_ONCE = 64
-"""Songs that are embedded together; so many are in memory."""
+BLOCKS_AT_ONCE = 250
+"""Blocks in a file; a run that was ended loses no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +75,13 @@ class Hum:
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency at one catalog size; ``build_s`` is 0 if the catalog was there, top-1 None without such hums."""
+    """Latency at one catalog size; ``build_s`` is 0 if the catalog was there, top-1 None without such hums.
 
+    ``own_mb`` is memory that is not a mapped file, after the last hum; ``same_first`` the share of the hums whose first
+    song is that of the exact search of this catalog.
+    """
+
+    form: str
     n_songs: int
     song_hours: float
     build_s: float
@@ -79,6 +93,8 @@ class Latency:
     cpu_s: float
     ratio_to_first: float
     peak_mb: float
+    own_mb: float
+    same_first: float | None
     top1_simulated: float | None
     top1_real: float | None
 
@@ -121,7 +137,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--queries", type=Path, help="CSV with the columns file,song_id: real hums of its songs")
     parser.add_argument("--targets", type=int, default=1000, help="songs kept for simulated hums (default 1000)")
     parser.add_argument("--limit", type=int, default=100, help="hums of each kind to search (default 100)")
+    parser.add_argument("--phrases", type=Path, help="JSONL with melodies to take the phrases from")
+    parser.add_argument("--drop", type=Path, help="table whose first column holds ids of melodies not to take")
+    parser.add_argument("--blocks", type=int, default=20_000, help="different blocks to make songs of (default 20000)")
     parser.add_argument("--song-s", type=float, default=210.0, help="length of a song made (default 210 s)")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=["exact"], help="what to search (default exact)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the catalogs here, and use what is there")
     parser.add_argument("--clients", type=int, nargs="*", default=[], help="numbers of concurrent clients")
     parser.add_argument("--repeats", type=int, default=5, help="times each client asks each example (default 5)")
@@ -145,22 +165,55 @@ def measure_latencies(options: argparse.Namespace) -> list[Latency]:
     targets = choose_targets(pool, queries, options.targets, rng)
     hums = [*simulated_hums(pool, targets, options.limit, rng), *real_hums(queries, options.limit, rng)]
     rows: list[Latency] = []
+    blocks: list[Block] = []
     with tempfile.TemporaryDirectory() as temporary:
+        keep = options.keep or Path(temporary)
         for size in options.sizes:
-            folder = (options.keep or Path(temporary)) / f"{size} songs of {options.song_s:g} s"
+            folder = keep / f"{size} songs of {options.song_s:g} s"
             started_s = time.perf_counter()
             if not folder.exists():
-                write_catalog(folder, pool, targets, size, options, encoder)
+                blocks = blocks or blocks_of(keep / "blocks", pool, targets, options)
+                write_catalog(folder, pool, targets, size, options, blocks)
             build_s = time.perf_counter() - started_s
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                figures = process.submit(measure_catalog, folder, options.catalog, hums).result()
-            ratio = figures["median_s"] / (rows[0].median_s if rows else figures["median_s"])
-            rows.append(Latency(build_s=round(build_s, 1), ratio_to_first=round(ratio, 2), **figures))
-            print(rows[-1], flush=True)
-    if len(rows) > 1 and rows[0].n_songs != rows[-1].n_songs:
-        growth = math.log(rows[-1].cpu_s / rows[0].cpu_s) / math.log(rows[-1].n_songs / rows[0].n_songs)
-        print(f"processor time grows with the catalog to the power of {growth:.2f}")
+            exact: list[str] = []
+            for form in options.forms:
+                build_s += prepare(folder, form, encoder)
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                    figures, firsts = process.submit(measure_catalog, folder, form, options.catalog, hums).result()
+                exact = firsts if form == "exact" else exact
+                same = [one == another for one, another in zip(firsts, exact, strict=True)] if exact else []
+                ratio = figures["median_s"] / next(
+                    (row.median_s for row in rows if row.form == form), figures["median_s"]
+                )
+                same_first = round(float(np.mean(same)), 3) if same else None
+                times = {"build_s": round(build_s, 1), "ratio_to_first": round(ratio, 2)}
+                rows.append(Latency(form=form, same_first=same_first, **times, **figures))
+                print(rows[-1], flush=True)
+                build_s = 0.0
+    for form in options.forms:
+        of_form = [row for row in rows if row.form == form]
+        first, last = of_form[0], of_form[-1]
+        if first.n_songs != last.n_songs:
+            growth = math.log(last.cpu_s / first.cpu_s) / math.log(last.n_songs / first.n_songs)
+            print(f"{form}: processor time grows with the catalog to the power of {growth:.2f}")
     return rows
+
+
+def prepare(folder: Path, form: str, encoder: MelodyEncoder) -> float:
+    """Make the index or the compact catalog of a catalog, if it is not there; return the seconds that it took."""
+    started_s, made = time.perf_counter(), place_of(folder, form)
+    if not made.exists():
+        catalog = Catalog.load(folder, encoder)
+        if form == "faiss":
+            build(catalog.embeddings, made, embeddings_sha256(catalog))
+        else:
+            compact(catalog, made)
+    return time.perf_counter() - started_s
+
+
+def place_of(folder: Path, form: str) -> Path:
+    """Return where a catalog is in a form."""
+    return folder if form == "exact" else folder.with_name(f"{folder.name}.{form}")
 
 
 def choose_targets(pool: Catalog, queries: list[Query], n_targets: int, rng: np.random.Generator) -> list[int]:
@@ -191,68 +244,113 @@ def real_hums(queries: list[Query], limit: int, rng: np.random.Generator) -> lis
 
 
 def write_catalog(
-    folder: Path,
-    pool: Catalog,
-    targets: list[int],
-    size: int,
-    options: argparse.Namespace,
-    encoder: MelodyEncoder,
+    folder: Path, pool: Catalog, targets: list[int], size: int, options: argparse.Namespace, blocks: list[Block]
 ) -> None:
-    """Write the targets and as many songs made of the phrases of the others as are wanted."""
+    """Write the targets and as many songs made of blocks as are wanted."""
     if size < len(targets):
         raise Hmm2SongError(f"{size} songs are fewer than the {len(targets)} targets; give fewer --targets")
-    sources = sorted(set(range(len(pool))) - set(targets))
-    phrases = [phrase for song in sources for phrase in phrases_of(pool.melodies[song])]
-    if not phrases:
-        raise Hmm2SongError("no song is left to take phrases from; give fewer --targets or more songs")
     first_window = first_windows(pool.n_windows)
-
-    def made(number: int) -> tuple[Melody, np.ndarray]:
-        melody = recombined(phrases, np.random.default_rng([options.seed, number]), options.song_s)
-        return melody, encoder.embed_song(fill_rests(melody))
-
-    with writing(folder, encoder.fingerprint) as writer, ThreadPoolExecutor(n_cores()) as threads:
+    encoder = encoder_of(options.catalog)
+    with writing(folder, encoder.fingerprint) as writer:
         for song in targets:
             windows = pool.embeddings[first_window[song] : first_window[song + 1]]
             writer.add(pool.songs[song], pool.melodies[song], windows, bool(pool.tracked[song]))
-        n_made = size - len(targets)
-        for first in tqdm(range(0, n_made, SONGS_AT_ONCE), desc=folder.name, leave=False, disable=None):
-            numbers = range(first, min(first + SONGS_AT_ONCE, n_made))
-            for number, (melody, windows) in zip(numbers, threads.map(made, numbers), strict=True):
-                writer.add(Song(f"made-{number}", f"Made {number}"), melody, windows)
+        for number in tqdm(range(size - len(targets)), desc=folder.name, leave=False, disable=None):
+            rng = np.random.default_rng([options.seed, number])
+            made = song_of_blocks(blocks, rng, options.song_s, encoder.windows.song_hop_s)
+            writer.add(Song(f"made-{number}", f"Made {number}"), *made)
 
 
-def measure_catalog(folder: Path, source: Path, hums: list[Hum]) -> dict[str, float | None]:
-    """Open a catalog made of another, search the hums, and return the figures."""
-    encoder = encoder_of(source)
-    n_bytes = {path.name: path.stat().st_size for path in folder.iterdir()}
+def blocks_of(folder: Path, pool: Catalog, targets: list[int], options: argparse.Namespace) -> list[Block]:
+    """Return the blocks that are kept in a folder; those that are missing are made first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{first}.safetensors" for first in range(0, options.blocks, BLOCKS_AT_ONCE)]
+    missing = [number for number, file in enumerate(files) if not file.exists()]
+    encoder = encoder_of(options.catalog)
+    phrases = phrases_to_use(pool, targets, options) if missing else []
+
+    def made(number: int) -> Block:
+        return make_block(phrases, np.random.default_rng([options.seed, number, 1]), encoder)
+
+    with ThreadPoolExecutor(n_cores()) as threads:
+        for number in tqdm(missing, desc=f"blocks, {BLOCKS_AT_ONCE} a time", leave=False, disable=None):
+            first = number * BLOCKS_AT_ONCE
+            some = list(threads.map(made, range(first, min(first + BLOCKS_AT_ONCE, options.blocks))))
+            columns = {field.name: [getattr(block, field.name) for block in some] for field in fields(Block)}
+            n_hops = np.array(columns.pop("n_hops"))
+            lengths = {f"n_{name}": np.array(list(map(len, arrays))) for name, arrays in columns.items()}
+            joined = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+            with whole_file(files[number]) as temporary:
+                save_file({"n_hops": n_hops, **joined, **lengths}, temporary)
+    return [block for file in files for block in read_blocks(file)]
+
+
+def read_blocks(file: Path) -> Iterator[Block]:
+    """Read the blocks of a file."""
+    arrays = load_file(file)
+    n_hops = arrays.pop("n_hops").tolist()
+    names = [field.name for field in fields(Block) if field.name != "n_hops"]
+    columns = {name: np.split(arrays[name], np.cumsum(arrays[f"n_{name}"])[:-1]) for name in names}
+    for number, hops in enumerate(n_hops):
+        yield Block(n_hops=hops, **{name: column[number] for name, column in columns.items()})
+
+
+def phrases_to_use(pool: Catalog, targets: list[int], options: argparse.Namespace) -> list[np.ndarray]:
+    """Return the phrases of ``--phrases``, or of the songs that are no targets."""
+    if options.phrases is None:
+        melodies = (pool.melodies[song] for song in sorted(set(range(len(pool))) - set(targets)))
+    else:
+        lines = options.drop.read_text(encoding="utf-8").splitlines() if options.drop else ()
+        dropped = {line.split("\t")[0] for line in lines}
+        rows = (row for _, row in read_rows(options.phrases, "id", "notes"))
+        melodies = (melody_from_notes(row["notes"]) for row in rows if str(row["id"]) not in dropped)
+    phrases = [phrase for melody in melodies for phrase in phrases_of(melody)]
+    if not phrases:
+        raise Hmm2SongError("no song is left to take phrases from; give fewer --targets or more songs")
+    return phrases
+
+
+def measure_catalog(
+    folder: Path, form: str, source: Path, hums: list[Hum]
+) -> tuple[dict[str, float | None], list[str]]:
+    """Open a catalog made of another, search the hums, and return the figures and the first songs."""
+    encoder, place = encoder_of(source), place_of(folder, form)
+    places = [*folder.iterdir(), place] if form == "faiss" else place.iterdir()
+    n_bytes = {path.name: path.stat().st_size for path in places}
     started_s = time.perf_counter()
-    catalog = Catalog.load(folder, encoder)
-    recognizer = Recognizer(catalog, encoder)
+    catalog = Catalog.load(folder if form == "faiss" else place, encoder)
+    index = index_of(f"{SETTING_PREFIX}{place}", catalog) if form == "faiss" else None
+    recognizer = Recognizer(catalog, encoder, index=index)
     open_s = time.perf_counter() - started_s
     recognizer.warm_up()
-    seconds, found, cpu_s = [], {Melody: [], Path: []}, time.process_time()
+    seconds, firsts, found, cpu_s = [], [], {Melody: [], Path: []}, time.process_time()
     for hum in hums:
         is_melody = isinstance(hum.sound, Melody)
         result = (recognizer.recognize_melody if is_melody else recognizer.recognize)(hum.sound)
         seconds.append(result.seconds)
-        found[Melody if is_melody else Path].append(bool(result.matches) and result.matches[0].id in hum.acceptable)
+        firsts.append(result.matches[0].id if result.matches else "")
+        found[Melody if is_melody else Path].append(firsts[-1] in hum.acceptable)
     cpu_s = (time.process_time() - cpu_s) / len(hums)
     top1 = {kind: round(float(np.mean(answers)), 3) if answers else None for kind, answers in found.items()}
     kb_per_song = sum(n_bytes.values()) / len(catalog) / 1000
-    return {
+    embedded = sum(size for name, size in n_bytes.items() if name == EMBEDDINGS_FILE or name.endswith(form))
+    if form == "compact":
+        embedded += n_bytes[WINDOWS_FILE]
+    figures = {
         "n_songs": len(catalog),
         "song_hours": round(float(catalog.melodies.duration_s.sum()) / 3600, 1),
         "kb_per_song": round(kb_per_song, 2),
-        "kb_per_song_without_embeddings": round(kb_per_song - n_bytes[EMBEDDINGS_FILE] / len(catalog) / 1000, 2),
+        "kb_per_song_without_embeddings": round(kb_per_song - embedded / len(catalog) / 1000, 2),
         "open_s": round(open_s, 3),
         "median_s": round(float(np.median(seconds)), 3),
         "p95_s": round(float(np.percentile(seconds, 95)), 3),
         "cpu_s": round(cpu_s, 3),
         "peak_mb": round((peak_memory_bytes() or 0) / 2**20),
+        "own_mb": round((own_memory_bytes() or 0) / 2**20),
         "top1_simulated": top1[Melody],
         "top1_real": top1[Path],
     }
+    return figures, firsts
 
 
 # Clients ------------------------------------------------------------------------------------------------------

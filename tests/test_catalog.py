@@ -241,9 +241,9 @@ def test_another_encoder_is_refused(folder):
 
 def test_another_format_version_is_refused(folder):
     manifest = json.loads((folder / MANIFEST_FILE).read_text())
-    for version in (2, "1", None):
+    for version in (3, "1", None):
         (folder / MANIFEST_FILE).write_text(json.dumps({**manifest, "format_version": version}))
-        with pytest.raises(CatalogError, match=f"has format version {version!r}, this program reads 1"):
+        with pytest.raises(CatalogError, match=f"has format version {version!r}, this program reads 1 and 2"):
             Catalog.load(folder, ENCODER)
 
 

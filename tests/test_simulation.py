@@ -19,6 +19,7 @@ from hmm2song.errors import CatalogError
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.song import Song
+from hmm2song.training.blocks import make_block, song_of_blocks
 from hmm2song.training.recombining import LONGEST_PHRASE_S, SHORTEST_PHRASE_S, notes_of, phrases_of, recombined
 
 ENCODER = tiny_encoder()
@@ -64,15 +65,29 @@ def test_songs_are_made_of_phrases():
         np.testing.assert_array_equal(drawn, melody.pitch_midi)
 
 
+def test_the_windows_of_blocks_are_those_of_their_song():
+    phrases = [phrase for melody in MELODIES for phrase in phrases_of(melody)]
+    blocks = [make_block(phrases, np.random.default_rng(number), ENCODER) for number in range(6)]
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        melody, windows = song_of_blocks(blocks, rng, 40.0 + 25 * number, ENCODER.windows.song_hop_s)
+        expected = ENCODER.embed_song(fill_rests(melody)).astype(np.float16)
+        assert windows.dtype == np.float16
+        np.testing.assert_allclose(windows.astype(np.float32), expected.astype(np.float32), atol=1e-3)
+        assert abs(melody.duration_s - (40.0 + 25 * number)) < 60
+    assert np.isnan(melody.pitch_midi).any() and not np.isnan(melody.pitch_midi[[0, -1]]).any()
+
+
 def test_the_benchmark_makes_and_searches_catalogs(tmp_path):
     catalog = tmp_path / "songs"
     Catalog.build(SONGS, MELODIES, ENCODER).save(catalog)
     ENCODER.save(catalog)
-    options = ("--catalog", str(catalog), "--sizes", "8", "20", "--targets", "3", "--limit", "2", "--song-s", "15")
+    options = ("--catalog", str(catalog), "--sizes", "8", "20", "--targets", "3", "--limit", "2", "--blocks", "7")
+    options += ("--song-s", "60")
     places = ("--keep", str(tmp_path / "kept"), "--json", str(tmp_path / "out.json"))
     command = [sys.executable, SCRIPTS / "benchmark.py", *options, *places]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = json.loads((tmp_path / "out.json").read_text())["latency"]
-    assert [row["n_songs"] for row in rows] == [8, 20]
+    assert [(row["form"], row["n_songs"], row["same_first"]) for row in rows] == [("exact", 8, 1.0), ("exact", 20, 1.0)]
     assert all(0 < row["median_s"] <= row["p95_s"] and row["top1_real"] is None for row in rows)
     assert "grows with the catalog" in output

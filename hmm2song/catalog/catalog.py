@@ -35,15 +35,25 @@ import numpy as np
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
-from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, FACETS_FILE, MAPPED_FILES, MELODIES_FILE
+from hmm2song.catalog.storage import (
+    CREDITS_FILE,
+    EMBEDDINGS_FILE,
+    FACETS_FILE,
+    MAPPED_FILES,
+    MELODIES_FILE,
+    SONG_COLUMNS_FILE,
+    WINDOWS_FILE,
+)
 from hmm2song.catalog.table import SongTable
 from hmm2song.embeddings.base import WEIGHTS_FILE
+from hmm2song.embeddings.codes import coded_windows
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, UnknownSongError
 from hmm2song.machine import n_cores
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.packed import PackedMelodies
+from hmm2song.melody.runs import RunMelodies
 from hmm2song.song import ANY_GENDER, Song, SongFilter, fold_text
 
 CACHED_FILTERS = 64
@@ -88,6 +98,9 @@ class Catalog:
         Whether the melody was tracked in sound; otherwise it was written as notes, which is the default.
     facets : Facets or None
         What was heard in the recordings, a row a song; None if none was listened to.
+    stride : int
+        Hops of the encoder from one window to the next; more than one in compact catalogs only, whose embeddings are
+        :class:`~hmm2song.embeddings.codes.CodedWindows`.
     """
 
     songs: Sequence[Song]
@@ -99,6 +112,7 @@ class Catalog:
     folder: Path | None = None
     tracked: np.ndarray | None = None
     facets: Facets | None = None
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if len(self.songs) == 0:
@@ -257,6 +271,11 @@ class Catalog:
         """Return songs whose title, artist, genre or id holds every word of ``text``, ignoring case and accents."""
         return tuple(self.songs[position] for position in islice(self.songs.find(fold_text(text).split()), limit))
 
+    def check_editable(self) -> None:
+        """Refuse to make another catalog of a compact one, which has no embeddings: CatalogError."""
+        if not isinstance(self.embeddings, np.ndarray):
+            raise CatalogError("a compact catalog is for searching; change the one it was made of, and make it again")
+
     def save(
         self, folder: str | os.PathLike[str], beside: Mapping[str, str | Path] | None = None, keep_others: bool = True
     ) -> None:
@@ -266,6 +285,7 @@ class Catalog:
         its model or recordings, are kept; without ``keep_others`` such a folder is not replaced. Nor is a folder that
         is no catalog, or that holds the model of another encoder, which could not open this catalog.
         """
+        self.check_editable()
         folder = storage.absolute(folder)
         storage.recover(folder)
         storage.CATALOG.check_replaceable(folder, keep_others)
@@ -320,13 +340,16 @@ class Catalog:
                 f"this program has {encoder.fingerprint!r}; build the catalog again"
             )
         if verify:
-            storage.check_files(folder, MAPPED_FILES)
+            storage.check_files(folder, None if storage.is_compact(manifest) else MAPPED_FILES)
         facets = Facets.load(folder)
-        songs, credits = storage.read_texts(folder, manifest)
+        songs, credits = _songs_and_credits(folder, manifest)
         contours, embedded = (storage.map_tensors(folder / name, manifest) for name in MAPPED_FILES)
         try:
-            melodies = PackedMelodies(contours, verify)
-            embeddings, n_windows = embedded["embeddings"], embedded["n_windows"]
+            melodies = (RunMelodies if "run_cents" in contours else PackedMelodies)(contours, verify)
+            embeddings = (
+                coded_windows(folder / WINDOWS_FILE, embedded) if "codes" in embedded else embedded["embeddings"]
+            )
+            n_windows, stride = embedded["n_windows"], int(embedded.get("stride", (1,))[0])
         except (ValueError, KeyError) as error:
             raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
         if embeddings.ndim != 2 or embeddings.shape[1] != encoder.dim or embeddings.dtype != np.float16:
@@ -339,7 +362,8 @@ class Catalog:
         if n_windows.dtype != np.int32 or n_windows.ndim != 1:
             raise CatalogError(f"catalog {folder.name!r}: the window counts are not a list of int32 numbers")
         tracked = contours.get("tracked")
-        return cls(songs, melodies, embeddings, n_windows, encoder.fingerprint, credits, folder, tracked, facets)
+        kept = songs, melodies, embeddings, n_windows
+        return cls(*kept, encoder.fingerprint, credits, folder, tracked, facets, stride)
 
     @classmethod
     def load_downloaded(cls, folder: Path, encoder: MelodyEncoder) -> Catalog:
@@ -355,6 +379,17 @@ class Catalog:
 def unvoiced_error(song_id: str) -> CatalogError:
     """Return the error for a song whose melody has no pitch."""
     return CatalogError(f"song {song_id!r:.80} has no melody: no frame of it is voiced")
+
+
+def _songs_and_credits(folder: Path, manifest: dict) -> tuple[Sequence[Song], str]:
+    if not storage.is_compact(manifest):
+        return storage.read_texts(folder, manifest)
+    columns = storage.map_tensors(folder / SONG_COLUMNS_FILE, manifest)
+    try:
+        songs = SongTable.of_columns(columns, int(manifest["n_songs"]))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise CatalogError(f"catalog {folder.name!r} is not well formed: {error!r:.200}") from error
+    return songs, storage.read_credits(folder, manifest)
 
 
 def _all_finite(rows: np.ndarray) -> bool:

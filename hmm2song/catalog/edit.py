@@ -78,6 +78,7 @@ def assemble(entries: Sequence[Entry], credits: str) -> Catalog:
     first_window = {key: np.cumsum(catalog.n_windows) - catalog.n_windows for key, catalog in starts.items()}
     rows, n_windows = [], []
     for entry in entries:
+        entry.catalog.check_editable()
         start = int(first_window[id(entry.catalog)][entry.position])
         n_windows.append(int(entry.catalog.n_windows[entry.position]))
         rows.append(entry.catalog.embeddings[start : start + n_windows[-1]])

@@ -29,7 +29,7 @@ from hmm2song.errors import CatalogError, Hmm2SongError, IntegrityError
 from hmm2song.machine import cache_folder
 from hmm2song.song import Song
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, COMPACT_VERSION = 1, 2
 MANIFEST_FILE = "manifest.json"
 SONGS_FILE = "songs.json"
 MELODIES_FILE = "melodies.safetensors"
@@ -37,6 +37,10 @@ EMBEDDINGS_FILE = "embeddings.safetensors"
 CREDITS_FILE = "credits.md"
 FACETS_FILE = "facets.safetensors"
 DATA_FILES = (SONGS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, CREDITS_FILE)
+SONG_COLUMNS_FILE = "songs.safetensors"
+WINDOWS_FILE = "windows.faiss"
+COMPACT_FILES = (SONG_COLUMNS_FILE, MELODIES_FILE, EMBEDDINGS_FILE, WINDOWS_FILE, CREDITS_FILE)
+"""Those of a compact catalog (:mod:`hmm2song.indexing.compact`)."""
 OPTIONAL_FILES = (FACETS_FILE,)
 """A catalog has these only if its manifest lists them."""
 MAPPED_FILES = (MELODIES_FILE, EMBEDDINGS_FILE)
@@ -81,6 +85,11 @@ def read_texts(folder: Path, manifest: dict) -> tuple[tuple[Song, ...], str]:
         raise _malformed(folder / SONGS_FILE, error) from error
 
 
+def read_credits(folder: Path, manifest: dict) -> str:
+    """Read the credits, compared with their checksum."""
+    return _checked_bytes(folder / CREDITS_FILE, manifest).decode("utf-8", "replace")
+
+
 def _songs_of(content: bytes) -> tuple[Song, ...]:
     return tuple(Song.from_row(row) for row in json.loads(content.decode("utf-8")))
 
@@ -93,6 +102,11 @@ def map_tensors(path: Path, manifest: dict) -> dict[str, np.ndarray]:
     there, nobody could replace a mapped file.
     """
     _check_size(path, manifest)
+    return mapped_tensors(path)
+
+
+def mapped_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Map a safetensors file that this program has written, or :func:`map_tensors` has looked at."""
     try:
         with safe_open(path, framework="numpy") as file:  # compares sizes and places of all tensors with the file's
             names = file.keys()
@@ -105,8 +119,11 @@ def map_tensors(path: Path, manifest: dict) -> dict[str, np.ndarray]:
         raise _malformed(path, error) from error
 
 
-def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a safetensors file without a copy in memory; the same arrays are the same bytes."""
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray | Sequence[np.ndarray]]) -> None:
+    """Write a safetensors file without a copy in memory; the same arrays are the same bytes.
+
+    An array may be given in pieces, a list of arrays to stand one after the other.
+    """
     with path.open("wb") as file:
         for part in _parts(arrays):
             file.write(part)
@@ -120,19 +137,20 @@ def tensors_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _parts(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes | np.ndarray]:
+def _parts(arrays: Mapping[str, np.ndarray | Sequence[np.ndarray]]) -> Iterator[bytes | np.ndarray]:
     codes = {np.dtype(kind): code for code, kind in TENSOR_TYPES.items()}
+    pieces = {name: [array] if isinstance(array, np.ndarray) else array for name, array in arrays.items()}
     header, end = {}, 0
-    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all of them are aligned
+    names = sorted(pieces, key=lambda name: (-pieces[name][0].itemsize, name))  # so that all of them are aligned
     for name in names:
-        begin, end = end, end + arrays[name].nbytes
-        shape, code = list(arrays[name].shape), codes[arrays[name].dtype]
-        header[name] = {"dtype": code, "shape": shape, "data_offsets": [begin, end]}
+        begin, end = end, end + sum(piece.nbytes for piece in pieces[name])
+        shape = [sum(map(len, pieces[name])), *pieces[name][0].shape[1:]]
+        header[name] = {"dtype": codes[pieces[name][0].dtype], "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     yield struct.pack("<Q", len(text)) + text
-    for name in names:
-        yield np.ascontiguousarray(arrays[name])
+    for piece in (piece for name in names for piece in pieces[name]):
+        yield np.ascontiguousarray(piece)
 
 
 def _tensor(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
@@ -143,18 +161,26 @@ def _tensor(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[i
 
 def write_manifest(folder: Path, encoder_fingerprint: str, n_songs: int) -> None:
     """Record size and checksum of every data file that is in ``folder``."""
+    is_compact = (folder / WINDOWS_FILE).is_file()
+    names = (*(COMPACT_FILES if is_compact else DATA_FILES), *OPTIONAL_FILES)
     manifest = {
-        "format_version": FORMAT_VERSION,
+        "format_version": COMPACT_VERSION if is_compact else FORMAT_VERSION,
         "encoder_fingerprint": encoder_fingerprint,
         "n_songs": n_songs,
-        "files": checksums(folder, [name for name in (*DATA_FILES, *OPTIONAL_FILES) if (folder / name).is_file()]),
+        "files": checksums(folder, [name for name in names if (folder / name).is_file()]),
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def data_files(manifest: dict) -> tuple[str, ...]:
     """Return the names of a catalog's data files, with the optional ones that it has."""
-    return (*DATA_FILES, *(name for name in OPTIONAL_FILES if name in manifest["files"]))
+    files = COMPACT_FILES if is_compact(manifest) else DATA_FILES
+    return (*files, *(name for name in OPTIONAL_FILES if name in manifest["files"]))
+
+
+def is_compact(manifest: dict) -> bool:
+    """Tell whether a catalog is compact."""
+    return manifest["format_version"] == COMPACT_VERSION
 
 
 def checksums(folder: Path, names: Iterable[str]) -> dict[str, dict]:
@@ -180,17 +206,18 @@ def read_manifest(folder: Path) -> dict:
         raise IntegrityError(
             f"{MANIFEST_FILE} of catalog {folder.name!r} is damaged: {error!r:.200}; fetch it again"
         ) from error
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, COMPACT_VERSION):
         raise CatalogError(
-            f"catalog {folder.name!r} has format version {version!r:.20}, this program reads {FORMAT_VERSION}"
+            f"catalog {folder.name!r} has format version {version!r:.20}, this program reads "
+            f"{FORMAT_VERSION} and {COMPACT_VERSION}"
         )
     return manifest
 
 
-def check_files(folder: Path, names: Iterable[str] = (*DATA_FILES, *OPTIONAL_FILES)) -> dict:
-    """Compare files with their records and return the manifest, or raise CatalogError or IntegrityError."""
+def check_files(folder: Path, names: Iterable[str] | None = None) -> dict:
+    """Compare files, by default all, with their records and return the manifest; CatalogError or IntegrityError."""
     manifest = read_manifest(folder)
-    for name in names:
+    for name in names or data_files(manifest):
         if name in manifest["files"] or name not in OPTIONAL_FILES:
             _check_size(folder / name, manifest)
             _check_digest(folder / name, manifest, sha256_of(folder / name))
@@ -269,7 +296,9 @@ class FolderKind:
             )
 
 
-CATALOG = FolderKind("catalog", MANIFEST_FILE, frozenset((*DATA_FILES, *OPTIONAL_FILES, *INDEXING_FILES)), CatalogError)
+CATALOG = FolderKind(
+    "catalog", MANIFEST_FILE, frozenset((*DATA_FILES, *COMPACT_FILES, *OPTIONAL_FILES, *INDEXING_FILES)), CatalogError
+)
 
 
 def absolute(folder: str | os.PathLike[str]) -> Path:
@@ -349,7 +378,7 @@ def keep_other_files(folder: Path, new: Path) -> None:
     Files are linked, so that recordings take neither time nor room; what cannot be linked is copied. ``folder`` is not
     changed.
     """
-    own = {MANIFEST_FILE, *DATA_FILES, *OPTIONAL_FILES}
+    own = {MANIFEST_FILE, *DATA_FILES, *COMPACT_FILES, *OPTIONAL_FILES}
 
     def left_out(directory: str, _: list[str]) -> set[str]:
         return own if Path(directory) == folder else set()

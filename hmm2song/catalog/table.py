@@ -7,7 +7,7 @@ of song (:func:`kind_of`) and not for each song.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -17,14 +17,19 @@ from hmm2song.errors import CatalogError, QueryError
 from hmm2song.song import ANY_GENDER, GENDERS, Song, SongFilter, fold_text
 
 FIELDS = tuple(field.name for field in fields(Song))
+TELLING_FIELDS = ("genre", "gender", "year", "guessed")
+"""Songs alike in these are of one kind (:func:`kind_of`)."""
 SEARCHED_FIELDS = ("title", "title_ko", "singer", "author", "genre", "id")
 
 
 @dataclass(frozen=True, eq=False)
 class TextColumn:
-    """Texts one after the other: text ``i`` is ``utf8[first[i]:first[i + 1]]``; ``first`` (n + 1,), int64."""
+    """Texts one after the other: text ``i`` is ``utf8[first[i]:first[i + 1]]``; ``first`` (n + 1,), int64.
 
-    utf8: bytes
+    ``utf8`` may be a mapped array, uint8.
+    """
+
+    utf8: bytes | np.ndarray
     first: np.ndarray
 
     @classmethod
@@ -34,7 +39,7 @@ class TextColumn:
         return cls(b"".join(encoded), np.cumsum([0, *map(len, encoded)], dtype=np.int64))
 
     def __getitem__(self, index: int) -> str:
-        return self.utf8[self.first[index] : self.first[index + 1]].decode("utf-8", "surrogatepass")
+        return bytes(self.utf8[self.first[index] : self.first[index + 1]]).decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         return (self[index] for index in range(len(self.first) - 1))
@@ -60,6 +65,40 @@ class SongTable(Sequence[Song]):
         _check_unique(cells["id"])
         self._columns = {name: TextColumn.of(texts) for name, texts in cells.items()}
         self.kind, self.kinds = np.array(kind, np.int32), tuple(examples)
+
+    @classmethod
+    def of_columns(cls, arrays: Mapping[str, np.ndarray], n_songs: int) -> SongTable:
+        """Use columns: ``text_<field>`` uint8 and ``first_<field>`` int64 of every field that is not empty.
+
+        :attr:`kind_columns` are computed if they are missing, and then ids are compared.
+        """
+        table, nothing = cls.__new__(cls), TextColumn(b"", np.broadcast_to(np.int64(0), n_songs + 1))
+        table._columns = {
+            name: TextColumn(arrays[f"text_{name}"], arrays[f"first_{name}"]) if f"text_{name}" in arrays else nothing
+            for name in FIELDS
+        }
+        for name, column in table._columns.items():
+            if len(column.first) != n_songs + 1 or column.first[-1] != len(column.utf8):
+                raise ValueError(f"the column {name!r} does not fit {n_songs} songs")
+        table.kind = np.zeros(n_songs, np.int32)
+        if "kind" in arrays:
+            table.kind, examples = arrays["kind"], arrays["kind_example"]
+        else:
+            _check_unique(list(table.column("id")))
+            kinds: dict[tuple, int] = {}
+            told = zip(*(table.column(name) for name in TELLING_FIELDS), strict=True)
+            table.kind = np.array([kinds.setdefault(cells, len(kinds)) for cells in told], np.int32)
+            examples = np.unique(table.kind, return_index=True)[1].astype(np.int32)
+        if len(table.kind) != n_songs or not (table.kind.min() >= 0 and table.kind.max() < len(examples)):
+            raise ValueError(f"the kinds do not fit {n_songs} songs")
+        table._examples = examples
+        table.kinds = tuple(table[position] for position in examples.tolist())
+        return table
+
+    @property
+    def kind_columns(self) -> dict[str, np.ndarray]:
+        """The kind of each song, and which song is an example of each, int32; of a table made of columns."""
+        return {"kind": self.kind, "kind_example": self._examples}
 
     @classmethod
     def of(cls, songs: Sequence[Song]) -> SongTable:

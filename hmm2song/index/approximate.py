@@ -17,12 +17,14 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from hmm2song.embeddings.codes import WindowCoder, import_faiss
 from hmm2song.errors import IndexUnavailableError
 from hmm2song.index.base import Neighbours, WindowRanges
 from hmm2song.index.exact import ExactIndex
@@ -38,9 +40,14 @@ WINDOWS_PER_LIST = 40
 """Windows for each list to learn the lists from, as FAISS asks for."""
 MIN_WINDOWS = 10_000
 """With fewer the codes cannot be learned, and an exact search takes no time."""
+MAX_LISTS = 8192
+"""To learn lists takes as long as the square of their number."""
 LISTS_PROBED = 192
-"""Lists that a query looks into."""
+"""Lists that a query looks into, at most."""
+WINDOWS_PROBED = 500_000
+"""Windows in them, about: so a larger catalog takes no longer."""
 CANDIDATES_PER_NEIGHBOUR = 5
+CACHED_MASKS = 16
 EXACT_WINDOWS = 50_000
 """So many windows are compared as fast as they are looked up."""
 ROWS_AT_ONCE = 65_536
@@ -59,11 +66,19 @@ class ApproximateIndex:
     exact: ExactIndex
     _index: Any = field(repr=False)
     _faiss: ModuleType = field(repr=False)
+    candidates: int = CANDIDATES_PER_NEIGHBOUR
+
+    @classmethod
+    def of_codes(cls, exact: ExactIndex) -> ApproximateIndex:
+        """Use the lists that belong to :class:`CodedWindows`: their similarities are those of the decoded windows."""
+        faiss = import_faiss()
+        faiss.omp_set_num_threads(exact.n_threads)
+        return cls(exact, exact.embeddings.index, faiss, candidates=1)
 
     @classmethod
     def open(cls, path: Path, exact: ExactIndex, embeddings_sha256: str) -> ApproximateIndex:
         """Map an index file that :func:`build` made of these embeddings, else IndexUnavailableError."""
-        faiss, how = _import_faiss(), f"make it with: python scripts/build_faiss.py --catalog FOLDER --out {path}"
+        faiss, how = import_faiss(), f"make it with: python scripts/build_faiss.py --catalog FOLDER --out {path}"
         try:
             made_of = json.loads(_about(path).read_text(encoding="utf-8"))
             if made_of != {"embeddings_sha256": embeddings_sha256, "bytes": path.stat().st_size}:
@@ -86,17 +101,27 @@ class ApproximateIndex:
         self, queries: np.ndarray, k: int, mask: np.ndarray | None = None, wanted: SongFilter | None = None
     ) -> Neighbours:
         """See :class:`hmm2song.index.base.WindowIndex`; the similarities are exact, some neighbours may be missing."""
-        n_windows = np.diff(self.exact.first_window)
-        n_chosen = int(n_windows.sum() if mask is None else n_windows[mask].sum())
+        n_chosen = self.exact.n_windows(mask)
         if n_chosen <= EXACT_WINDOWS or len(queries) == 0:
             return self.exact.nearest(queries, k, mask, wanted)
-        parameters = self._faiss.SearchParametersIVF(nprobe=LISTS_PROBED)
+        n_probed = min(LISTS_PROBED, 1 + WINDOWS_PROBED * self._index.nlist // self._index.ntotal)
+        parameters = self._faiss.SearchParametersIVF(nprobe=n_probed)
         if n_chosen < self.exact.first_window[-1]:
-            allowed = np.packbits(np.repeat(mask, n_windows), bitorder="little")
+            allowed = self._allowed(mask.tobytes())
             parameters.sel = self._faiss.IDSelectorBitmap(allowed)
         with one_blas_thread():
-            _, rows = self._index.search(queries.astype(np.float32), k * CANDIDATES_PER_NEIGHBOUR, params=parameters)
+            _, rows = self._index.search(queries.astype(np.float32), k * self.candidates, params=parameters)
         return self._judged(queries, rows, k, mask)
+
+    @cached_property
+    def _allowed(self) -> Callable[[bytes], np.ndarray]:
+        """Return a bit for each window of the songs under a mask, which takes a while for many millions."""
+
+        def bits(mask: bytes) -> np.ndarray:
+            of_window = np.repeat(np.frombuffer(mask, bool), np.diff(self.exact.first_window))
+            return np.packbits(of_window, bitorder="little")
+
+        return lru_cache(maxsize=CACHED_MASKS)(bits)
 
     def _judged(self, queries: np.ndarray, rows: np.ndarray, k: int, mask: np.ndarray | None) -> Neighbours:
         """Compare proposed rows (n_queries, m), -1 for none, by their embeddings and keep the best k."""
@@ -123,34 +148,40 @@ def build(
 
     IndexUnavailableError for fewer than :data:`MIN_WINDOWS`.
     """
-    faiss, (n_windows, dim) = _import_faiss(), embeddings.shape
+    n_windows = len(embeddings)
+    n_lists = lists_for(n_windows)
+    rows = np.random.default_rng(0).permutation(n_windows)[: n_lists * WINDOWS_PER_LIST]
+    index = trained(embeddings[np.sort(rows)], n_lists)
+    coder = WindowCoder(index)
+    for first in range(0, n_windows, ROWS_AT_ONCE):
+        some = coder.codes(embeddings[first : first + ROWS_AT_ONCE])
+        index.add_sa_codes(some, np.arange(first, first + len(some)))
+        if progress:
+            progress(index.ntotal, n_windows)
+    import_faiss().write_index(index, str(path))
+    about = {"embeddings_sha256": embeddings_sha256, "bytes": path.stat().st_size}
+    _about(path).write_text(json.dumps(about) + "\n", encoding="utf-8")
+
+
+def lists_for(n_windows: int) -> int:
+    """Return how many lists an index gets; IndexUnavailableError for fewer than :data:`MIN_WINDOWS`."""
     if n_windows < MIN_WINDOWS:
         raise IndexUnavailableError(
             f"{n_windows} windows are too few for an approximate index ({MIN_WINDOWS}); search them exactly"
         )
-    n_lists = min(LISTS_PER_ROOT * math.isqrt(n_windows), n_windows // WINDOWS_PER_LIST)
+    return min(LISTS_PER_ROOT * math.isqrt(n_windows), n_windows // WINDOWS_PER_LIST, MAX_LISTS)
+
+
+def trained(windows: np.ndarray, n_lists: int, dims_per_code: int = DIMS_PER_CODE) -> Any:
+    """Return an empty index whose lists and codes were learned of windows (n, dim)."""
+    faiss, dim = import_faiss(), windows.shape[1]
     index = faiss.IndexIVFPQ(
-        faiss.IndexFlatIP(dim), dim, n_lists, max(1, dim // DIMS_PER_CODE), 8, faiss.METRIC_INNER_PRODUCT
+        faiss.IndexFlatIP(dim), dim, n_lists, max(1, dim // dims_per_code), 8, faiss.METRIC_INNER_PRODUCT
     )
-    rows = np.random.default_rng(0).permutation(n_windows)[: n_lists * WINDOWS_PER_LIST]
-    index.train(embeddings[np.sort(rows)].astype(np.float32))
-    for first in range(0, n_windows, ROWS_AT_ONCE):
-        index.add(embeddings[first : first + ROWS_AT_ONCE].astype(np.float32))
-        if progress:
-            progress(index.ntotal, n_windows)
-    faiss.write_index(index, str(path))
-    about = {"embeddings_sha256": embeddings_sha256, "bytes": path.stat().st_size}
-    _about(path).write_text(json.dumps(about) + "\n", encoding="utf-8")
+    index.train(windows.astype(np.float32))
+    return index
 
 
 def _about(path: Path) -> Path:
     """Return the file that says what an index was made of; written last, it tells a whole one from a torso."""
     return path.with_name(f"{path.name}.json")
-
-
-def _import_faiss() -> ModuleType:
-    try:
-        import faiss
-    except ImportError as error:
-        raise IndexUnavailableError("this index needs FAISS: pip install -r requirements-faiss.txt") from error
-    return faiss

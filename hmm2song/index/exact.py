@@ -37,6 +37,10 @@ class ExactIndex:
         """Index embeddings of which ``n_windows[i]`` belong to song ``i``."""
         return cls(embeddings, first_windows(n_windows), n_threads)
 
+    def n_windows(self, mask: np.ndarray | None = None) -> int:
+        """Return how many windows the songs under ``mask`` (n_songs,) have, or all songs."""
+        return int(self.first_window[-1] if mask is None else _ChosenRows.of(self.first_window, mask).first_number[-1])
+
     def windows_of(self, ranges: WindowRanges) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`hmm2song.index.base.WindowIndex`."""
         rows, counts = ranges.rows(self.first_window)

@@ -20,10 +20,10 @@ from hmm2song.catalog.catalog import Catalog, Selection
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.index.base import WindowIndex, WindowRanges
-from hmm2song.index.exact import ExactIndex
 from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.places import Alignment, Placements, first_of_each
 from hmm2song.match.search import MelodySearch
+from hmm2song.match.search_index import own_index
 from hmm2song.match.tracked import TrackedSearch
 from hmm2song.match.votes import HumWindows, embed_hum, propose, ranges_of, votes
 from hmm2song.melody.contour import FilledContour, cut_at_pauses, cut_evenly, fill_rests
@@ -159,7 +159,8 @@ class Ranker:
         self._encoder = encoder
         self._search = MelodySearch(catalog.melodies, n_threads)
         self._tracked = TrackedSearch(catalog.melodies, self._search.n_threads)
-        self._index = index or ExactIndex.of(catalog.embeddings, catalog.n_windows, self._search.n_threads)
+        self._index = index or own_index(catalog, self._search.n_threads)
+        self._windows = replace(encoder.windows, song_hop_s=encoder.windows.song_hop_s * catalog.stride)
 
     def query(self, hums: Sequence[Melody]) -> Query:
         """Prepare hums of one tune, the latest first, each with :data:`MIN_VOICED_S` at least."""
@@ -186,10 +187,10 @@ class Ranker:
         return self._tracked_evidence(hum, windows, selection)
 
     def _written_evidence(self, hum: FilledContour, windows: HumWindows, selection: Selection) -> Evidence:
-        proposed = propose(windows, self._index, self._encoder.windows.song_hop_s, selection)
+        proposed = propose(windows, self._index, self._windows.song_hop_s, selection)
         placed = self._search.rank(hum, selection.mask, proposed.of(selection.mask))
         # A vote counts where the hum was placed: a long track has a window for everything somewhere.
-        ranges = ranges_of(placed.stretches(hum.duration_s), self._encoder.windows)
+        ranges = ranges_of(placed.stretches(hum.duration_s), self._windows)
         found = Evidence(placed, votes(windows, self._index, ranges))
         best = placed.best_of_songs(found.scores_st)
         return Evidence(placed.take(best), found.vote[best])
@@ -206,7 +207,7 @@ class Ranker:
 
     def _promising(self, pieces: list[HumWindows], selection: Selection) -> np.ndarray:
         """Return the songs that the index proposes for pieces of a hum, in turns, each once."""
-        hop_s = self._encoder.windows.song_hop_s
+        hop_s = self._windows.song_hop_s
         proposed = [propose(windows, self._index, hop_s, selection).of(selection.mask).song for windows in pieces]
         ranks = np.concatenate([np.arange(len(songs)) for songs in proposed])
         songs = np.concatenate(proposed)[np.argsort(ranks, kind="stable")]

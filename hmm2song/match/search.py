@@ -151,7 +151,8 @@ class MelodySearch:
         # a median covers what follows it: those that reach beyond the place say nothing about it
         reach = np.maximum(stop - first_frame - int(LOCAL_MEDIAN_S * COARSE_RATE_HZ), start - first_frame)
         after = np.clip(first_median + (reach * per_frame).astype(np.int64) + 1, begin + 1, last_median + 1)
-        lowest, highest = _range_of(self.melodies.median_midi, begin, after)
+        units = _range_of(self.melodies.median_midi, begin, after)
+        lowest, highest = (each * np.float32(self.melodies.median_unit_st) for each in units)
         # a file may state anything, and all keys between the two are tried
         return np.fmax(lowest, np.float32(LOWEST_MIDI)), np.fmin(highest, np.float32(HIGHEST_MIDI))
 
@@ -185,8 +186,8 @@ def _range_of(values, begin, after):
     """Return the least and the greatest of ``values[begin[i]:after[i]]`` for every i."""
     lowest, highest = np.empty(len(begin), np.float32), np.empty(len(begin), np.float32)
     for index in range(len(begin)):
-        low = high = values[begin[index]]  # min and max of numpy take a second to be compiled
+        low = high = np.float32(values[begin[index]])  # min and max of numpy take a second to be compiled
         for number in range(begin[index] + 1, after[index]):
-            low, high = min(low, values[number]), max(high, values[number])
+            low, high = min(low, np.float32(values[number])), max(high, np.float32(values[number]))
         lowest[index], highest[index] = low, high
     return lowest, highest

@@ -10,7 +10,7 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numba
@@ -28,6 +28,8 @@ LOCAL_MEDIAN_S = 6.0
 LOCAL_MEDIAN_RATE_HZ = 1.0
 LOCAL_MEDIAN_SAMPLES_HZ = 8.0
 """Rate at which contours are sampled for their medians."""
+MEDIAN_UNITS_ST = {np.dtype(np.float32): 1.0, np.dtype(np.uint8): 0.5}
+"""What a stored median counts in, by its type: the medians of whole semitones are halves and take a byte."""
 _MEDIAN_LENGTH = int(LOCAL_MEDIAN_S * LOCAL_MEDIAN_SAMPLES_HZ)
 _MEDIAN_HOP = int(LOCAL_MEDIAN_SAMPLES_HZ / LOCAL_MEDIAN_RATE_HZ)
 
@@ -52,24 +54,35 @@ class PackedMelodies(Sequence[Melody]):
         cents, n_frames = stored["pitch_cents"], stored["n_frames"]
         if (cents.dtype, cents.ndim, n_frames.dtype, n_frames.ndim) != (np.int16, 1, np.int32, 1):
             raise ValueError(f"melodies are {cents.dtype} {cents.shape} and {n_frames.dtype} {n_frames.shape}")
+        if (n_frames < 0).any() or int(n_frames.sum(dtype=np.int64)) != len(cents):
+            raise ValueError(f"melody lengths add up to {int(n_frames.sum(dtype=np.int64))}, not {len(cents)}")
+        self.pitch_cents = read_only(cents)
+        self._place(stored, n_frames, lambda: _voiced_bounds(self.pitch_cents, self.first_frame), verify)
+
+    def _place(
+        self,
+        stored: Mapping[str, np.ndarray],
+        n_frames: np.ndarray,
+        voiced_bounds: Callable[[], tuple[np.ndarray, np.ndarray]],
+        verify: bool,
+    ) -> None:
+        """Use what is stored besides the pitches; what is missing is computed."""
         self.first_frame = np.concatenate(([0], np.cumsum(n_frames, dtype=np.int64)))
-        if (n_frames < 0).any() or int(self.first_frame[-1]) != len(cents):
-            raise ValueError(f"melody lengths add up to {int(self.first_frame[-1])}, not {len(cents)}")
-        self.pitch_cents = _read_only(cents)
         if "contour_begin" in stored:
             begin, end = (stored[f"contour_{edge}"].astype(np.int64) for edge in ("begin", "end"))
         else:
-            begin, end = _voiced_bounds(self.pitch_cents, self.first_frame)
+            begin, end = voiced_bounds()
         if not begin.shape == end.shape == n_frames.shape or ((begin < 0) | (end < begin) | (end > n_frames)).any():
             raise ValueError("the contours do not lie inside their melodies")
-        if verify and not np.array_equal((begin, end), _voiced_bounds(self.pitch_cents, self.first_frame)):
+        if verify and not np.array_equal((begin, end), voiced_bounds()):
             raise ValueError("the contours are not where their melodies are voiced")
         self.contour_first, self.contour_frames = self.first_frame[:-1] + begin, end - begin
         if "median_midi" in stored:
-            self.median_midi = _read_only(stored["median_midi"])
-            if self.median_midi.dtype != np.float32 or self.median_midi.shape != (self.first_median[-1],):
+            self.median_midi = read_only(stored["median_midi"])
+            if self.median_midi.dtype not in MEDIAN_UNITS_ST or self.median_midi.shape != (self.first_median[-1],):
                 raise ValueError(f"local medians are {self.median_midi.dtype} {self.median_midi.shape}")
-            if verify and not ((self.median_midi >= LOWEST_MIDI) & (self.median_midi <= HIGHEST_MIDI)).all():
+            inside = (self.median_midi >= LOWEST_MIDI) & (self.median_midi <= HIGHEST_MIDI / self.median_unit_st)
+            if verify and not inside.all():
                 raise ValueError(f"local medians are not between {LOWEST_MIDI:g} and {HIGHEST_MIDI:g}")
 
     @classmethod
@@ -84,9 +97,13 @@ class PackedMelodies(Sequence[Melody]):
     @property
     def tensors(self) -> dict[str, np.ndarray]:
         """All there is to store, by name."""
+        return {"pitch_cents": self.pitch_cents, **self._places}
+
+    @property
+    def _places(self) -> dict[str, np.ndarray]:
+        """What :meth:`_place` uses."""
         begin = self.contour_first - self.first_frame[:-1]
         return {
-            "pitch_cents": self.pitch_cents,
             "n_frames": np.diff(self.first_frame).astype(np.int32),
             "contour_begin": begin.astype(np.int32),
             "contour_end": (begin + self.contour_frames).astype(np.int32),
@@ -143,6 +160,11 @@ class PackedMelodies(Sequence[Melody]):
         n_medians = 1 + np.maximum(0, self.n_samples(LOCAL_MEDIAN_SAMPLES_HZ) - _MEDIAN_LENGTH) // _MEDIAN_HOP
         return np.concatenate(([0], np.cumsum(n_medians)))
 
+    @property
+    def median_unit_st(self) -> float:
+        """What :attr:`median_midi` counts in, in semitones."""
+        return MEDIAN_UNITS_ST[self.median_midi.dtype]
+
     @cached_property
     def median_midi(self) -> np.ndarray:
         """The median pitch of what follows, once a second, float32; at least one value for each melody."""
@@ -151,10 +173,10 @@ class PackedMelodies(Sequence[Melody]):
             pitch = self.sample(LOCAL_MEDIAN_SAMPLES_HZ, *np.array([[position], [0], [n_samples]]))
             windows = np.lib.stride_tricks.sliding_window_view(pitch, min(n_samples, _MEDIAN_LENGTH))[::_MEDIAN_HOP]
             medians.append(np.median(windows, axis=1))
-        return _read_only(np.concatenate([np.zeros(0, np.float32), *medians]))
+        return read_only(np.concatenate([np.zeros(0, np.float32), *medians]))
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def read_only(array: np.ndarray) -> np.ndarray:
     """Return a view that cannot be written to: compiled code takes what is in memory and in a mapped file alike."""
     array = array.view()
     array.setflags(write=False)

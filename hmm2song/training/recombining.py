@@ -58,7 +58,8 @@ def recombined(phrases: list[np.ndarray], rng: np.random.Generator, duration_s: 
 
 def _changed(phrase: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
     cut = rng.integers(0, round(LONGEST_CUT_S * FRAME_RATE_HZ), size=2)
-    phrase = phrase[cut[0] : len(phrase) - cut[1]]
+    shorter = phrase[cut[0] : len(phrase) - cut[1]]
+    phrase = phrase if np.isnan(shorter).all() else shorter
     speed *= FASTEST_PHRASE ** rng.uniform(-1, 1)
     frames = (np.arange(int(len(phrase) / speed)) * speed).astype(int)
     middle = MIDDLE_MIDI + rng.integers(-HIGHEST_MEDIAN_ST, HIGHEST_MEDIAN_ST + 1)

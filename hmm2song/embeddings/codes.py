@@ -1,0 +1,97 @@
+"""Windows as product-quantised codes: what is kept of embeddings where these would take too much room.
+
+A code is the number of a list of windows (of an inverted file of FAISS) and a byte for each few dimensions of what is
+left. It is decoded when somebody asks for the embedding: about 0.2 µs a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hmm2song.errors import CatalogError, IndexUnavailableError
+
+CODES_REMEMBERED = 4_000_000
+"""Different windows whose codes :class:`WindowCoder` knows, at most: some 200 MB."""
+
+
+class CodedWindows:
+    """Codes that are read like an array of embeddings (n, dim), float16.
+
+    Parameters
+    ----------
+    codes : np.ndarray, shape (n, code size), uint8
+        They may be mapped.
+    index : faiss.IndexIVF
+        What decodes them; it may hold their inverted lists.
+    """
+
+    dtype = np.dtype(np.float16)
+    ndim = 2
+
+    def __init__(self, codes: np.ndarray, index: Any) -> None:
+        self.codes, self.index = codes, index
+        self.shape = (len(codes), index.d)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        codes = np.ascontiguousarray(self.codes[rows])
+        return self.index.sa_decode(codes).astype(np.float16) if len(codes) else np.zeros((0, self.index.d), np.float16)
+
+
+def coded_windows(path: Path, stored: Mapping[str, np.ndarray]) -> CodedWindows:
+    """Open the codes of a compact catalog and map the index file that decodes them; CatalogError if they differ."""
+    faiss, codes = import_faiss(), stored["codes"]
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise CatalogError(f"{path.name} of catalog {path.parent.name!r} cannot be read ({error!r:.100})") from error
+    if index.ntotal != len(codes) or codes.dtype != np.uint8 or codes.shape[1:] != (index.sa_code_size(),):
+        raise CatalogError(
+            f"{path.name} of catalog {path.parent.name!r} belongs to other codes; make the catalog again"
+        )
+    return CodedWindows(codes, index)
+
+
+class WindowCoder:
+    """Codes windows; those that it has met before cost nothing: choruses and other versions repeat them."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self._multipliers = np.random.default_rng(0).integers(0, 2**63, index.d // 4, np.uint64) * np.uint64(
+            2
+        ) + np.uint64(1)
+        self._forget()
+
+    def codes(self, windows: np.ndarray) -> np.ndarray:
+        """Return the codes of windows (n, dim), float16; shape (n, code size), uint8."""
+        words = np.ascontiguousarray(windows, np.float16).view(np.uint64)
+        keys, first, place = np.unique((words * self._multipliers).sum(axis=1), return_index=True, return_inverse=True)
+        if len(self._keys) + len(keys) > CODES_REMEMBERED:
+            self._forget()
+        at = np.searchsorted(self._keys, keys)
+        new = np.flatnonzero(np.append(self._keys, [0])[at] != keys) if len(self._keys) else np.arange(len(keys))
+        if len(new):
+            coded = self._index.sa_encode(windows[first[new]].astype(np.float32))
+            self._keys = np.insert(self._keys, at[new], keys[new])
+            self._codes = np.insert(self._codes, at[new], coded, axis=0)
+        return self._codes[np.searchsorted(self._keys, keys)][place]
+
+    def _forget(self) -> None:
+        self._keys = np.zeros(0, np.uint64)
+        self._codes = np.zeros((0, self._index.sa_code_size()), np.uint8)
+
+
+def import_faiss() -> ModuleType:
+    """Return FAISS, or raise IndexUnavailableError."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise IndexUnavailableError("this index needs FAISS: pip install -r requirements-faiss.txt") from error
+    return faiss

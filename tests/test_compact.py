@@ -1,0 +1,122 @@
+"""Compact catalogs: nothing of the melodies is lost, and they are searched by codes of windows; needs FAISS."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from encoders import tiny_encoder
+from humming import tune
+
+from hmm2song.catalog.catalog import Catalog
+from hmm2song.catalog.edit import remove_songs
+from hmm2song.catalog.storage import COMPACT_FILES, MANIFEST_FILE, MELODIES_FILE, check_files
+from hmm2song.errors import CatalogError, Hmm2SongError
+from hmm2song.index import approximate
+from hmm2song.indexing import compact as compact_module
+from hmm2song.indexing.compact import compact
+from hmm2song.melody.melody import Melody, melody_from_notes
+from hmm2song.melody.packed import PackedMelodies
+from hmm2song.melody.runs import RunMelodies, runs_of
+from hmm2song.recognizer import Recognizer
+from hmm2song.song import Song
+
+pytest.importorskip("faiss")
+ENCODER = tiny_encoder()
+RNG = np.random.default_rng(0)
+TUNES = [melody_from_notes([(2 * start, 2 * length, midi) for start, length, midi in tune(n)]) for n in range(30)]
+RESTS = np.array([np.nan] * 3 + [60.0] * 600 + [np.nan, np.nan, 62.5] + [np.nan] * 2)
+TRACKED = np.where(RNG.random(400) < 0.3, np.nan, 60 + RNG.normal(size=400))
+SONGS = [Song(f"s{n}", f'"Été" {n}', genre="Folk" if n % 2 else "", gender="female" * (n == 4)) for n in range(30)]
+
+
+@pytest.mark.parametrize("more", [(), (Melody(RESTS),), (Melody(RESTS), Melody(TRACKED))])
+def test_runs_lose_nothing(more):
+    packed = PackedMelodies.of([*TUNES[:5], *more])
+    runs = RunMelodies(runs_of(packed), verify=True)
+    for one, other in zip(runs, packed, strict=True):
+        np.testing.assert_array_equal(one.pitch_midi, other.pitch_midi)
+    np.testing.assert_array_equal(runs.median_midi * runs.median_unit_st, packed.median_midi)
+    assert runs.median_midi.dtype == (np.float32 if len(more) == 2 else np.uint8)
+    for rate_hz in (8.0, 12.5):
+        melody = np.repeat(np.arange(len(packed)), 9)
+        n_samples = packed.n_samples(rate_hz)[melody]
+        start = (RNG.random(len(melody)) * n_samples).astype(np.int64)
+        stop = start + 1 + (RNG.random(len(melody)) * (n_samples - start)).astype(np.int64)
+        places = melody, start, np.minimum(stop, n_samples)
+        np.testing.assert_array_equal(runs.sample(rate_hz, *places), packed.sample(rate_hz, *places))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("n_runs", lambda n: n + 1), ("run_frames", lambda n: n[:-1]), ("run_frames", lambda n: n.astype(np.int32)),
+     ("n_frames", lambda n: n - 1), ("contour_begin", lambda n: n + 1), ("median_midi", lambda n: n[:-1])],
+)  # fmt: skip
+def test_runs_that_do_not_fit_are_refused(name, change):
+    stored = runs_of(PackedMelodies.of([*TUNES[:3], Melody(RESTS)]))
+    with pytest.raises(ValueError):
+        RunMelodies({**stored, name: change(stored[name])}, verify=True)
+
+
+@pytest.fixture(scope="module")
+def catalogs(tmp_path_factory):
+    folder, patch = tmp_path_factory.mktemp("compact"), pytest.MonkeyPatch()
+    patch.setattr(approximate, "MIN_WINDOWS", 100)
+    patch.setattr(approximate, "EXACT_WINDOWS", 0)
+    patch.setattr(compact_module, "SONGS_PER_SHARD", 8)
+    Catalog.build(SONGS, TUNES, ENCODER, "# Credits\n").save(folder / "whole")
+    whole = Catalog.load(folder / "whole", ENCODER)
+
+    def stop_at_16(done: int, _: int) -> None:
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compact(whole, folder / "small", progress=stop_at_16)
+    shards = {path.name: path.stat().st_mtime_ns for path in (folder / "small.partial" / "shards").iterdir()}
+    assert {"0.safetensors", "8.safetensors", "trained.faiss"} <= set(shards) and not (folder / "small").exists()
+    compact(whole, folder / "small")
+    assert not (folder / "small.partial").exists()
+    yield whole, Catalog.load(folder / "small", ENCODER, verify=True)
+    patch.undo()
+
+
+def test_a_compact_catalog_holds_the_same_songs_and_finds_them(catalogs):
+    whole, small = catalogs
+    assert {path.name for path in small.folder.iterdir()} == {*COMPACT_FILES, MANIFEST_FILE}
+    assert small.songs == whole.songs and small.credits == whole.credits and small.stride == 2
+    assert (small.genre_counts(), small.gender_counts()) == (whole.genre_counts(), whole.gender_counts())
+    assert small.find("ete 7") == whole.find("ete 7")
+    np.testing.assert_array_equal(small.select(["Folk"]).mask, whole.select(["Folk"]).mask)
+    rows = np.arange(len(small.embeddings))
+    decoded, kept = small.embeddings[rows].astype(np.float32), whole.embeddings[: whole.n_windows[0] : 2]
+    assert np.mean((decoded[: len(kept)] * kept).sum(axis=1)) > 0.8
+    recognizer = Recognizer(small, ENCODER)
+    for number in (3, 20):
+        hum = Melody(TUNES[number].pitch_midi[:200] + 2)
+        for genres in ([], ["Folk"] * (number % 2)):
+            assert recognizer.recognize_melody(hum, genres=genres).matches[0].id == f"s{number}"
+
+
+def test_a_compact_catalog_is_not_changed_and_damage_is_refused(catalogs, tmp_path):
+    _, small = catalogs
+    with pytest.raises(CatalogError, match="for searching"):
+        small.save(tmp_path / "again")
+    with pytest.raises(CatalogError, match="for searching"):
+        remove_songs(small, ["s1"])
+    for name in COMPACT_FILES:
+        damaged = tmp_path / f"{name} damaged"
+        damaged.mkdir()
+        for path in small.folder.iterdir():
+            content = bytearray(path.read_bytes())
+            if path.name == name and content:
+                content[-1] ^= 1
+            (damaged / path.name).write_bytes(content)
+        with pytest.raises(Hmm2SongError):
+            Catalog.load(damaged, ENCODER, verify=True)
+    manifest = json.loads((damaged / MANIFEST_FILE).read_text())
+    del manifest["files"][MELODIES_FILE]
+    (damaged / MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(Hmm2SongError):
+        check_files(damaged)
