@@ -39,12 +39,12 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, encoder_of
 from hmm2song.catalog.storage import EMBEDDINGS_FILE, WINDOWS_FILE, whole_file
 from hmm2song.catalog.writer import writing
-from hmm2song.embeddings.contour_encoder import MelodyEncoder
+from hmm2song.embeddings.codes import import_faiss
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation.accuracy import Query, read_queries
-from hmm2song.index.approximate import SETTING_PREFIX, build
+from hmm2song.index.approximate import SETTING_PREFIX, WINDOWS_PER_LIST, build, lists_for, trained
 from hmm2song.index.base import first_windows
-from hmm2song.indexing.compact import compact
+from hmm2song.indexing.compact import CompactForm, write_compact
 from hmm2song.machine import n_cores, own_memory_bytes, peak_memory_bytes
 from hmm2song.match.search_index import embeddings_sha256, index_of
 from hmm2song.melody.melody import Melody, melody_from_notes
@@ -170,14 +170,15 @@ def measure_latencies(options: argparse.Namespace) -> list[Latency]:
         keep = options.keep or Path(temporary)
         for size in options.sizes:
             folder = keep / f"{size} songs of {options.song_s:g} s"
-            started_s = time.perf_counter()
-            if not folder.exists():
-                blocks = blocks or blocks_of(keep / "blocks", pool, targets, options)
-                write_catalog(folder, pool, targets, size, options, blocks)
-            build_s = time.perf_counter() - started_s
+            if size < len(targets):
+                raise Hmm2SongError(f"{size} songs are fewer than the {len(targets)} targets; give fewer --targets")
             exact: list[str] = []
             for form in options.forms:
-                build_s += prepare(folder, form, encoder)
+                started_s = time.perf_counter()
+                if not place_of(folder, form).exists():
+                    blocks = blocks or blocks_of(keep / "blocks", pool, targets, options)
+                    prepare(folder, form, Songs(pool, targets, blocks, options), size)
+                build_s = time.perf_counter() - started_s
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                     figures, firsts = process.submit(measure_catalog, folder, form, options.catalog, hums).result()
                 exact = firsts if form == "exact" else exact
@@ -189,7 +190,6 @@ def measure_latencies(options: argparse.Namespace) -> list[Latency]:
                 times = {"build_s": round(build_s, 1), "ratio_to_first": round(ratio, 2)}
                 rows.append(Latency(form=form, same_first=same_first, **times, **figures))
                 print(rows[-1], flush=True)
-                build_s = 0.0
     for form in options.forms:
         of_form = [row for row in rows if row.form == form]
         first, last = of_form[0], of_form[-1]
@@ -199,16 +199,16 @@ def measure_latencies(options: argparse.Namespace) -> list[Latency]:
     return rows
 
 
-def prepare(folder: Path, form: str, encoder: MelodyEncoder) -> float:
-    """Make the index or the compact catalog of a catalog, if it is not there; return the seconds that it took."""
-    started_s, made = time.perf_counter(), place_of(folder, form)
-    if not made.exists():
-        catalog = Catalog.load(folder, encoder)
-        if form == "faiss":
-            build(catalog.embeddings, made, embeddings_sha256(catalog))
-        else:
-            compact(catalog, made)
-    return time.perf_counter() - started_s
+def prepare(folder: Path, form: str, songs: Songs, size: int) -> None:
+    """Make a catalog in one of the :data:`FORMS`."""
+    if form == "compact":
+        songs.write_compact(place_of(folder, form), size)
+        return
+    if not folder.exists():
+        songs.write(folder, size)
+    if form == "faiss":
+        catalog = Catalog.load(folder, encoder_of(songs.options.catalog))
+        build(catalog.embeddings, place_of(folder, form), embeddings_sha256(catalog))
 
 
 def place_of(folder: Path, form: str) -> Path:
@@ -243,22 +243,51 @@ def real_hums(queries: list[Query], limit: int, rng: np.random.Generator) -> lis
     return [Hum(queries[number].file, queries[number].acceptable) for number in chosen]
 
 
-def write_catalog(
-    folder: Path, pool: Catalog, targets: list[int], size: int, options: argparse.Namespace, blocks: list[Block]
-) -> None:
-    """Write the targets and as many songs made of blocks as are wanted."""
-    if size < len(targets):
-        raise Hmm2SongError(f"{size} songs are fewer than the {len(targets)} targets; give fewer --targets")
-    first_window = first_windows(pool.n_windows)
-    encoder = encoder_of(options.catalog)
-    with writing(folder, encoder.fingerprint) as writer:
-        for song in targets:
-            windows = pool.embeddings[first_window[song] : first_window[song + 1]]
-            writer.add(pool.songs[song], pool.melodies[song], windows, bool(pool.tracked[song]))
-        for number in tqdm(range(size - len(targets)), desc=folder.name, leave=False, disable=None):
-            rng = np.random.default_rng([options.seed, number])
-            made = song_of_blocks(blocks, rng, options.song_s, encoder.windows.song_hop_s)
-            writer.add(Song(f"made-{number}", f"Made {number}"), *made)
+@dataclass(frozen=True, eq=False)
+class Songs:
+    """The songs of a simulated catalog: the targets, and as many put together of blocks as are wanted."""
+
+    pool: Catalog
+    targets: list[int]
+    blocks: list[Block]
+    options: argparse.Namespace
+
+    def entries(self, first: int, stop: int) -> Iterator[tuple[Song, Melody, np.ndarray, bool]]:
+        """Yield songs from number ``first`` to before ``stop``, with their windows and whether they were tracked."""
+        first_window = first_windows(self.pool.n_windows)
+        hop_s = encoder_of(self.options.catalog).windows.song_hop_s
+        for song in self.targets[first:stop]:
+            windows = self.pool.embeddings[first_window[song] : first_window[song + 1]]
+            yield self.pool.songs[song], self.pool.melodies[song], windows, bool(self.pool.tracked[song])
+        for number in range(max(first - len(self.targets), 0), stop - len(self.targets)):
+            rng = np.random.default_rng([self.options.seed, number])
+            melody, windows = song_of_blocks(self.blocks, rng, self.options.song_s, hop_s)
+            yield Song(f"made-{number}", f"Made {number}"), melody, windows, False
+
+    def write(self, folder: Path, size: int) -> None:
+        """Write an ordinary catalog."""
+        with writing(folder, self.pool.encoder_fingerprint) as writer:
+            for entry in tqdm(self.entries(0, size), folder.name, size, leave=False, disable=None):
+                writer.add(*entry)
+
+    def write_compact(self, folder: Path, size: int) -> None:
+        """Write a compact catalog, without the embeddings of an ordinary one."""
+        form = CompactForm(
+            f"{self.options.blocks} blocks, seed {self.options.seed}", size, self.pool.encoder_fingerprint
+        )
+        n_lists = lists_for(int(size * self.options.song_s / form.stride))
+        kept = folder.parent / f"{n_lists} lists"
+
+        def learned() -> object:
+            if not kept.exists():
+                windows = np.concatenate([part for block in self.blocks for part in (block.lead, block.inner)])
+                rows = np.random.default_rng(0).permutation(len(windows))[: n_lists * WINDOWS_PER_LIST]
+                with whole_file(kept) as temporary:
+                    import_faiss().write_index(trained(windows[np.sort(rows)], n_lists), str(temporary))
+            return import_faiss().read_index(str(kept))
+
+        with tqdm(total=size, desc=folder.name, leave=False, disable=None) as bar:
+            write_compact(folder, form, self.entries, learned, "", lambda done, _: bar.update(done - bar.n))
 
 
 def blocks_of(folder: Path, pool: Catalog, targets: list[int], options: argparse.Namespace) -> list[Block]:

@@ -184,6 +184,7 @@ class Catalog:
     @property
     def embeddings_sha256(self) -> str:
         """Checksum of the file that holds the embeddings: they are not read if it is recorded."""
+        self.check_editable()
         if self.folder is None:
             return storage.tensors_sha256(self._embedded)
         return storage.read_manifest(self.folder)["files"][EMBEDDINGS_FILE]["sha256"]

@@ -40,7 +40,7 @@ WINDOWS_PER_LIST = 40
 """Windows for each list to learn the lists from, as FAISS asks for."""
 MIN_WINDOWS = 10_000
 """With fewer the codes cannot be learned, and an exact search takes no time."""
-MAX_LISTS = 8192
+MAX_LISTS = 4096
 """To learn lists takes as long as the square of their number."""
 LISTS_PROBED = 192
 """Lists that a query looks into, at most."""
