@@ -36,16 +36,6 @@ def test_unanimous_ranks_leave_no_doubt(ranks, value):
         assert (metric.value, metric.low, metric.high) == (value, value, value)
 
 
-def test_intervals_hold_the_mean_and_shrink_with_more_queries():
-    few, many = retrieval_scores(RANKS * 5), retrieval_scores(RANKS * 80)
-    for name in ("top1", "top3", "top10", "mrr"):
-        for metric in (getattr(few, name), getattr(many, name)):
-            assert 0.0 <= metric.low < metric.value < metric.high <= 1.0
-        width_few = getattr(few, name).high - getattr(few, name).low
-        width_many = getattr(many, name).high - getattr(many, name).low
-        assert width_many == pytest.approx(width_few / 4, rel=0.25)
-
-
 def test_the_interval_is_that_of_a_proportion():
     top1 = retrieval_scores([1, 0] * 200).top1
     half_width = 1.96 * np.sqrt(0.25 / 400)

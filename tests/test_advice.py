@@ -216,11 +216,6 @@ def test_advice_does_not_depend_on_the_gain() -> None:
     assert loud["not_one_voice"].value == pytest.approx(soft["not_one_voice"].value, abs=0.5)
 
 
-def test_several_faults_come_in_order_of_importance() -> None:
-    given = advise(voice(melody_hz(1, 2.0), level=0.001))
-    assert list(given) == ["too_quiet", "too_short"]
-
-
 def test_harmonic_share_of_a_known_mixture() -> None:
     t = seconds(4.0)
     samples = (0.4 * np.sin(2 * np.pi * 200 * t) + 0.2 * np.sin(2 * np.pi * 700 * t)).astype(np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import random
 
 import numpy as np
 import pytest
@@ -102,21 +101,6 @@ def test_impossible_edits():
         remove_songs(catalog_of(0, 1), ["s0", "s9"])
     with pytest.raises(CatalogError, match="at least one"):
         remove_songs(catalog_of(0), ["s0"])
-
-
-def test_random_edits_keep_every_song_with_its_own_windows():
-    rng = random.Random(3)
-    catalog = catalog_of(*range(6))
-    alone = {f"s{number}": catalog_of(number) for number in range(12)}
-    for _ in range(30):
-        number = rng.randrange(12)
-        if f"s{number}" in ids(catalog):
-            catalog = remove_songs(catalog, [f"s{number}"]) if len(catalog) > 1 else catalog
-        else:
-            catalog = join(catalog, alone[f"s{number}"]).catalog
-        ends = np.cumsum(catalog.n_windows)
-        for song_id, end, length in zip(ids(catalog), ends, catalog.n_windows, strict=True):
-            assert np.array_equal(catalog.embeddings[end - length : end], alone[song_id].embeddings)
 
 
 # On the disk ------------------------------------------------------------------------------------------------

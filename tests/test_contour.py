@@ -81,14 +81,6 @@ def test_windows_know_what_was_sung_and_what_filled():
     assert not np.isnan(windows.pitch_st[:5]).any()
 
 
-@pytest.mark.parametrize("key_st", [-24.0, 0.25, 7.0])
-def test_windows_of_another_key_are_the_same(key_st):
-    song = random_notes(3)
-    shifted = contour(song.pitch_midi + np.float32(key_st))
-    as_written, transposed = (cut_windows(each, 4.0, 1.0, 16) for each in (song, shifted))
-    np.testing.assert_allclose(transposed.pitch_st, as_written.pitch_st, atol=1e-4)
-
-
 def test_a_fast_hum_is_stretched_to_song_time():
     fast = random_notes(1)
     stretched = cut_windows(fast, 4.0, 1.0, 16, speed=2.0)

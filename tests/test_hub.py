@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -437,31 +435,14 @@ def test_local_files_only_asks_nobody(server):
     assert "local_files_only" in only_notice(again)
 
 
-def test_the_environment_variables_of_the_hub_client_are_obeyed(server, tmp_path):
-    """In a process of its own, as the client reads HF_ENDPOINT and HF_HUB_OFFLINE when it is imported."""
-    code = "from hmm2song.catalog.hub import resolve_catalog as r; x = r(); print(x.folder, *x.notices, sep='\\n')"
-    environment = os.environ | {
-        hub.CATALOG_VARIABLE: REPOSITORY,
-        "HF_ENDPOINT": server.url,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(Path(hub.__file__).parents[2]),
-    }
-    environment.pop("HF_HUB_CACHE", None)
-
-    def run(**extra: str) -> list[str]:
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment | extra, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()
-
-    folder, notice = run()
-    assert contents(Path(folder)) == FILES
-    assert COMMIT in notice
+def test_offline_the_hub_is_not_asked_and_the_reason_is_told(server, monkeypatch):
+    monkeypatch.setenv(hub.CATALOG_VARIABLE, REPOSITORY)
+    first = resolve_catalog()
     server.requests.clear()
-    offline_folder, offline_notice = run(HF_HUB_OFFLINE="1")
-    assert (offline_folder, server.requests) == (folder, [])
-    assert "HF_HUB_OFFLINE is set" in offline_notice
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    again = resolve_catalog()
+    assert (again.folder, server.requests) == (first.folder, [])
+    assert "HF_HUB_OFFLINE is set" in only_notice(again)
 
 
 # --- The token ---

@@ -212,15 +212,6 @@ def test_without_its_song_a_hum_mostly_finds_nothing(catalog):
     assert np.mean(said_other) < 0.2
 
 
-def test_probabilities_of_different_tunes_share_one(recognizer):
-    result = recognizer.recognize(hum("clementine", singer=FEMALE), top_k=30)
-    probability = [match.probability for match in result.matches]
-    score = [match.score for match in result.matches]
-    assert sum(probability) <= 1.0
-    assert probability == sorted(probability, reverse=True)
-    assert score == sorted(score, reverse=True)
-
-
 def test_versions_of_a_tune_share_its_probability(catalog):
     tunes = {tune: catalog.melody(tune) for tune in ("arirang", "clementine", "bingo")}
     melody = hummed_melody("arirang", singer=Singer())

@@ -32,7 +32,7 @@ from hmm2song.indexing.separation import segmentwise
 from hmm2song.indexing.separation.onnx_backend import HOP, N_BINS, N_FFT, RATE_HZ, OnnxSeparator, spectrogram, waveform
 from hmm2song.indexing.separation.segmentwise import overlap_add, separate_in_segments
 from hmm2song.indexing.separation.separation import open_separator
-from hmm2song.indexing.separation.voice_check import FAINT_DB, VoiceCheck
+from hmm2song.indexing.separation.voice_check import VoiceCheck
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "separate.py"
@@ -298,10 +298,6 @@ def test_a_real_separation_passes() -> None:
 def test_somebody_singing_alone_passes() -> None:
     noise = 0.01 * np.random.default_rng(0).standard_normal(2 * RATE_HZ)
     assert figures_of(voice_tone() + noise, voice_tone()).verdict() == pytest.approx(0, abs=0.1)
-
-
-def test_an_instrumental_passes_and_can_be_told() -> None:
-    assert figures_of(band_tone(), 0.01 * voice_tone()).verdict() < FAINT_DB
 
 
 @pytest.mark.parametrize(

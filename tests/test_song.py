@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 
 from hmm2song.catalog.table import SongTable
 from hmm2song.errors import CatalogError, QueryError
-from hmm2song.song import ANY_GENDER, GENDERS, Guess, Song, SongFilter, guessed_text
+from hmm2song.song import Guess, Song, SongFilter, guessed_text
 
 BOTH = Song("both", "t", genre="Ballad, Folk", gender="female")
 NO_GENRE = Song("no genre", "t", gender="male")
@@ -41,13 +39,6 @@ SONGS = (BOTH, NO_GENRE, NO_GENDER, NOTHING)
 )
 def test_what_fits_passes_and_what_is_unknown_unless_only_known(wanted, passing):
     assert tuple(song for song in SONGS if wanted.passes(song)) == passing
-
-
-def test_only_known_takes_away_the_unknown_and_nothing_else():
-    for genres, gender in product(((), ("Folk",), ("Ballad",), ("Dance", "Folk")), (ANY_GENDER, *GENDERS)):
-        broad, narrow = SongFilter(genres, gender), SongFilter(genres, gender, only_known=True)
-        for song in SONGS:
-            assert narrow.passes(song) == (broad.passes(song) and not broad.is_unknown_of(song))
 
 
 @pytest.mark.parametrize(

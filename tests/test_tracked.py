@@ -9,7 +9,6 @@ from contours import contour, hummed, random_notes
 from hmm2song import Recognizer
 from hmm2song.match import align, tracked
 from hmm2song.match.align import fold, pack_contours, place_folded, trace_folded
-from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.tracked import TrackedSearch
 from hmm2song.melody.contour import FilledContour, fill_rests
 from hmm2song.melody.melody import FRAME_RATE_HZ, Melody
@@ -69,14 +68,6 @@ def test_it_is_the_best_path_of_a_slow_reference(seed):
     sampled = (align.sample_contour(each, RATE_HZ) for each in (hum, song))
     jump_st = align.JUMP_PENALTY_ST_S * RATE_HZ
     assert cost_of(hum, song) == pytest.approx(reference_cost(*sampled, jump_st), abs=0.01)
-
-
-def test_octaves_do_not_count():
-    song = random_notes(1)
-    hum = hummed(song, hum_s=12.0, key_st=2.0)
-    assert cost_of(hum, mistracked(song, 0)) < 0.7
-    assert cost_of(hum, contour(song.pitch_midi - 12)) == pytest.approx(cost_of(hum, song), abs=1e-3)
-    assert cost_of(hum, random_notes(2)) > 0.9
 
 
 def test_a_jump_costs_what_is_said(monkeypatch):
@@ -159,11 +150,3 @@ def test_a_song_that_only_an_earlier_hum_brought_up_is_traced_as_tracked(monkeyp
     expected = search.align(piece, search.rank(piece, alone, np.zeros(0, np.int64)), 0)
     found = next(match.alignment for match in result.matches if match.id == "tracked-2")
     np.testing.assert_array_equal(found.song_time_s, expected.song_time_s)
-
-
-def test_odds_of_both_kinds_share_one():
-    scores_st = np.array([-0.3, -0.9])
-    odds = np.concatenate([log_odds(scores_st, 10.0, kind) for kind in (WRITTEN, TRACKED)])
-    found = probabilities(odds)
-    assert found.song.sum() + found.none == pytest.approx(1.0)
-    assert np.argsort(-odds).tolist() == np.argsort(-found.song).tolist()

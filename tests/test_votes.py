@@ -120,27 +120,6 @@ def test_the_same_melody_gets_a_full_vote_and_others_little(index, tunes, start_
     assert np.delete(found, 3).max() < 0.5
 
 
-@pytest.mark.parametrize("speed", [VOTE_SPEEDS[0], VOTE_SPEEDS[3], VOTE_SPEEDS[-2]])
-def test_a_tempo_tried_is_as_good_as_the_same(index, tunes, speed):
-    found = vote(hummed(tunes[5], 6.0, speed=speed), index)
-    assert found[5] > np.delete(found, 5).max() + 0.2  # not 1: rounding to frames moves note borders
-
-
-def test_only_the_songs_asked_for_vote(index, tunes):
-    hum = embed_hum(hummed(tunes[6], 4.0), ENCODER)
-    everyone = votes(hum, index, whole(N_SONGS))
-    np.testing.assert_array_equal(votes(hum, index, WindowRanges.whole(np.array([6, 1]))), everyone[[6, 1]])
-    assert votes(hum, index, WindowRanges.whole(np.array([], dtype=np.int64))).shape == (0,)
-
-
-def test_the_order_in_time_counts():
-    tune = random_notes(0).pitch_midi
-    first, second = tune[: 25 * 8], tune[25 * 8 : 25 * 16]
-    straight, swapped = (contour(np.concatenate(parts)) for parts in ((first, second), (second, first)))
-    found = vote(straight, index_of([straight, swapped]), 2)
-    assert found[0] > 0.95 > found[1] + 0.2
-
-
 @pytest.mark.parametrize("n_frames", [30, 60, 99])
 def test_hums_shorter_than_a_window_vote_too(index, tunes, n_frames):
     assert np.argmax(vote(tunes[4].part(100, 100 + n_frames), index)) == 4
