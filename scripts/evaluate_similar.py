@@ -11,7 +11,8 @@ columns: the soundtrack without the composer's own pieces, and the composer amon
 
 Without --audio, all comes from the vectors of the bundled catalog. FOLDER is that of scripts/build_free_catalog.py; the
 baselines need its recordings (what they measure is kept beside it), and so does --robust: the share of the ten nearest
-that stay after MP3 at 64 kbit/s, 10 dB less, and sampling at 44.1 or 48 kHz. rivals.json is what
+that stay after MP3 at 64 kbit/s, 10 dB less, and sampling at 44.1 or 48 kHz, of recordings of at most 90 s, none of
+which scripts/train_style.py learned from. rivals.json is what
 scripts/studies/measure_rivals.py measured with musly and bliss.
 
 It is a script of its own, not a part of scripts/evaluate.py: that one asks hums, of which there are none here.
@@ -29,7 +30,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from safetensors.numpy import load_file, save
 from scipy.stats import skew
@@ -37,9 +37,11 @@ from scipy.stats import skew
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording, stereo_blocks
+from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
+from hmm2song.catalog.hub import assets_folder
+from hmm2song.embeddings.style_copies import learned_from
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.evaluation.accuracy import Estimate, estimate
 from hmm2song.evaluation.baselines.genre_features import FeatureTable, features_of
@@ -51,11 +53,11 @@ from hmm2song.similar.neighbours import FacetSpace, farness_among, sampling_orde
 from hmm2song.similar.songs import SimilarSongs
 from hmm2song.similar.spaces import Scaling
 from hmm2song.song import Song
+from hmm2song.training.copies import as_mp3, short_ones
 
 N_NEAREST = 5
 N_ROBUST_NEAREST = 10
 MIN_PIECES = 3
-MP3_RATE_HZ, MP3_BITS_PER_S = 44100, 64_000
 QUIETER = 10 ** (-10 / 20)
 
 
@@ -361,7 +363,8 @@ def table_of(scores: Sequence[Scores]) -> str:
 def robustness(songs: Sequence[Song], facets: Facets, options: argparse.Namespace) -> dict[str, Estimate]:
     """Return the share of the ten nearest in style that stay when a recording is changed, by change."""
     scaling, space = Scaling.of(facets.take(np.flatnonzero(facets.heard))), space_of(songs, facets, "style")
-    chosen = np.random.default_rng(options.seed).permutation(np.flatnonzero(facets.heard))[: options.robust]
+    learned = learned_from(assets_folder() / "model_style")
+    chosen = short_ones(songs, facets, options.seed, learned)[: options.robust]
     overlaps: dict[str, list[float]] = {name: [] for name in CHANGES}
 
     def nearest(vector: np.ndarray, row: int) -> set[int]:
@@ -379,20 +382,6 @@ def robustness(songs: Sequence[Song], facets: Facets, options: argparse.Namespac
                 overlaps[name].append(len(original & changed) / N_ROBUST_NEAREST)
             show(number + 1)
     return {name: estimate(np.array(each), options.seed) for name, each in overlaps.items()}
-
-
-def as_mp3(file: Path, mp3: Path) -> Path:
-    """Write a recording to the file ``mp3`` at 64 kbit/s."""
-    samples = np.concatenate([*stereo_blocks(file, MP3_RATE_HZ)]).T
-    with av.open(mp3, "w") as container:
-        stream = container.add_stream("mp3", rate=MP3_RATE_HZ, layout="stereo")
-        stream.bit_rate = MP3_BITS_PER_S
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", "stereo")
-        frame.sample_rate = MP3_RATE_HZ
-        resampler = av.AudioResampler("fltp", "stereo", MP3_RATE_HZ, stream.codec_context.frame_size or 1152)
-        for part in (*resampler.resample(frame), *resampler.resample(None), None):
-            container.mux(stream.encode(part))
-    return mp3
 
 
 CHANGES: dict[str, Callable[[Path, Path], Path | tuple[int, np.ndarray]]] = {

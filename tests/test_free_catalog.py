@@ -109,7 +109,7 @@ def test_the_bundled_recordings_are_those_of_the_table_as_they_are_heard_today()
         assert [song.id for song in songs.songs] == [row["id"] for row in csv.DictReader(file)]
     assert len(songs) >= 300 and facets.heard.all() and facets.listener == LISTENER
     assert all(song.title and song.source and song.licence and song.credit for song in songs.songs)
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 4000 * len(songs)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2100 * len(songs)
     assert songs.facets["melody"] and not any(songs.facets[facet] for facet in ("voice", "style", "feel"))
 
 

@@ -1,8 +1,8 @@
 """From what was heard in recordings to vectors that can be compared: one space for voice, style and feel each.
 
 Every column is centred, and scaled where columns have units of their own, by the mean and the deviation of a sample of
-the catalog; style embeddings, whose columns depend on each other, are whitened half-way. What a recording measures
-against a catalog goes through the same numbers.
+the catalog; style embeddings, whose columns depend on each other, are whitened half-way. What lossy copies change in
+style and timbre counts less. What a recording measures against a catalog goes through the same numbers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.style import TAGS
+from hmm2song.embeddings.style_copies import CopyChanges, lessening
 from hmm2song.embeddings.voice_head import VOICE_DIM, VoiceHead
 
-STYLE_WEIGHT, TIMBRE_WEIGHT = 0.7, 0.3
+STYLE_WEIGHT, TIMBRE_WEIGHT = 0.6, 0.4
 """Shares of the MusiCNN embedding and of the MFCC in the similarity of style."""
 WHITENING = 0.5
 """How far the style is whitened: 0 not at all, 1 to equal spread in all directions."""
@@ -41,13 +42,15 @@ TINY = 1e-6
 class Scaling:
     """Means and deviations by which the columns of facets are scaled, each of shape (n_columns,).
 
-    ``style_axes``, shape (n_columns, n_columns), whitens the style.
+    ``style_axes`` whitens the style; it and ``timbre_axes``, each of shape (n_columns, n_columns), lessen what copies
+    change.
     """
 
     style_mean: np.ndarray
     style_axes: np.ndarray
     timbre_mean: np.ndarray
     timbre_spread: np.ndarray
+    timbre_axes: np.ndarray
     feel_mean: np.ndarray
     feel_spread: np.ndarray
 
@@ -56,11 +59,14 @@ class Scaling:
         """Measure the columns on songs that were heard."""
         timbre, feel = sample.timbre.astype(np.float64), _feel_columns(sample)
         style = _unit(sample.style).astype(np.float64)
+        whitening, timbre_spread = _whitening(style - style.mean(axis=0)), np.maximum(timbre.std(axis=0), TINY)
+        changes = _copy_changes()
         return cls(
             style.mean(axis=0),
-            _whitening(style - style.mean(axis=0)),
+            whitening @ lessening(changes.style @ whitening),
             timbre.mean(axis=0),
-            np.maximum(timbre.std(axis=0), TINY),
+            timbre_spread,
+            lessening(changes.timbre / timbre_spread),
             feel.mean(axis=0),
             np.maximum(feel.std(axis=0), TINY),
         )
@@ -74,7 +80,7 @@ class Scaling:
         """Return vectors whose inner product is the weighted mean of two cosines, and who has one."""
         centred = _unit(facets.style) - self.style_mean.astype(np.float32)
         style = _unit(centred @ self.style_axes.astype(np.float32))
-        timbre = _unit((facets.timbre - self.timbre_mean) / self.timbre_spread)
+        timbre = _unit(((facets.timbre - self.timbre_mean) / self.timbre_spread) @ self.timbre_axes)
         both = np.hstack((np.sqrt(STYLE_WEIGHT) * style, np.sqrt(TIMBRE_WEIGHT) * timbre))
         return both, facets.heard & facets.style.any(axis=1)
 
@@ -104,6 +110,11 @@ def _whitening(centred: np.ndarray) -> np.ndarray:
 @cache
 def _voice_head() -> VoiceHead:
     return VoiceHead.load(assets_folder() / "model_voice")
+
+
+@cache
+def _copy_changes() -> CopyChanges:
+    return CopyChanges.load(assets_folder() / "model_style")
 
 
 def _feel_columns(facets: Facets) -> np.ndarray:
