@@ -277,7 +277,11 @@ _BATCH_NORM = ("moving_mean", "moving_variance", "gamma", "beta")
 
 
 def resemblyzer_model(pretrained: bytes) -> onnx.ModelProto:
-    """Return Resemblyzer's VoiceEncoder: power mel (n, 160, 40) -> unit embeddings; PyTorch's gates in ONNX's order."""
+    """Return Resemblyzer's VoiceEncoder: power mel (n, 160, 40) -> unit embeddings, and what its upper layers give.
+
+    ``layers`` are the outputs of the second and third layer, averaged over the frames. PyTorch's gates are put in ONNX's
+    order.
+    """
     content = io.BytesIO(pretrained)
     loaded = torch.load(content, map_location="cpu", weights_only=True)  # noqa: TID251 - so nothing in it is executed
     weights = {name: tensor.numpy() for name, tensor in loaded["model_state"].items()}
@@ -301,7 +305,13 @@ def resemblyzer_model(pretrained: bytes) -> onnx.ModelProto:
     linear = [graph.constant(name, weights[name]) for name in ("linear.weight", "linear.bias")]
     positive = graph.add("Relu", [graph.add("Gemm", [last, *linear], "linear", transB=1)], "positive")
     graph.add("LpNormalization", [positive], "voice", axis=1, p=2)
-    return graph.model("resemblyzer", ("n", VOICE_FRAMES, VOICE_BANDS), {"voice": VOICE_DIM})
+    means = [
+        graph.add("ReduceMean", [f"lstm_{layer}", axis[0]], f"lstm_{layer}/mean", keepdims=0)
+        for layer in range(1, VOICE_LAYERS)
+    ]
+    graph.add("Concat", means, "layers", axis=1)
+    widths = {"voice": VOICE_DIM, "layers": len(means) * VOICE_DIM}
+    return graph.model("resemblyzer", ("n", VOICE_FRAMES, VOICE_BANDS), widths)
 
 
 main = main_of(__file__, parse_options, run)

@@ -33,7 +33,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import assets_folder
-from hmm2song.embeddings.voice import VoiceEncoder
+from hmm2song.embeddings.voice import VOICE_DIM, VoiceEncoder
 from hmm2song.errors import AudioError, Hmm2SongError
 from hmm2song.script import main_of
 from hmm2song.similar.enrich import GUESSED_GENRES, LABELS_FILE, MIN_PROBABILITY, LabelModel, best_genres
@@ -104,7 +104,7 @@ def embedded_speakers(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarr
         speech = load_recording(options.speakers / row["file"])
         noisy = [mixed(speech, music[random.integers(len(music))], random.choice(db), random) for db in SNR_DB]
         for samples in (speech, *noisy):
-            voices.append(encoder.embed(samples, [(0.0, len(samples) / SAMPLE_RATE_HZ)]))
+            voices.append(encoder.embed(samples, [(0.0, len(samples) / SAMPLE_RATE_HZ)])[:VOICE_DIM])
             is_male.append(row["gender"] == "male")
             speakers.append(row["speaker"])
     return np.array(voices), np.array(is_male), np.unique(speakers, return_inverse=True)[1]

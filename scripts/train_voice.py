@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Learn to tell singers apart from hums: the map behind Resemblyzer's voice embeddings (assets/model_voice).
+"""Learn to tell singers apart from hums: the map behind what Resemblyzer gives (assets/model_voice).
 
     python scripts/train_voice.py --hums qbsh/queries.csv --work work --out assets/model_voice
     python scripts/train_voice.py --hums other/queries.csv --work other_work --judge assets/model_voice
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hmm2song.audio import load_audio
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.catalog.storage import whole_file
-from hmm2song.embeddings.voice import VoiceEncoder
+from hmm2song.embeddings.voice import VOICE_DIM, VoiceEncoder, levelled
 from hmm2song.embeddings.voice_head import VoiceHead
 from hmm2song.errors import Hmm2SongError
 from hmm2song.evaluation.accuracy import Query, read_queries, singer_scores
@@ -144,9 +144,8 @@ def judge(hums: Hums, head: VoiceHead, seed: int) -> Iterator[tuple[str, ...]]:
     hums = hums.take(
         np.concatenate([rng.permutation(np.flatnonzero(hums.singers == name))[:JUDGED_PER_SINGER] for name in names])
     )
-    voices = np.array([views[0].mean(axis=0) for views in hums.views])
-    voices /= np.linalg.norm(voices, axis=1, keepdims=True)
-    for name, vectors in (("Resemblyzer", voices), ("with the map", head(voices))):
+    voices = levelled(np.array([views[0].mean(axis=0) for views in hums.views]))
+    for name, vectors in (("Resemblyzer", voices[:, :VOICE_DIM]), ("with the map", head(voices))):
         for kind, likeness in (("cosine", vectors @ vectors.T), ("mutual proximity", mutual_proximity(vectors))):
             scores = singer_scores(likeness, hums.singers, hums.songs, seed).to_dict()
             figures = (interval_text(scores[key]) for key in ("equal_error", "nearest"))

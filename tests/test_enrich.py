@@ -10,7 +10,7 @@ import pytest
 
 from hmm2song.catalog.facets import Facets
 from hmm2song.embeddings.style import TAGS
-from hmm2song.embeddings.voice import VoiceEncoder
+from hmm2song.embeddings.voice import VOICE_DIM, VoiceEncoder
 from hmm2song.errors import ModelError
 from hmm2song.similar import enrich
 from hmm2song.similar.enrich import LabelModel, enriched, label_model
@@ -77,7 +77,9 @@ def test_what_is_stated_stays_and_older_guesses_go(monkeypatch):
 
 def test_the_bundled_model_fits_the_voice_network_and_names_its_version():
     model = label_model()
-    assert model.voice_weights.shape == (VoiceEncoder.dim,) and model.version.startswith("labels-")
+    assert model.voice_weights.shape == (VOICE_DIM,) and model.version.startswith("labels-")
+    voice = np.random.default_rng(0).normal(size=VoiceEncoder.dim)
+    assert model.male_log_odds(facets(voice)) == model.male_log_odds(facets(voice[:VOICE_DIM]))  # of older catalogs
     (guess,) = model.genre_guesses(facets(metal=0.9))
     assert (guess.value, guess.model) == ("Metal", model.version) and guess.probability > 0.9
 

@@ -53,12 +53,18 @@ def test_a_window_has_the_same_style_alone_and_among_others():
 def test_a_voice_is_heard_in_its_segments_only_and_at_any_level():
     encoder = voice.VoiceEncoder(assets_folder() / "model_voice")
     low, high = tone(110, 4, 0.3), tone(330, 4, 0.3)
-    alone = encoder.embed(low, [(0.0, 4.0)])
-    within = encoder.embed(np.concatenate([high, low / 10, high]), [(4.0, 8.0)])
-    assert np.linalg.norm(alone) == pytest.approx(1) and alone @ within > 0.999
-    assert encoder.embed(high, [(0.0, 4.0)]) @ alone < 0.9
     paused = np.concatenate([low[:32000], np.zeros(48000, np.float32), low[:32000]])
-    assert encoder.embed(paused, [(0.0, 7.0)]) @ alone > 0.99
+    alone, *others = (
+        encoder.embed(samples, [(start_s, end_s)])
+        for samples, start_s, end_s in (
+            (low, 0.0, 4.0), (np.concatenate([high, low / 10, high]), 4.0, 8.0), (paused, 0.0, 7.0), (high, 0.0, 4.0)
+        )
+    )  # fmt: skip
+    assert alone.shape == (encoder.dim,) and np.linalg.norm(alone[: voice.VOICE_DIM]) == pytest.approx(1)
+    for part in (slice(voice.VOICE_DIM), slice(voice.VOICE_DIM, None)):
+        within, again, different = (each[part] @ alone[part] / np.linalg.norm(alone[part]) / np.linalg.norm(each[part])
+                                    for each in others)  # fmt: skip
+        assert within > 0.999 and again > 0.99 and different < 0.9
 
 
 @pytest.mark.parametrize("segments", [[], [(0.0, 0.5)], [(5.0, 9.0)], [(2.0, 3.5)]])

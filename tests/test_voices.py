@@ -14,7 +14,8 @@ from script_modules import run_script
 
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.base import WEIGHTS_FILE
-from hmm2song.embeddings.voice_head import VOICE_DIM, VoiceHead
+from hmm2song.embeddings.voice import VoiceEncoder
+from hmm2song.embeddings.voice_head import VoiceHead
 from hmm2song.errors import ModelError
 from hmm2song.evaluation.accuracy import singer_scores
 from hmm2song.evaluation.baselines.voices import four_cells, tcae
@@ -22,6 +23,7 @@ from hmm2song.similar.spaces import Scaling
 from hmm2song.training.voice_contrast import degraded, train_head
 
 RATE_HZ = 16000
+VOICE_DIM = VoiceEncoder.dim
 
 
 def made_up_hums(rng: np.random.Generator, n_singers: int, per_singer: int = 6):

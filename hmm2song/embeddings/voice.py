@@ -1,6 +1,7 @@
 """Who sings: the speaker encoder of Resemblyzer (Wan et al. 2018, GE2E), which also tells singers apart.
 
-The network is ``assets/model_voice``, made by ``scripts/convert_models.py``. It hears 1.6 s at a time.
+The network is ``assets/model_voice``, made by ``scripts/convert_models.py``. It hears 1.6 s at a time. Its embedding
+was trained on speech, by which much of what tells singers apart is lost: the layers below it still hold it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from hmm2song.embeddings.base import open_network
 from hmm2song.embeddings.spectrum import band_power, mel_weights
 
 VOICE_FILE = "resemblyzer.onnx"
-VOICE_SHA256 = "157cdce9c0481881aa012b7a2e36ec3efed9d7e2eaba21d145d2581dd087b319"
+VOICE_SHA256 = "531fae3d1a25291ff90c40f6462374da464b44b9913ce20931ffa1d73ce5f193"
+VOICE_DIM, LAYER_DIM = 256, 512
+"""Resemblyzer's embedding, and the means over time of what its second and third layer give."""
 N_FFT, HOP, N_BANDS = 400, 160, 40
 PART_FRAMES, PART_HOP_FRAMES = 160, 80
 """1.6 s every 0.8 s, less often where there is much singing."""
@@ -33,14 +36,16 @@ class VoiceEncoder:
     """Embeds singing; ModelError if the network is missing or damaged."""
 
     name = "voice"
-    dim = 256
+    dim = VOICE_DIM + LAYER_DIM
     fingerprint = VOICE_SHA256[:16]
 
     def __init__(self, folder: Path) -> None:
         self._session = open_network(folder / VOICE_FILE, VOICE_SHA256)
 
     def embed(self, samples: np.ndarray, segments: Sequence[tuple[float, float]]) -> np.ndarray:
-        """Embed the voice of a recording -> (dim,) float32, of unit length; zero where too little is sung.
+        """Embed the voice of a recording -> (dim,) float32; zero where too little is sung.
+
+        First comes Resemblyzer's embedding, (VOICE_DIM,), of unit length, then what its layers give.
 
         Parameters
         ----------
@@ -53,13 +58,10 @@ class VoiceEncoder:
         sung = np.concatenate([samples[:0], *(samples[place] for place in places)])
         parts = self.parts(sung)
         mean = parts.mean(axis=0) if len(parts) else np.zeros(self.dim, np.float32)
-        return mean / max(float(np.linalg.norm(mean)), 1e-9)
+        return levelled(mean[None])[0]
 
     def parts(self, sung: np.ndarray) -> np.ndarray:
-        """Return the network's embedding of each 1.6 s of singing, pauses left out; shape (n, 256), unit length.
-
-        Here a further network may begin.
-        """
+        """Return what the network gives for each 1.6 s of singing, pauses left out; shape (n, dim)."""
         pieces = sung[: len(sung) // PIECE * PIECE].reshape(-1, PIECE)
         energy = np.mean(np.square(pieces, dtype=np.float64), axis=1)
         is_sound = energy > energy.mean() * 10 ** (PAUSE_DB / 10) if len(energy) else energy > 0
@@ -72,4 +74,12 @@ class VoiceEncoder:
         parts = np.lib.stride_tricks.sliding_window_view(power, PART_FRAMES, axis=0)[::hop]
         parts = parts.transpose(0, 2, 1)
         batches = (parts[start : start + BATCH_PARTS] for start in range(0, len(parts), BATCH_PARTS))
-        return np.concatenate([self._session.run(["voice"], {"x": np.ascontiguousarray(each)})[0] for each in batches])
+        outputs = [self._session.run(["voice", "layers"], {"x": np.ascontiguousarray(each)}) for each in batches]
+        return np.concatenate([np.hstack(output) for output in outputs])
+
+
+def levelled(voices: np.ndarray) -> np.ndarray:
+    """Return voices (n, dim) as float32 whose embedding, the first VOICE_DIM numbers, has unit length; zero stays."""
+    voices = voices.astype(np.float32)
+    length = np.linalg.norm(voices[:, :VOICE_DIM], axis=1, keepdims=True)
+    return np.hstack((voices[:, :VOICE_DIM] / np.maximum(length, np.float32(1e-6)), voices[:, VOICE_DIM:]))

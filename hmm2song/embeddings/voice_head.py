@@ -1,8 +1,8 @@
-"""From Resemblyzer's embedding of a voice to one in which recordings of one singer lie closer together.
+"""From what Resemblyzer gives for a voice to vectors in which recordings of one singer lie closer together.
 
 Resemblyzer was trained on speech. A linear map, learned from people who hum (``scripts/train_voice.py``), shrinks the
 directions in which hums of one singer differ: from song to song, and with room, microphone and noise. It is applied to
-the vectors that a catalog holds, so recordings need not be listened to again.
+the vectors that a catalog holds, so recordings need not be listened to again when it changes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from hmm2song.embeddings.base import WEIGHTS_FILE, read_weights
+from hmm2song.embeddings.voice import VoiceEncoder, levelled
 from hmm2song.errors import ModelError
-
-VOICE_DIM = 256
 
 
 class VoiceHead:
@@ -24,9 +23,9 @@ class VoiceHead:
 
     Parameters
     ----------
-    mean : np.ndarray, shape (256,), float32
+    mean : np.ndarray, shape (768,), float32
         Taken off first: what all voices have in common.
-    weight : np.ndarray, shape (256, dim), float32
+    weight : np.ndarray, shape (768, dim), float32
     """
 
     def __init__(self, mean: np.ndarray, weight: np.ndarray) -> None:
@@ -43,8 +42,9 @@ class VoiceHead:
         folder = Path(folder)
         weights = read_weights(folder)
         shapes = {name: weight.shape for name, weight in weights.items()}
-        if set(shapes) != {"mean", "weight"} or shapes["mean"] != (VOICE_DIM,) or shapes["weight"][:-1] != (VOICE_DIM,):
-            raise ModelError(f"model {folder.name!r}: the weights do not fit (they are no map of {VOICE_DIM} numbers)")
+        wanted = (VoiceEncoder.dim,)
+        if set(shapes) != {"mean", "weight"} or shapes["mean"] != wanted or shapes["weight"][:-1] != wanted:
+            raise ModelError(f"model {folder.name!r}: the weights do not fit (they are no map of {wanted[0]} numbers)")
         return cls(weights["mean"], weights["weight"])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -52,9 +52,7 @@ class VoiceHead:
         (Path(folder) / WEIGHTS_FILE).write_bytes(save({"mean": self.mean, "weight": self.weight}))
 
     def __call__(self, voices: np.ndarray) -> np.ndarray:
-        """Map voices (n, 256), of any length and any float type, to (n, dim) float32; zero rows stay zero."""
-        voices = voices.astype(np.float32)
-        length = np.linalg.norm(voices, axis=1, keepdims=True)
-        mapped = (voices / np.maximum(length, np.float32(1e-6)) - self.mean) @ self.weight
+        """Map voices (n, 768), of any float type, to (n, dim) float32 of unit length; zero rows stay zero."""
+        mapped = (levelled(voices) - self.mean) @ self.weight
         mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), np.float32(1e-6))
-        return np.where(length > 0, mapped, np.float32(0))
+        return np.where(voices.any(axis=1, keepdims=True), mapped, np.float32(0))

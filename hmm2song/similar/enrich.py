@@ -1,6 +1,6 @@
 """Genre and singer's gender, guessed from what was heard in a recording where nothing is stated.
 
-* **Gender**: logistic regression on the voice embedding (:mod:`hmm2song.embeddings.voice`), trained on speech over
+* **Gender**: logistic regression on Resemblyzer's embedding (:mod:`hmm2song.embeddings.voice`), trained on speech over
   music, and as independent evidence the tags "female vocalists" and "male vocalists" of the style network. The two
   are added as log odds. A recording without a voice, as instrumentals are, gets no gender.
 * **Genre**: that of the most probable tag of the style network, if it is one of :data:`GUESSED_GENRES`, the more
@@ -25,6 +25,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.style import TAGS
+from hmm2song.embeddings.voice import VOICE_DIM
 from hmm2song.errors import ModelError
 from hmm2song.song import Guess, Song, guessed_text
 
@@ -90,7 +91,7 @@ class LabelModel:
 
     def male_log_odds(self, facets: Facets) -> np.ndarray:
         """Return the log odds of a man over a woman per song, shape (n_songs,); nan where no voice was heard."""
-        voice = facets.voice.astype(float)
+        voice = facets.voice[:, :VOICE_DIM].astype(float)
         if voice.shape[1] != len(self.voice_weights):
             return np.full(len(facets), np.nan)  # the catalog's voices are of another network
         ratio = np.log(tag_probability(facets.tags, FEMALE_TAGS) / tag_probability(facets.tags, MALE_TAGS))

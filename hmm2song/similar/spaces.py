@@ -16,7 +16,8 @@ from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.style import TAGS
 from hmm2song.embeddings.style_copies import CopyChanges, lessening
-from hmm2song.embeddings.voice_head import VOICE_DIM, VoiceHead
+from hmm2song.embeddings.voice import VoiceEncoder
+from hmm2song.embeddings.voice_head import VoiceHead
 
 STYLE_WEIGHT, TIMBRE_WEIGHT = 0.6, 0.4
 """Shares of the MusiCNN embedding and of the MFCC in the similarity of style."""
@@ -72,8 +73,11 @@ class Scaling:
         )
 
     def voice(self, facets: Facets) -> tuple[np.ndarray, np.ndarray]:
-        """Return unit vectors of the voices (n, dim), and who has one (n,); Resemblyzer's go through the voice head."""
-        mapped = _voice_head()(facets.voice) if facets.voice.shape[1] == VOICE_DIM else _unit(facets.voice)
+        """Return unit vectors of the voices (n, dim), through the voice head, and who has one (n,).
+
+        Catalogs of earlier versions hold Resemblyzer's embedding alone: it is compared as it is.
+        """
+        mapped = _voice_head()(facets.voice) if facets.voice.shape[1] == VoiceEncoder.dim else _unit(facets.voice)
         return mapped, facets.voice.any(axis=1)
 
     def style(self, facets: Facets) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 What is learned is :class:`~hmm2song.embeddings.voice_head.VoiceHead`, in two steps:
 
 1. *Whitening* (within-class covariance normalisation, Hatch, Kajarekar and Stolcke 2006): the directions in which hums
-   of one singer differ are scaled down by how much they differ.
+   of one singer differ are scaled down by how much they differ; then the directions in which all hums hardly differ are
+   left out.
 2. *Contrast* (InfoNCE, van den Oord et al. 2018), from there on: two crops of one singer, from different hums, must be
    more alike than crops of different singers. The distance to the first step is a penalty.
 
@@ -21,12 +22,15 @@ from scipy.signal import fftconvolve
 from torch import nn
 
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.embeddings.voice import levelled
 from hmm2song.embeddings.voice_head import VoiceHead
 
 EQ_KNOTS_HZ = (0, 150, 300, 600, 1200, 2000, 3000, 4000, 8000)
-DEGRADED_WEIGHT = 0.1
+DEGRADED_WEIGHT = 0.03
 """What a degraded hum counts in the whitening; more costs accuracy on clean hums, less on degraded ones."""
-SHRINKAGE = 0.3
+SHRINKAGE = 0.1
+DIM = 256
+"""Of these directions hums differ most in, measured by how much hums of one singer do; the others are left out."""
 DEGRADED_SHARE = 0.5
 TEMPERATURE = 0.05
 LEARNING_RATE = 1e-3
@@ -70,20 +74,22 @@ def train_head(
 
     Parameters
     ----------
-    hums : sequence of sequences of np.ndarray, each of shape (n_parts, 256)
-        Resemblyzer's embeddings of the parts of each hum, as it is, then of its degraded copies, if it has any.
+    hums : sequence of sequences of np.ndarray, each of shape (n_parts, 768)
+        What the voice network gives for the parts of each hum, as it is, then of its degraded copies, if it has any.
     singers : sequence of str
         Who hums each; at least two hums of each of at least two singers.
     steps : int
         Of the contrast; 0 leaves the whitening.
     """
     singers = np.asarray(singers)
-    clean = _unit(np.array([views[0].mean(axis=0) for views in hums]))
-    copies = [(view, singer) for views, singer in zip(hums, singers, strict=True) for view in views[1:]]
-    vectors = np.array([*clean, *(_unit(view.mean(axis=0)[None])[0] for view, _ in copies)])
+    clean = levelled(np.array([views[0].mean(axis=0) for views in hums])).astype(np.float64)
+    copies = [(view.mean(axis=0), singer) for views, singer in zip(hums, singers, strict=True) for view in views[1:]]
+    vectors = np.vstack([clean, *(levelled(copy[None]) for copy, _ in copies)])
     weights = np.repeat([1.0, DEGRADED_WEIGHT], [len(clean), len(copies)])
     whitened = whitening(vectors, np.array([*singers, *(singer for _, singer in copies)]), weights)
     mean = clean.mean(axis=0)
+    _, directions = np.linalg.eigh(whitened.T @ np.cov(clean.T) @ whitened)
+    whitened = whitened @ directions[:, -DIM:]
     whitened = (whitened / np.sqrt(((clean - mean) @ whitened).var(axis=0).mean())).astype(np.float32)
     mean = mean.astype(np.float32)
     return VoiceHead(mean, _contrast(hums, singers, mean, whitened, steps, seed) if steps else whitened)
@@ -113,8 +119,8 @@ def _contrast(hums, singers, mean, whitened, steps, seed):
     partner = torch.arange(2 * len(of_singer)) ^ 1
     for _ in range(steps):
         chosen = np.concatenate([rng.permutation(rows)[:2] for rows in of_singer])
-        crops = _unit(np.array([_crop(hums[row], rng) for row in chosen])) - mean
-        mapped = nn.functional.normalize(torch.from_numpy(crops.astype(np.float32)) @ weight, dim=1)
+        crops = levelled(np.array([_crop(hums[row], rng) for row in chosen])) - mean
+        mapped = nn.functional.normalize(torch.from_numpy(crops) @ weight, dim=1)
         likeness = (mapped @ mapped.T / TEMPERATURE).fill_diagonal_(-1e4)
         moved = ((weight - start) ** 2).sum() / (start**2).sum()
         loss = nn.functional.cross_entropy(likeness, partner) + PENALTY * moved
@@ -130,7 +136,3 @@ def _crop(views: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     n_parts = min(rng.integers(CROP_PARTS[0], CROP_PARTS[1] + 1), len(view))
     start = rng.integers(0, len(view) - n_parts + 1)
     return view[start : start + n_parts].mean(axis=0)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

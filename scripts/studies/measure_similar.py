@@ -20,12 +20,12 @@ from scipy.stats import skew
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.catalog.facets import FEEL_COLUMNS, MOMENT_DIM, N_TAGS, STYLE_DIM, TIMBRE_DIM, Facets
+from hmm2song.embeddings.voice import VoiceEncoder
 from hmm2song.script import main_of
 from hmm2song.similar.songs import SimilarSongs
 from hmm2song.song import Song
 
 N_NEAREST = 10
-VOICE_DIM = 256
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -104,7 +104,7 @@ def random_songs(n_songs: int) -> SimilarSongs:
         style=noise(STYLE_DIM),
         timbre=10 * noise(TIMBRE_DIM),
         tags=np.full((n_songs, N_TAGS), 0.1, np.float16),
-        voice=noise(VOICE_DIM),
+        voice=noise(VoiceEncoder.dim),
         singing_share=np.ones(n_songs, np.float32),
         feel=np.abs(noise(len(FEEL_COLUMNS))).astype(np.float32),
         duration_s=rng.uniform(100, 300, n_songs).astype(np.float32),
