@@ -279,8 +279,8 @@ _BATCH_NORM = ("moving_mean", "moving_variance", "gamma", "beta")
 def resemblyzer_model(pretrained: bytes) -> onnx.ModelProto:
     """Return Resemblyzer's VoiceEncoder: power mel (n, 160, 40) -> unit embeddings, and what its upper layers give.
 
-    ``layers`` are the outputs of the second and third layer, averaged over the frames. PyTorch's gates are put in ONNX's
-    order.
+    ``layers`` are the outputs of the second and third layer, averaged over the frames. PyTorch's gates are put in the
+    order of ONNX.
     """
     content = io.BytesIO(pretrained)
     loaded = torch.load(content, map_location="cpu", weights_only=True)  # noqa: TID251 - so nothing in it is executed
