@@ -339,13 +339,6 @@ def test_numbers_that_a_search_trusts_are_verified_whoever_signed_them(
 # Saving over something ----------------------------------------------------------------------------------
 
 
-def test_a_catalog_replaces_a_former_one_and_leaves_nothing_behind(folder):
-    build(SONGS[:2]).save(folder)
-    assert len(Catalog.load(folder, ENCODER)) == 2
-    assert [path.name for path in folder.parent.iterdir()] == ["catalog"]
-    assert {path.name for path in folder.iterdir()} == {*DATA_FILES, MANIFEST_FILE}
-
-
 @pytest.mark.parametrize("can_link", [True, False])
 def test_a_catalog_written_again_keeps_its_model_and_recordings(folder, monkeypatch, can_link):
     def refuse(*_):

@@ -24,25 +24,6 @@ def test_counts():
     assert catalog.gender_counts() == {"female": 1, "male": 1, "mixed": 1, "": 1}
 
 
-@pytest.mark.parametrize(
-    ("filters", "expected", "n_unknown"),
-    [
-        ({}, {"one", "two", "three", "four"}, 0),
-        ({"genres": ["Ballad", "Dance"]}, {"one", "three", "four"}, 1),
-        ({"genres": ["bAllad "]}, {"one", "four"}, 1),
-        ({"gender": "male"}, {"two", "four"}, 1),
-        ({"genres": ["Folk"], "gender": "female"}, {"one", "four"}, 1),
-        ({"genres": ["Folk"], "only_known": True}, {"one", "two"}, 0),
-        ({"genres": ["Dance"], "gender": "female", "only_known": True}, set(), 0),
-    ],
-)
-def test_filters_keep_what_fits_and_what_is_unknown(filters, expected, n_unknown):
-    catalog = build()
-    selection = catalog.select(**filters)
-    assert ids(catalog, **filters) == expected
-    assert (selection.n_songs, selection.n_unknown) == (len(expected), n_unknown)
-
-
 def test_a_selection_says_what_was_wanted_in_the_catalogs_words():
     selection = build().select(["folk", "BALLAD"], "male", only_known=True)
     assert selection.wanted == SongFilter(("Ballad", "Folk"), "male", only_known=True)

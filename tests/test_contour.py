@@ -89,12 +89,6 @@ def test_a_fast_hum_is_stretched_to_song_time():
     np.testing.assert_array_equal(stretched.pitch_st, as_written.pitch_st)
 
 
-def test_a_contour_shorter_than_a_window_is_one_window():
-    windows = cut_windows(contour(np.full(25, 60)), 4.0, 1.0, 16)
-    np.testing.assert_array_equal(np.isnan(windows.pitch_st), [[False] * 4 + [True] * 12])
-    np.testing.assert_array_equal(windows.voiced, [[True] * 4 + [False] * 12])
-
-
 # Pieces -------------------------------------------------------------------------------------------------
 
 

@@ -52,21 +52,6 @@ def test_the_ranking_agrees_with_the_distances_of_all_clips(engine, clips):
     assert engine.recognize(hum(3), top_k=2).matches == everything[:2]
 
 
-@pytest.mark.parametrize(
-    ("genres", "gender", "ids"),
-    [
-        (("Folk",), "any", {"s0", "s1"}),
-        (("Rock",), "any", {"s1", "s2"}),  # a song of two genres is found under each
-        ((), "male", {"s1", "s2"}),  # of s2 it is not known
-        (("Folk",), "female", {"s0"}),
-    ],
-)
-def test_only_songs_that_pass_the_filter_are_found(engine, genres, gender, ids):
-    result = engine.recognize(hum(0), genres=genres, gender=gender)
-    assert {match.id for match in result.matches} == ids and result.n_searched == len(ids)
-    assert [match.rank for match in result.matches] == list(range(1, len(ids) + 1))
-
-
 def test_a_filter_that_leaves_nothing_says_so(engine):
     result = engine.recognize(hum(0), genres=["Jazz"])
     assert (result.matches, result.n_searched) == ((), 0) and "choose another genre" in result.message

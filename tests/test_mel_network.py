@@ -56,15 +56,6 @@ def test_it_has_the_layers_of_the_source_and_computes_what_they_say(network):
 
 
 @torch.inference_mode()
-def test_every_channel_of_every_clip_is_a_row_of_its_own(network):
-    first, second = pictures(2)
-    alone, both = network(as_tensor(first[None])), network(as_tensor(np.stack((second, first))))
-    assert tuple(both.shape) == (2 * N_CHANNELS, DIM)
-    torch.testing.assert_close(both[N_CHANNELS:], alone, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(both[:N_CHANNELS], alone, atol=1e-2)
-
-
-@torch.inference_mode()
 def test_inference_reads_the_first_channel_alone(network):
     clips = pictures(3)
     rows = network(as_tensor(clips)).reshape(3, N_CHANNELS, DIM)
