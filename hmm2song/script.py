@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import socket
@@ -141,6 +142,20 @@ def output_file(text: str) -> Path:
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to write {path.name} to")
     return path
+
+
+def table_rows(path: Path, *columns: str) -> list[dict[str, str]]:
+    """Read a CSV; Hmm2SongError if it cannot be read, lacks one of the columns, or holds no row."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise Hmm2SongError(f"{path}: {error.strerror}; give a CSV with the columns {','.join(columns)}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Hmm2SongError(f"{path} is not a CSV in UTF-8 ({error})") from error
+    if not rows or not rows[0].keys() >= set(columns):
+        raise Hmm2SongError(f"{path} needs the columns {','.join(columns)} and at least one row")
+    return [{name: value or "" for name, value in row.items() if name is not None} for row in rows]
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -3,6 +3,7 @@
 
     python scripts/evaluate.py --queries Q.csv --songs S.jsonl [--songs MORE.jsonl.gz ...]
     python scripts/evaluate.py --queries Q.csv --engine mel --clips DATASET --network MODEL
+    python scripts/evaluate.py similar --help    (songs like a song, by every method)
 
 Q.csv has the columns file,song_id (others are ignored; paths are relative to the CSV; several acceptable ids are joined
 by "|"). A file is any recording, or an f0 track: a CSV with the columns time_s,f0_hz where 0 or less means unvoiced.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import runpy
 import statistics
 import sys
 import time
@@ -398,4 +400,7 @@ def write_misses(path: Path, outcomes: list[Outcome]) -> None:
 main = main_of(__file__, parse_options, run)
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["similar"]:  # a script of its own: it asks no hums
+        del sys.argv[1]
+        runpy.run_path(str(Path(__file__).with_name("evaluate_similar.py")), run_name="__main__")
     sys.exit(main())

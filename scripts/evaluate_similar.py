@@ -1,13 +1,15 @@
 #!/usr/bin/env python
-"""Measure how well songs like a song are found, among the free recordings, for every method in one table.
+"""Measure how well songs like a song are found, for every method in one table.
 
-    python scripts/evaluate_similar.py
-    python scripts/evaluate_similar.py --audio FOLDER/audio [--rivals rivals.json] [--robust 40]
+    python scripts/evaluate_similar.py (the same as scripts/evaluate.py similar)
+    python scripts/evaluate.py similar --audio FOLDER/audio [--rivals rivals.json] [--robust 40]
+        [--features features_30_sec.csv --folds artist_folds.csv] [--hums qbsh/queries.csv --work FOLDER]
 
-Nobody has said which of these recordings sound alike. Two facts stand in for it: a composer's pieces are alike, and so
-are the pieces of one soundtrack. A query is a recording whose composer is known and has three or more of them; measured
-is the share of the same composer, or soundtrack, among its five nearest. Mastering leaks into both, hence two more
-columns: the soundtrack without the composer's own pieces, and the composer among the pieces of the soundtrack alone.
+Nobody has said which of the free recordings sound alike. Two facts stand in for it: a composer's pieces are alike, and
+so are the pieces of one soundtrack. A query is a recording whose composer is known and has three or more of them;
+measured is the share of the same composer, or soundtrack, among its five nearest. Mastering leaks into both, hence two
+more columns: the soundtrack without the composer's own pieces, and the composer among the pieces of the soundtrack
+alone.
 
 Without --audio, all comes from the vectors of the bundled catalog. FOLDER is that of scripts/build_free_catalog.py; the
 baselines need its recordings (what they measure is kept beside it), and so does --robust: the share of the ten nearest
@@ -15,13 +17,17 @@ that stay after MP3 at 64 kbit/s, 10 dB less, and sampling at 44.1 or 48 kHz, of
 which scripts/train_style.py learned from. rivals.json is what
 scripts/studies/measure_rivals.py measured with musly and bliss.
 
-It is a script of its own, not a part of scripts/evaluate.py: that one asks hums, of which there are none here.
+With --features and --folds (see scripts/studies/measure_genres.py; needs requirements-studies.txt) the table has two
+more columns: songs of the same genre among the five nearest of GTZAN, and the accuracy where a genre is predicted, with
+songs split at random and without songs of the same artist. With --hums, scripts/train_voice.py judges singers in a
+table below, by other singers than were learned from; what it computes stays in --work.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -59,6 +65,16 @@ N_NEAREST = 5
 N_ROBUST_NEAREST = 10
 MIN_PIECES = 3
 QUIETER = 10 ** (-10 / 20)
+GENRE_NAMES = {"S5: cosine, unscaled": "S5, unscaled", "S5: cosine": "S5, scaled"}
+"""Methods that are measured among the free recordings too, by their name in the table of genres."""
+SKIPPED = {
+    "audio": "the fourth and the fifth source system",
+    "rivals": "musly and bliss",
+    "robust": "copies",
+    "features": "genres",
+    "hums": "singers",
+}
+"""What is left out, by the option that brings it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +112,20 @@ class Scores:
         return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in vars(self).items()}
 
 
+@dataclass(frozen=True)
+class GenreScores:
+    """How often a method is right about genres where songs are split at random, and without songs of one artist."""
+
+    name: str
+    random: Estimate
+    by_artist: Estimate
+    hub_skew: float | None = None
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return {name: value.to_dict() if isinstance(value, Estimate) else value for name, value in vars(self).items()}
+
+
 @dataclass(frozen=True, eq=False)
 class Groups:
     """Who is like whom: ``composer`` and ``soundtrack`` (n, n) say whether two songs share it; ``query`` (n,)."""
@@ -127,11 +157,17 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--audio", type=Path, metavar="FOLDER", help="the recordings, named by their ids")
     parser.add_argument("--rivals", type=Path, metavar="JSON", help="what scripts/studies/measure_rivals.py measured")
     parser.add_argument("--robust", type=positive, metavar="N", help="change N random recordings, and listen again")
+    parser.add_argument("--features", type=Path, metavar="CSV", help="GTZAN's 57 features")
+    parser.add_argument("--folds", type=Path, metavar="CSV", help="filename, fold and artist_group of its songs")
+    parser.add_argument("--hums", type=Path, metavar="CSV", help="file,song_id,singer")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for what is computed of the hums")
     parser.add_argument("--seed", type=int, default=0, help="for the random ranking, the intervals and --robust")
     parser.add_argument("--json", type=output_file, metavar="OUT", help="write the figures as JSON")
     options = parser.parse_args(arguments)
     if options.robust and not options.audio:
         parser.error("--robust needs the recordings: --audio")
+    if (options.features is None) != (options.folds is None) or (options.hums is None) != (options.work is None):
+        parser.error("give --features with --folds, and --hums with --work")
     return options
 
 
@@ -149,11 +185,21 @@ def run(options: argparse.Namespace) -> None:
         methods += methods_of_rivals(songs, options.rivals)
     scores = [score(method, groups, options.seed) for method in methods]
     print(f"{int(groups.query.sum())} queries among {len(songs)} recordings; 95 % intervals in brackets\n")
-    print(table_of(scores))
+    genres = genre_scores(options) if options.features else []
+    print(table_of(scores, genres))
+    for option, what in SKIPPED.items():
+        if getattr(options, option) is None:
+            print(f"\nnot measured without --{option}: {what}", end="")
+    print()
     print(f"\nhighest precision of the same composer that can be reached: {ceiling(groups):.2f}")
     robust = robustness(songs, facets, options) if options.robust else {}
     for name, overlap in robust.items():
         print(f"{name}: {interval_text(overlap.to_dict())} of the ten nearest stay")
+    if options.hums:
+        sys.stdout.flush()
+        judge = [sys.executable, ROOT / "scripts" / "train_voice.py", "--hums", options.hums, "--work", options.work]
+        if subprocess.run(judge).returncode:
+            raise Hmm2SongError("singers were not judged; scripts/train_voice.py says above why")
     write_json(
         options.json,
         {
@@ -161,6 +207,7 @@ def run(options: argparse.Namespace) -> None:
             "n_queries": int(groups.query.sum()),
             "ceiling": round(ceiling(groups), 4),
             "methods": [each.to_dict() for each in scores],
+            "genres": [each.to_dict() for each in genres],
             "robustness": {name: overlap.to_dict() for name, overlap in robust.items()},
         },
     )
@@ -335,26 +382,50 @@ def ceiling(groups: Groups) -> float:
     return float(np.minimum(groups.composer.sum(axis=1), N_NEAREST)[groups.query].mean() / N_NEAREST)
 
 
-def table_of(scores: Sequence[Scores]) -> str:
-    """Return the table as Markdown."""
-    head = ("method", "same composer", "with proximity", "same soundtrack", "of others", "composer within", "hub skew",
-            "s per song")  # fmt: skip
-    return markdown_table(
-        head,
-        (
-            (
-                each.name,
-                *(
-                    interval_text(estimated.to_dict())
-                    for estimated in (each.composer, each.composer_proximity, each.soundtrack)
-                ),
-                *(f"{estimated.value:.3f}" for estimated in (each.other_composers, each.within_soundtrack)),
-                f"{each.hub_skew:+.2f} -> {each.hub_skew_proximity:+.2f}",
-                "" if each.seconds is None else f"{each.seconds:.2f}",
-            )
-            for each in scores
+def genre_scores(options: argparse.Namespace) -> list[GenreScores]:
+    """Measure the methods that need nothing but GTZAN's table."""
+    from hmm2song.evaluation.genre_measures import GenreData, genre_rows, similar_rows  # scikit-learn and xgboost
+
+    data = GenreData.read(options.features, options.folds)
+    found = []
+    for split in (data.split_at_random(options.seed), data):
+        predicted, probability = genre_rows(split)
+        found.append((predicted, similar_rows(split, probability)))
+    (random_predicted, random_similar), (predicted, similar) = found
+    return [
+        *(
+            GenreScores(GENRE_NAMES.get(row.name, row.name), at_random.precision, row.precision, round(row.hub_skew, 2))
+            for at_random, row in zip(random_similar, similar, strict=True)
         ),
-    )
+        *(
+            GenreScores(f"genre predicted: {row.name}", at_random.accuracy, row.accuracy)
+            for at_random, row in zip(random_predicted, predicted, strict=True)
+        ),
+    ]
+
+
+def table_of(scores: Sequence[Scores], genres: Sequence[GenreScores]) -> str:
+    """Return the table as Markdown, one row a method."""
+    head = ["method", "same composer", "with proximity", "same soundtrack", "of others", "composer within", "hub skew",
+            "s per song"]  # fmt: skip
+    rows = {}
+    for each in scores:
+        intervals = (each.composer, each.composer_proximity, each.soundtrack)
+        rows[each.name] = [
+            *(interval_text(estimated.to_dict()) for estimated in intervals),
+            *(f"{estimated.value:.3f}" for estimated in (each.other_composers, each.within_soundtrack)),
+            f"{each.hub_skew:+.2f} -> {each.hub_skew_proximity:+.2f}",
+            "" if each.seconds is None else f"{each.seconds:.2f}",
+        ]
+    if genres:
+        head += ["genre, at random", "genre, other artists", "hub skew there"]
+        empty, unmeasured = [""] * 7, [""] * 3
+        rows = {name: cells + unmeasured for name, cells in rows.items()}
+        for each in genres:
+            cells = [interval_text(estimated.to_dict()) for estimated in (each.random, each.by_artist)]
+            cells.append("" if each.hub_skew is None else f"{each.hub_skew:+.2f}")
+            rows[each.name] = rows.get(each.name, empty)[:7] + cells
+    return markdown_table(head, ([name, *cells] for name, cells in rows.items()))
 
 
 # Robustness -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ one by one.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.voice import VOICE_DIM, VoiceEncoder
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.script import main_of
+from hmm2song.script import main_of, table_rows
 from hmm2song.similar.enrich import GUESSED_GENRES, LABELS_FILE, MIN_PROBABILITY, LabelModel, best_genres
 from hmm2song.song import Song
 
@@ -96,9 +95,8 @@ def run(options: argparse.Namespace) -> None:
 def embedded_speakers(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return voices (n, 256), whether each is male, and the number of its speaker."""
     encoder, random = VoiceEncoder(assets_folder() / "model_voice"), np.random.default_rng(options.seed)
+    rows = table_rows(options.speakers / "speakers.csv", "file", "gender", "speaker")
     music = list(backgrounds(options.music, random))
-    with (options.speakers / "speakers.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     voices, is_male, speakers = [], [], []
     for row in tqdm(rows, desc="speakers", unit=" speakers"):
         speech = load_recording(options.speakers / row["file"])

@@ -103,7 +103,9 @@ def test_a_table_that_cannot_be_used_is_explained(tmp_path, content, message):
 
 
 def test_a_missing_table_is_explained(tmp_path):
-    with pytest.raises(Hmm2SongError, match=r"none\.csv: No such file or directory; give the CSV of queries"):
+    with pytest.raises(
+        Hmm2SongError, match=r"none\.csv: No such file or directory; give a CSV with the columns file,song_id"
+    ):
         read_queries(tmp_path / "none.csv")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -18,6 +20,7 @@ from script_modules import SCRIPTS, loaded_script, run_script
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import assets_folder
+from hmm2song.evaluation.baselines.genre_features import FEATURES
 from hmm2song.hearing.recording import LISTENER, HeardRecording
 from hmm2song.similar.songs import SimilarSongs
 
@@ -143,6 +146,28 @@ def test_the_table_has_a_row_for_every_method(tmp_path, capsys, write_free_catal
     assert names == [*vectors, "other"]
     assert all(f"| {name} |" in printed for name in names)
     assert figures["n_queries"] == 9 and figures["ceiling"] == pytest.approx(2 / 5)
+
+
+def test_genres_stand_in_the_same_table(tmp_path, write_free_catalog):
+    pytest.importorskip("xgboost")
+    write_free_catalog(tmp_path / "catalog")
+    rng, genre = np.random.default_rng(0), np.arange(90) % 3
+    features = np.abs(rng.normal(genre[:, None] + 1, 0.5, (90, len(FEATURES))))
+    with (tmp_path / "features.csv").open("w", newline="") as table, (tmp_path / "folds.csv").open("w") as folds:
+        writer = csv.writer(table)
+        writer.writerow(["filename", "length", *FEATURES, "label"])
+        writer.writerows([f"{n}.wav", 1, *row, f"genre {genre[n]}"] for n, row in enumerate(features.tolist()))
+        folds.write("filename,fold,artist_group\n")
+        folds.writelines(f"{n}.wav,{n // 3 % 3},{n // 3}\n" for n in range(90))
+    options = ("--catalog", "catalog", "--features", "features.csv", "--folds", "folds.csv", "--json", "out.json")
+    command = [sys.executable, SCRIPTS / "evaluate.py", "similar", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+    genres = {each["name"]: each for each in json.loads((tmp_path / "out.json").read_text())["genres"]}
+    assert genres["S5, scaled"]["by_artist"]["value"] > 0.5 and "genre predicted: S5: XGBoost" in genres
+    assert "| genre, other artists |" in done.stdout and "not measured without --hums: singers" in done.stdout
+    assert len({line.count("|") for line in done.stdout.splitlines() if line.startswith("|")}) == 1
+    assert run_script("evaluate_similar", "--features", tmp_path) == 2
 
 
 def test_what_cannot_be_measured_is_told(tmp_path, capsys, write_free_catalog):

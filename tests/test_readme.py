@@ -31,7 +31,7 @@ SPACE_COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "g
 MAX_SHORT_DESCRIPTION = 60
 """The Hub refuses a longer one."""
 SEPARATORS = {"&&", "||", ";", "|"}
-PROGRAMS = re.compile(r"-m hmm2song(?: [a-z]+)?|app\.py|scripts/[\w/]+\.py")
+PROGRAMS = re.compile(r"-m hmm2song(?: [a-z]+)?|app\.py|scripts/[\w/]+\.py(?: similar)?")
 
 
 def fenced(page: str, language: str) -> list[str]:

@@ -10,7 +10,6 @@ Conventions
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from hmm2song.errors import Hmm2SongError
+from hmm2song.script import table_rows
 
-QUERY_COLUMNS = frozenset({"file", "song_id"})
 N_RESAMPLES = 2000
 N_SINGER_RESAMPLES = 200
 BATCH_RESAMPLES = 200
@@ -46,21 +45,12 @@ def read_queries(path: Path) -> list[Query]:
     Files are relative to the table; several acceptable ids are joined by ``|``. Hmm2SongError if the table cannot be
     read, lacks a column, holds no hum, or a row lacks its file or song.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise Hmm2SongError(f"{path}: {error.strerror}; give the CSV of queries") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Hmm2SongError(f"{path} is not a CSV in UTF-8 ({error})") from error
-    if not rows or not rows[0].keys() >= QUERY_COLUMNS:
-        raise Hmm2SongError(f"{path} needs the columns file,song_id and at least one row")
+    rows = table_rows(path, "file", "song_id")
     return [_query_of(row, path, number) for number, row in enumerate(rows, start=1)]
 
 
-def _query_of(row: dict[str, str | None], path: Path, number: int) -> Query:
-    """Read one row; a short one has None where the table ends."""
-    name, songs, singer = ((row.get(column) or "").strip() for column in ("file", "song_id", "singer"))
+def _query_of(row: dict[str, str], path: Path, number: int) -> Query:
+    name, songs, singer = (row.get(column, "").strip() for column in ("file", "song_id", "singer"))
     acceptable = tuple(filter(None, map(str.strip, songs.split("|"))))
     if not name or not acceptable:
         raise Hmm2SongError(f"{path}, row {number}: file or song_id is empty; fill it in or drop the row")

@@ -12,7 +12,6 @@ source system: its network is trained on folds as the source had them, and on fo
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from hmm2song.evaluation.baselines.genre_cnn import N_FOLDS, GenreEnsemble, killing_part, mel_of
 from hmm2song.evaluation.genre_measures import GenreData, genre_rows, similar_rows
-from hmm2song.script import interval_text, main_of, markdown_table, output_file, write_json
+from hmm2song.script import interval_text, main_of, markdown_table, output_file, table_rows, write_json
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,8 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
 def measure_network(table: Path) -> dict:
     """Train the network of the third source system on recordings, and return its accuracy on both kinds of folds."""
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_rows(table, "file", "genre", "artist")
     genres, artists = ([row[name] for row in rows] for name in ("genre", "artist"))
     mels = [mel_of(killing_part(table.parent / row["file"])) for row in tqdm(rows, desc="recordings")]
     n_frames = max(mel.shape[1] for mel in mels)
