@@ -26,6 +26,17 @@ def loaded_script(name: str) -> Iterator[ModuleType]:
         yield module
 
 
+def script_fixture(name: str, scope: str = "module"):
+    """Return a fixture that is ``scripts/<name>.py`` as a module."""
+
+    @pytest.fixture(scope=scope)
+    def script():
+        with loaded_script(name) as module:
+            yield module
+
+    return script
+
+
 def run_script(name: str, *options: object) -> int:
     """Run a script's ``main`` in this process, which saves the seconds that imports take; return its exit status."""
     with loaded_script(name) as script:

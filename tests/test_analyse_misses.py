@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from humming import hum, tune
-from script_modules import loaded_script
+from script_modules import script_fixture
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import Hmm2SongError, MelodyError
@@ -35,10 +35,7 @@ QUERIES = (
 HUMMED = (2, 3, 4, 7, 8)
 
 
-@pytest.fixture(scope="module")
-def script():
-    with loaded_script("analyse_misses") as module:
-        yield module
+script = script_fixture("analyse_misses")
 
 
 @pytest.fixture(scope="module")

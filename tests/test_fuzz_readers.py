@@ -2,14 +2,9 @@
 
 import json
 
-import pytest
-from script_modules import loaded_script
+from script_modules import script_fixture
 
-
-@pytest.fixture(scope="module")
-def fuzz():
-    with loaded_script("fuzz_readers") as script:
-        yield script
+fuzz = script_fixture("fuzz_readers")
 
 
 def test_seeds_are_read_and_inputs_are_the_same_again(fuzz, tmp_path, monkeypatch):

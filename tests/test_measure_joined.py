@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from humming import hum
-from script_modules import loaded_script
+from script_modules import run_script, script_fixture
 from serving import MiniatureCatalog
 
 from hmm2song.audio import SAMPLE_RATE_HZ
@@ -22,10 +21,7 @@ from hmm2song.training.singer import FLAWLESS
 HUM_S = 8.0
 
 
-@pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    with loaded_script("measure_joined") as module:
-        yield module
+script = script_fixture("measure_joined")
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +47,8 @@ def queries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(script: ModuleType, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str, str]]:
-    def call(*options: object) -> tuple[int, str, str]:
-        try:
-            code = script.main([str(option) for option in options])
-        except SystemExit as stopped:
-            code = stopped.code
-        return code, *capsys.readouterr()
-
-    return call
+def run(capsys):
+    return lambda *options: (run_script("measure_joined", *options), *capsys.readouterr())
 
 
 def hums_of(script: ModuleType, *songs_and_singers: str) -> list:

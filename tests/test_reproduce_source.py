@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from clip_sets import make_clip_set
 from humming import tune
-from script_modules import loaded_script
+from script_modules import script_fixture
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.errors import ModelError
@@ -20,11 +20,7 @@ from hmm2song.evaluation.baselines.mel_cnn.network import ConvSubnet
 from hmm2song.evaluation.baselines.mel_cnn.training import MelRecipe, split_clips
 from hmm2song.melody.pitch import track_pitch
 
-
-@pytest.fixture(scope="module")
-def script():
-    with loaded_script("reproduce_source") as module:
-        yield module
+script = script_fixture("reproduce_source")
 
 
 @pytest.fixture(scope="module")

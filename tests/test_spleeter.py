@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from script_modules import loaded_script
+from script_modules import loaded_script, script_fixture
 from test_separation import band_tone, read, rms, voice_tone, write_song
 from waiting import wait_until
 from web_site import Site, answer
@@ -266,10 +266,7 @@ def test_no_weights_and_no_environment_are_told_apart(tmp_path, monkeypatch):
 # --- setup ---
 
 
-@pytest.fixture
-def setup():
-    with loaded_script("setup_spleeter") as script:
-        yield script
+setup = script_fixture("setup_spleeter", "function")
 
 
 @pytest.fixture
