@@ -269,11 +269,13 @@ def years(text: str) -> tuple[int, int]:
 
 
 def _similar(options: argparse.Namespace) -> None:
+    from hmm2song.audio import AUDIO_SUFFIXES
     from hmm2song.similar.results import HEADINGS
 
     songs = _similar_songs(options)
     search = {**_search_options(options), "years": options.years, "per_artist": options.per_artist}
-    is_file = options.song not in songs and Path(options.song).is_file()
+    is_named_so = Path(options.song).suffix.lower() in AUDIO_SUFFIXES  # then it is said that there is no such file
+    is_file = options.song not in songs and (is_named_so or Path(options.song).is_file())
     result = songs.like(Path(options.song) if is_file else options.song, options.facets or options.like, **search)
     if options.json:
         _print_json(result.to_dict())

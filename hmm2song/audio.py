@@ -291,7 +291,19 @@ def _file_blocks(file: BinaryIO, label: str, max_s: float, from_s: float = 0.0) 
             yield block
     if not found_any:  # another format, or a wav whose recorder crashed before it wrote the length
         file.seek(0)
-        yield from _ffmpeg_blocks(file, label, max_s, from_s)
+        try:
+            for block in _ffmpeg_blocks(file, label, max_s, from_s):
+                found_any = True
+                yield block
+        except AudioError:
+            if found_any or start != b"OggS":
+                raise
+            file.seek(0)  # FFmpeg refuses a Vorbis file whose header comes twice
+            for block in _libsndfile_blocks(file, label, max_s, from_s, ("VORBIS",)):
+                found_any = True
+                yield block
+            if not found_any:
+                raise
 
 
 def _ogg_links(file: BinaryIO) -> list[bytes]:
@@ -306,14 +318,16 @@ def _ogg_links(file: BinaryIO) -> list[bytes]:
         return [content[first:last] for first, last in bounds]
 
 
-def _libsndfile_blocks(file: BinaryIO, label: str, max_s: float, from_s: float) -> Iterator[Block]:
+def _libsndfile_blocks(
+    file: BinaryIO, label: str, max_s: float, from_s: float, subtypes: tuple[str, ...] = MEMORYLESS_SUBTYPES
+) -> Iterator[Block]:
     try:
         # By descriptor: given a name, soundfile would trust its ending (.raw) rather than the content.
         sound = soundfile.SoundFile(file.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         return
     with sound:
-        if not sound.subtype.startswith(MEMORYLESS_SUBTYPES):
+        if not sound.subtype.startswith(subtypes):
             return
         _check_rate(sound.samplerate, label)
         if sound.frames != UNKNOWN_FRAMES:

@@ -12,6 +12,7 @@ import soundfile
 from heard import save_heard, studio
 
 from hmm2song.__main__ import _print_table, _progress_bar, main
+from hmm2song.catalog.hub import assets_folder
 from hmm2song.match import kernels
 from hmm2song.recognizer import MAX_EARLIER
 from hmm2song.script import EXIT_ERROR, EXIT_INTERRUPTED
@@ -165,6 +166,7 @@ def test_warm_up_leaves_nothing_to_compile(capsys):
         (("recognize", *["{hum}"] * 6, "--catalog", "{catalog}"), "5 earlier hums are too many"),
         (("recognize", "{hum}", "--catalog", "{catalog}", "--genre", "Polka"), "Polka"),
         (("similar", "nobody", "--catalog", "{catalog}"), "no song has the id 'nobody'"),
+        (("similar", "none.mp3", "--catalog", str(assets_folder() / "free_catalog")), "no file 'none.mp3'"),
         (("similar", "stairs", "--catalog", "{catalog}", "--like", "voice"), "nobody has listened"),
         (("similar", "stairs", "--catalog", "{catalog}", "--facets", "tempo=1"), "unknown facet 'tempo'"),
         (("similar", "stairs", "--catalog", "{catalog}", "--facets", "melody=0"), "all weights are zero"),
