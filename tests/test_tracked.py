@@ -150,3 +150,16 @@ def test_a_song_that_only_an_earlier_hum_brought_up_is_traced_as_tracked(monkeyp
     expected = search.align(piece, search.rank(piece, alone, np.zeros(0, np.int64)), 0)
     found = next(match.alignment for match in result.matches if match.id == "tracked-2")
     np.testing.assert_array_equal(found.song_time_s, expected.song_time_s)
+
+
+def test_songs_that_are_proposed_first_are_refined_however_they_align_coarsely(monkeypatch):
+    songs = [Melody(mistracked(random_notes(seed, 100), seed).pitch_midi) for seed in range(4)]
+    recognizer = Recognizer.from_melodies({str(n): song for n, song in enumerate(songs)}, tracked=set("0123"))
+    search, hum = recognizer.ranker._tracked, hummed(random_notes(0, 100), 10.0, 20.0)
+    piece, every, proposed = fill_rests(Melody(hum.pitch_midi)), np.ones(4, bool), np.array([3, 0, 2, 1])
+    monkeypatch.setattr(tracked, "N_REFINED", 1)
+    monkeypatch.setattr(tracked, "N_PROMISING", 1)
+    monkeypatch.setattr(TrackedSearch, "affords", lambda *_: False)
+    assert set(search.rank(piece, every, proposed).song) == {0, 3}
+    monkeypatch.undo()
+    assert set(search.rank(piece, every, proposed[:0]).song) == {0, 1, 2, 3}
