@@ -216,8 +216,8 @@ def test_the_winner_says_everything_about_its_match() -> None:
 
 def test_numbers_beside_a_name_written_from_right_to_left_stay_in_order() -> None:
     for artist, shown in (("فيروز", "\u2068فيروز\u2069"), ("Feyrouz", "Feyrouz")):
-        page = cards.winner_html(make_result(make_match(artist=artist, author="", year="")), 0, SOUND, "ja")
-        assert f">{shown} · 0:10～0:17の部分<" in page
+        page = cards.winner_html(make_result(make_match(artist=artist, author="", year="1970")), 0, SOUND, "ja")
+        assert f">{shown} · 1970<" in page
 
 
 def test_the_other_candidates_are_folded_below() -> None:

@@ -41,10 +41,13 @@ def _script(*names: str) -> str:
 CSS = (ROOM / "page.css").read_text(encoding="utf-8")
 
 
-# Gradio's footer and background lie outside the part of the page that a media rule of CSS reaches.
-PRINTED = """<style>@media print {footer {display: none !important}
-  body, .gradio-container {background: #fff !important}}</style>"""
-HEAD = f'{PRINTED}<meta name="theme-color" content="#4f46e5"><script>{_script("head")}</script>'
+# Gradio's footer and background lie outside the part of the page that a media rule of its CSS reaches.
+MEDIA = """<style>@media (prefers-reduced-motion: reduce) {* {animation: none !important; transition: none !important}}
+@media print {footer {display: none !important} body, .gradio-container {background: #fff !important}
+  #page {--link: #43c; --soft: #456; --block-background-fill: #fff; --body-text-color: #111; --lines: none}
+  :is(#page, #tabs, .tabitem > *) > :not(#header, #tabs, .tabitem, #answer), .acts, .play {display: none !important}}
+</style>"""
+HEAD = f'{MEDIA}<meta name="theme-color" content="#4f46e5"><script>{_script("head")}</script>'
 
 
 class Described(gr.Blocks):
@@ -69,12 +72,14 @@ class Described(gr.Blocks):
 
 
 RECORDER_HTML = """<section class="live">
-<button type="button" class="hum" aria-pressed="false"><span class="face"></span></button>
-<canvas aria-hidden="true"></canvas>
+<button type="button" class="hum" aria-pressed="false"><svg class="mic" viewBox="0 0 24 24" width="48"
+aria-hidden="true" fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round">
+<rect x="9" y="3" width="6" height="11" rx="3"/><path d="M5.5 11a6.5 6.5 0 0 0 13 0M12 17.5V21"/></svg>
+<span class="face"></span></button>
+<canvas aria-hidden="true"></canvas><p class="clock" aria-hidden="true"></p>
+<p class="say" role="status" aria-live="polite"></p><ol class="guesses" aria-hidden="true"></ol>
 <p class="acts"><button type="button" class="more" hidden></button><button type="button" class="cancel" hidden></button>
-<button type="button" class="retry" hidden></button><button type="button" class="upload"></button></p>
-<p class="clock" aria-hidden="true"></p><p class="say" role="status" aria-live="polite"></p>
-<ol class="guesses" aria-hidden="true"></ol></section>"""
+<button type="button" class="retry" hidden></button><button type="button" class="upload"></button></p></section>"""
 RECORDER_JS = _script("pitch", "recorder")
 ANSWER_JS = _script("answer")
 EXPLORE_JS = _script("explore")

@@ -16,6 +16,8 @@ from hmm2song.match.results import Match
 from hmm2song.melody.melody import Melody
 
 EMPTY_RANGE_MIDI = (55, 75)
+HEAD = "position:absolute;top:0;bottom:0;width:2px;background:var(--body-text-color)"
+"""What shows how far the song is played."""
 EDGE = 0.03
 """No label stands so close to the right edge, in widths of the box."""
 
@@ -52,9 +54,9 @@ def _plot(song: Contour, hum: Contour | None, match_s: tuple[float, float] | Non
         lines = f'<rect class="match" {box}/>{lines}<path class="hum-line" d="{_path(hum)}"/>'
     return (
         f'<div class="plot" role="img" aria-label="{escape(words)}" data-span="{first_s:.2f} {length_s:.2f}">'
-        f'<svg aria-hidden="true" preserveAspectRatio="none" '
+        '<svg aria-hidden="true" preserveAspectRatio="none" fill="none" stroke-linecap="round" stroke-linejoin="round" '
         f'viewBox="{first_s:.2f} {-high} {length_s:.2f} {height_st}">{lines}</svg>{marks}'
-        f'<div class="head" hidden></div></div>'
+        f'<div class="head" style="{HEAD}" hidden></div></div>'
     )
 
 

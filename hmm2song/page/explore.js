@@ -38,7 +38,7 @@ const points = () => ($(".map").known ||= JSON.parse($(".map").dataset.points));
 function show(number) { // a point of the map, and what it is
   const [x, y, , words] = points()[number], mark = $(".spot");
   mark.hidden = false;
-  mark.style.cssText = `left: ${x / 10}%; top: ${y / 10}%`;
+  Object.assign(mark.style, {left: `${x / 10}%`, top: `${y / 10}%`});
   $(".spot-words").textContent = words;
 }
 

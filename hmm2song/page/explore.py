@@ -25,7 +25,7 @@ from hmm2song.page import explore_cards as cards
 from hmm2song.page import results as page_cards
 from hmm2song.page.explorer import MAX_QUERY_S, OWN, Explorer, years_of
 from hmm2song.page.preview import Preview
-from hmm2song.page.texts import genre_words, text
+from hmm2song.page.texts import LANGUAGES, genre_words, text
 from hmm2song.similar.presets import FACETS, PRESETS
 from hmm2song.song import ANY_GENDER, GENDERS
 
@@ -115,7 +115,7 @@ class Explore:
         self.query = gr.State(Query())
         self._lay_out_query()
         self._lay_out_views()
-        self.status = gr.HTML()
+        self.status = gr.HTML(elem_id="asking")
         self.shown = gr.HTML(js_on_load=browser.EXPLORE_JS, elem_id="explored", sound={})
         self._lay_out_options()
         self.controls = [
@@ -210,7 +210,9 @@ class Explore:
         self._show(worded.then)
 
     def _show(self, trigger: Callable) -> None:
-        showing = trigger(
+        lines = {language: page_cards.status_html("searching", language) for language in LANGUAGES}
+        asking = trigger(None, self.language, self.status, js=browser.pick_js(lines), **QUICK)
+        showing = asking.then(
             self.show,
             [self.query, *self.controls],
             [self.status, self.shown],

@@ -39,6 +39,8 @@ COLOURS = (
 OTHERS_COLOUR = "#8b93a8"
 TOP_K = 12
 """Songs or moments that are listed."""
+SPOT = "position:absolute;width:20px;height:20px;margin:-10px;border:3px solid;border-radius:50%;pointer-events:none"
+"""The ring around a point of the map."""
 MAX_DRAWN = 3000
 """Points of a map; all its clusters are listed."""
 N_IN_CLUSTER = 8
@@ -164,8 +166,9 @@ def map_html(drawn: SongMap, colour: str, query_id: str, look: Look) -> str:
     return (
         f'<div class="plot map" tabindex="0" role="application" aria-label="{words}" data-start="{start}" '
         f'data-points="{escape(json.dumps(known, ensure_ascii=False, separators=(",", ":")))}">'
-        f'<svg aria-hidden="true" preserveAspectRatio="none" viewBox="0 0 1000 1000">{paths}</svg>'
-        '<b class="spot" hidden></b></div><p class="quiet spot-words" role="status" aria-live="polite">'
+        '<svg aria-hidden="true" preserveAspectRatio="none" fill="none" stroke-linecap="round" '
+        f'viewBox="0 0 1000 1000">{paths}</svg>'
+        f'<b class="spot" style="{SPOT}" hidden></b></div><p class="quiet spot-words" role="status" aria-live="polite">'
         f'{words}</p><p class="acts spot-acts" hidden>{buttons}</p><div class="chips">{legend}</div>'
         f"{_clusters(drawn, marks if is_by_cluster else {}, look)}{_notes(missing)}"
     )

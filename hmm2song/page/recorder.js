@@ -7,7 +7,7 @@ const WORKLET = `registerProcessor("tap", class extends AudioWorkletProcessor {
   process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; } })`;
 let run = null; // the hum in progress
 const idle = hasMicrophone() ? "ready" : "ready_plain";
-let state = "ready", line = idle, lost; // line: which words stand while nothing is hummed
+let state = "ready", line = idle, lost; // line: the words that stand while nothing is hummed, by name
 
 function show(next, words) {
   state = next;
@@ -20,17 +20,25 @@ function show(next, words) {
   root.toggleAttribute("small", root.hasAttribute("answered") && !root.hasAttribute("humming"));
   button.setAttribute("aria-pressed", isOn);
   clearTimeout(lost);
-  if (next === "searching") lost = setTimeout(() => { run = null; show("ready", props.words.offline); }, LOST_MS);
+  if (next === "searching") lost = setTimeout(() => { run = null; rest("offline"); }, LOST_MS);
   $(".face").textContent = props.words[isOn ? "stop" : root.hasAttribute("answered") ? "new_hum" : "hum"];
   $(".cancel").hidden = !isOn;
   $(".more").hidden = isOn || next === "searching" || !props.can_join;
   if (words !== undefined) say.textContent = words;
 }
 
+const home = () => root.hasAttribute("answered") ? "" : idle;
+
+function rest(name) { // say why nothing is hummed, in whatever language is chosen meanwhile
+  line = name;
+  show("ready", props.words[name] ?? "");
+}
+
 function label() {
   for (const name of ["cancel", "upload"]) $("." + name).textContent = props.words[name];
   $(".more").textContent = props.words.once_more;
   $(".live").setAttribute("aria-label", props.words.live);
+  $(".retry").textContent = props.words.retry;
   show(state, state === "ready" ? props.words[line] : undefined);
 }
 
@@ -43,7 +51,6 @@ async function start(again) {
     id: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2) + Date.now(),
     again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, sent: 0, failures: 0, pitches: [],
   };
-  line = idle;
   show("asking", props.words.asking);
   guesses.replaceChildren();
   clock.textContent = "";
@@ -70,8 +77,7 @@ async function start(again) {
     if (run !== mine) return;
     run = null;
     root.toggleAttribute("upload", true); // the other recorder, or a file; the button can be tried again
-    line = error.name === "NotAllowedError" ? "denied" : "no_microphone";
-    show("ready", props.words[line]);
+    rest(error.name === "NotAllowedError" ? "denied" : "no_microphone");
   }
 }
 
@@ -99,7 +105,7 @@ async function send(mine) {
     const reply = part.length ? await server.hear(sent) : {n: mine.sent, guesses: []};
     clearTimeout(slow);
     if (!reply || reply.error) { // server functions answer undefined when anything fails
-      if (++mine.failures > GIVE_UP || reply) { lose(mine, reply ? reply.error : props.words.offline); break; }
+      if (++mine.failures > GIVE_UP || reply) { lose(mine, reply ? "busy" : "offline"); break; }
       if (state !== "asking") show(state, props.words.reconnecting);
       await new Promise((wake) => setTimeout(wake, 400 * mine.failures));
       continue;
@@ -129,14 +135,13 @@ function tellPlace(mine, place) {
   }, 1000);
 }
 
-function lose(mine, words) { // the sound is kept: the button sends it again
+function lose(mine, name) { // the sound is kept: the button sends it again
   free(mine);
   mine.done = true;
   run = null;
-  show("ready", words);
+  rest(name);
   const retry = $(".retry");
   retry.hidden = false;
-  retry.textContent = props.words.retry;
   retry.onclick = () => {
     retry.hidden = true;
     mine.failures = 0;
@@ -181,7 +186,7 @@ function draw(mine) {
   recent.forEach((each, i) => {
     const x = i * step, y = height / 2 - (12 * Math.log2(each.hz || 1) - middle) * height / range;
     pen.globalAlpha = 0.15;
-    pen.fillRect(x, height - Math.min(1, each.rms * 6) * height, step * 0.7, height);
+    pen.fillRect(x, height - Math.min(1, each.rms * 6) * height * 0.4, step * 0.6, height);
     if (each.hz && recent[i - 1]?.hz && Math.abs(Math.log2(each.hz / recent[i - 1].hz)) < 0.1) pen.lineTo(x, y);
     else if (each.hz) pen.moveTo(x, y);
   });
@@ -207,7 +212,7 @@ function stop(mine) {
 function cancel() {
   if (run) { run.ended = run.done = true; free(run); }
   run = null;
-  show("ready", props.words.ready);
+  rest(home());
   guesses.replaceChildren();
 }
 
@@ -231,14 +236,13 @@ watch("words", label);
 watch("can_join", () => show(state));
 watch("answer", () => { // every search, with its own number
   run = null;
-  line = idle;
   guesses.replaceChildren();
   root.toggleAttribute("answered", props.answered);
   if (props.answered) {
     root.toggleAttribute("upload", false);
     scrollTo(0, 0); // to the winner
   }
-  show("ready", "");
+  rest(home());
 });
 if (idle === "ready_plain") for (const name of ["nolive", "upload"]) root.toggleAttribute(name, true);
 label();

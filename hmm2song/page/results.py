@@ -55,7 +55,7 @@ SONG_SHOWN_S = 20.0
 
 @dataclass(frozen=True)
 class Card:
-    """The parts of a winner's card that differ between an answer and a song that a link names; the last four HTML."""
+    """The parts of a winner's card that differ between an answer and a song that a link names; four of them HTML."""
 
     song: Song | Match
     state: str
@@ -64,6 +64,7 @@ class Card:
     plot: str
     details: str
     data: str
+    level: str = ""
 
 
 def header_html(about: str, language: str) -> str:
@@ -92,7 +93,8 @@ def found_html(result: SearchResult, language: str) -> str:
 
 def privacy_html(language: str) -> str:
     """Return the line about what happens to recordings."""
-    return f'<p class="quiet">{html_text(language, "privacy")}</p>'
+    rest = f'<p class="quiet">{html_text(language, "privacy")}</p>'
+    return f'<details class="others"><summary>{html_text(language, "privacy_short")}</summary>{rest}</details>'
 
 
 def examples_html(language: str) -> str:
@@ -121,15 +123,14 @@ def winner_html(result: SearchResult, index: int, sound: Preview, language: str)
     card = Card(
         match,
         state=listed([text(language, f"level_{level}"), _joined(result, language)]),
-        about=listed(
-            [*credit_words(match.artist, match.author, match.year, language), position_words(match, language)]
-        ),
+        about=listed(credit_words(match.artist, match.author, match.year, language)),
         ring=ring,
-        plot=match_plot(match, result.hum, words),
+        plot=_caption(match, language) + match_plot(match, result.hum, words),
         details=f'<p class="quiet">{escape(words)}</p>{_facts(result, index, language)}',
+        level=level,
         data=f' data-percent="{escape(percent)}"' + (' data-heard="1"' if level != NONE else ""),
     )
-    return _winner(card, sound, ("yes", "no", "like", "share", "link"), language)
+    return _winner(card, sound, ("yes", "no", "link", "share", "like"), language)
 
 
 def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
@@ -144,7 +145,7 @@ def song_html(song: Song, melody: Melody, sound: Preview, language: str) -> str:
         details=f"<p>{escape(listed(label_words(song, language)))}</p>",
         data="",
     )
-    return _winner(card, sound, ("like", "share", "link"), language)
+    return _winner(card, sound, ("link", "share", "like"), language)
 
 
 def verdict_html(result: SearchResult, language: str, is_alone: bool = False) -> str:
@@ -172,8 +173,10 @@ def songs_html(songs: Iterable[Song], query: str, language: str, is_cut: bool) -
 
 
 def guesses(result: SearchResult, language: str) -> list[dict[str, str]]:
-    """Return the best songs of an interim search as plain text."""
-    return [{"title": full_title(match, language), "percent": _percent(match)} for match in result.matches[:N_GUESSES]]
+    """Return the best songs of an interim search as plain text; of those with the same tune the first."""
+    tunes = {match.tune or match.id: match for match in reversed(result.matches)}
+    best = sorted(tunes.values(), key=lambda match: match.rank)[:N_GUESSES]
+    return [{"title": full_title(match, language), "percent": _percent(match)} for match in best]
 
 
 def search_links(song: Song | Match) -> dict[str, str]:
@@ -196,7 +199,7 @@ def _winner(card: Card, sound: Preview, acts: Iterable[str], language: str) -> s
         for act in acts
     )
     return (
-        f'<article class="winner" data-id="{escape(card.song.id)}" data-title="{escape(first)}" '
+        f'<article class="winner {card.level}" data-id="{escape(card.song.id)}" data-title="{escape(first)}" '
         f'data-artist="{escape(card.song.artist)}"{card.data}>'
         f'<div class="top">{card.ring}<div class="names"><span class="state">{escape(card.state)}</span>'
         f'<h2 dir="auto">{escape(first)}</h2>{rest}<span class="quiet">{escape(card.about)}</span></div>'
@@ -208,6 +211,17 @@ def _winner(card: Card, sound: Preview, acts: Iterable[str], language: str) -> s
         f"<details><summary>{html_text(language, 'details')}</summary>{card.details}{_lyrics(card.song, language)}"
         f"</details>{_links(card.song, language)}</article>"
     )
+
+
+def _caption(match: Match, language: str) -> str:
+    """Say where in the song the hum lies, and what the lines of the plot are."""
+    names = {"song": html_text(language, "key_song"), "hum-line": html_text(language, "key_hum")}
+    lines = "".join(
+        '<span><svg aria-hidden="true" width="28" height="10" style="display:inline" fill="none">'
+        f'<path class="{line}" d="M4 5h18" stroke-linecap="round"/></svg>{name}</span>'
+        for line, name in names.items()
+    )
+    return f'<p class="caption"><b>{escape(position_words(match, language))}</b>{lines}</p>'
 
 
 def _status(words: str, kind: str = "") -> str:
@@ -298,7 +312,7 @@ def _lyrics(song: Song | Match, language: str) -> str:
         return ""
     return (
         f"<details><summary>{html_text(language, 'lyrics')}</summary>"
-        f'<div class="lyrics">{escape(song.lyric.strip())}</div></details>'
+        f'<div class="lyrics" style="white-space:pre-line">{escape(song.lyric.strip())}</div></details>'
     )
 
 

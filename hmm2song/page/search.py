@@ -49,8 +49,8 @@ NAMED_GENRES = 4
 """Genres named under the title, the most frequent."""
 LIVE_WORDS = (
     "hum", "new_hum", "stop", "cancel", "upload", "ready", "ready_plain", "asking", "listening", "searching",
-    "uploading", "waiting", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess", "guess_found",
-    "once_more", "live",
+    "uploading", "waiting", "busy", "reconnecting", "offline", "retry", "denied", "no_microphone", "guess",
+    "guess_found", "once_more", "live",
 )  # fmt: skip
 ANSWER_WORDS = ("copied", "saved", "said_yes", "said_no")
 HISTORY_WORDS = ("title", "none", "keep", "forget")
@@ -149,7 +149,10 @@ class Page:
         self.drop_filter = gr.Button(variant="primary", visible=False)
         self.cards = gr.HTML(js_on_load=browser.LIKE_JS + browser.CHOOSE_JS, elem_id="cards")
         genres = self._genre_choices(DEFAULT_LANGUAGE)
-        with gr.Accordion(open=False, visible=bool(genres or self.genders)) as self.filters, gr.Row():
+        with (
+            gr.Accordion(open=False, visible=bool(genres or self.genders), elem_id="filters") as self.filters,
+            gr.Row(),
+        ):
             self.genres = gr.Dropdown(genres, value=[], multiselect=True, min_width=280, visible=bool(genres))
             genders = self._gender_choices(DEFAULT_LANGUAGE)
             self.gender = gr.Radio(genders, value=ANY_GENDER, min_width=280, visible=bool(self.genders))

@@ -5,7 +5,9 @@
 
 Starts app.py and a headless Chromium whose microphone plays `--hum` (a recording that Chromium can play is made of it).
 Prints, for each picture, the violations that axe-core calls serious or critical, where the winner and its plot end on
-the screen, how many bytes a hum sent, how long the page took to show that it listens, and hosts other than the app's.
+the screen, how many bytes a hum sent, what it would be for eight seconds, how long after the tap the page shows that
+it was heard and that it listens, how long after the last sound that was sent the answer stands there, and hosts other
+than the app's. Times are those of this machine, with whatever else it does.
 axe-core is a test tool (npm, MPL): it is not part of the project.
 """
 
@@ -272,7 +274,7 @@ def picture(
     page.goto(f"{url}/?__theme={scheme}")
     page.locator(".hum").wait_for()
     expect(page.locator(".face")).not_to_be_empty()
-    page.evaluate(FIRST_SIGN_JS)
+    page.evaluate(WATCH_JS)
     name = "-".join((state, size, scheme, language))
     try:
         STATES[state](page, options)
@@ -282,9 +284,18 @@ def picture(
     page.screenshot(path=options.out / f"{name}.png")
     page.screenshot(path=options.out / f"{name}-full.png", full_page=True)
     bottoms = page.evaluate(BOTTOMS_JS)
-    sign_ms = page.evaluate("Math.round(window.firstSign || 0)")
-    n_bytes = page.evaluate("window.sentBytes") + sum(chunk.sizes()["requestHeadersSize"] for chunk in chunks)
-    measured = f"first sign {sign_ms} ms, {len(chunks)} chunks, {n_bytes} bytes"
+    times = page.evaluate("window.times")
+    n_bytes = times["bytes"] + sum(chunk.sizes()["requestHeadersSize"] for chunk in chunks)
+    measured = f"{len(chunks)} chunks, {n_bytes} bytes"
+    if times["sound"]:
+        measured += f" ({8 * SAMPLE_RATE_HZ * n_bytes / times['sound'] / 1000:.0f} kB for 8 s)"
+    for sign, begin, end in (
+        ("first sign", "tap", "sign"),
+        ("listens", "tap", "listening"),
+        ("answer", "sent", "answer"),
+    ):
+        if times.get(begin) and times.get(end):
+            measured += f", {sign} {times[end] - times[begin]:.0f} ms"
     print(f"{name}: {bottoms}, {measured}", *faults, flush=True)
     if options.axe:
         check(page, options.axe)
@@ -292,18 +303,23 @@ def picture(
     context.close()
 
 
-FIRST_SIGN_JS = """() => {
-  const button = document.querySelector(".hum");
-  button.addEventListener("click", () => { window.clicked = performance.now(); }, true);
-  new MutationObserver(() => { window.firstSign ||= window.clicked && performance.now() - window.clicked; })
-    .observe(document.querySelector(".say"), {childList: true, characterData: true, subtree: true});
+WATCH_JS = """() => {
+  const note = (name) => { window.times[name] ||= performance.now(); };
+  const see = (selector, options, name, is) => new MutationObserver(() => window.times.tap && is() && note(name))
+    .observe(document.querySelector(selector), options);
+  document.querySelector(".hum").addEventListener("click", () => note("tap"), true);
+  see(".say", {childList: true}, "sign", () => true);
+  see("#page", {attributes: true}, "listening", () => document.querySelector("#page[listening]"));
+  see("#answer", {childList: true, subtree: true}, "answer", () => document.querySelector(".winner"));
 }"""
 COUNT_BYTES_JS = """(() => {
   const ask = window.fetch;
-  window.sentBytes = 0;
+  window.times = {bytes: 0, sound: 0};
   window.fetch = (...sent) => {
     if (sent[1]?.body instanceof FormData) {
-      new Response(sent[1].body).arrayBuffer().then((body) => { window.sentBytes += body.byteLength; });
+      window.times.sent = performance.now();
+      for (const part of sent[1].body.values()) if (part instanceof Blob) window.times.sound += part.size;
+      new Response(sent[1].body).arrayBuffer().then((body) => { window.times.bytes += body.byteLength; });
     }
     return ask(...sent);
   };
