@@ -28,7 +28,7 @@ from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import index
 from hmm2song.indexing.extract import IndexOptions, extract_file
 from hmm2song.indexing.sources import Item, SkippedFile
-from hmm2song.indexing.workers import map_files
+from hmm2song.indexing.workers import WAITING_PER_WORKER, map_files
 
 ROOT = Path(__file__).parent.parent
 SCALE = "CDEFGABc"
@@ -329,6 +329,23 @@ def test_worker_crash_costs_one_file_only():
     others = [result for position, result in enumerate(results) if position not in (3, 7)]
     assert others == [word.upper() for position, word in enumerate(words) if position not in (3, 7)]
     assert done == list(range(1, 41))
+
+
+class Taken(list):
+    """Arguments of calls that say how many of them were asked for."""
+
+    n_taken = 0
+
+    def __getitem__(self, index):
+        self.n_taken += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.usefixtures("quick_workers")
+def test_calls_are_handed_out_a_few_at_a_time():
+    words, ahead = Taken(("word",) for _ in range(100)), []
+    map_files(shout, words, workers=2, progress=lambda n_done: ahead.append(words.n_taken - n_done))
+    assert len(ahead) == 100 and max(ahead) < 2 * WAITING_PER_WORKER
 
 
 @pytest.mark.usefixtures("quick_workers")

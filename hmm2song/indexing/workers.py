@@ -13,14 +13,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import connection
 
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
 from hmm2song.machine import n_cores
 
 CRASHED = "reading it crashed the process"
+WAITING_PER_WORKER = 4
+"""Calls handed out ahead of time: no worker waits, and a million files are not a million calls in memory."""
 
 
 def map_files(
@@ -86,9 +89,15 @@ def _run_pool(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=start_worker)
     try:
-        futures: dict[Future, int] = {pool.submit(guarded, function, arguments[index]): index for index in todo}
-        for future in as_completed(futures):
-            finish(futures[future], future.result())
+        waiting: dict[Future, int] = {}
+        ahead = iter(todo)
+        while True:
+            for index in islice(ahead, WAITING_PER_WORKER * n_workers - len(waiting)):
+                waiting[pool.submit(guarded, function, arguments[index])] = index
+            if not waiting:
+                break
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                finish(waiting.pop(future), future.result())
     except BrokenProcessPool:
         return
     except BaseException:  # Ctrl-C, or nothing can be read: separating what is begun could take many minutes more
