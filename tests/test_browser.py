@@ -267,15 +267,24 @@ def test_a_full_queue_is_told_from_a_fault(visit: Visit, catalog: MiniatureCatal
     visit.see(".status", "Too many people")
 
 
-def test_who_waits_is_told_the_place(visit: Visit) -> None:
+def test_who_waits_is_told_the_place_and_keeps_the_hum(visit: Visit) -> None:
     page = visit.page
     page.locator(".live .hum").click()
     visit.see(".say", "Listening")
     page.wait_for_timeout(2500)
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+    page.locator(".live .hum").click()
+    visit.see(".status", "Too many people")
     page.route("**/queue/status", lambda route: route.fulfill(json={"queue_size": 7}))
     page.route("**/queue/join*", lambda route: None)  # it waits
-    page.locator(".live .hum").click()
+    page.get_by_role("button", name="Send it again").click()
     visit.see(".say", "about number 7")
+    page.route("**/queue/status", lambda route: route.abort())
+    visit.see(".say", "Your hum is kept")
+    page.unroute_all()
+    page.reload()  # as Gradio does when the server is back
+    playwright.expect(page.locator(".winner, .no-match").first).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
 
 
 @pytest.mark.parametrize("visit", [{"locale": "ko-KR", "viewport": {"width": 360, "height": 740}}], indirect=True)

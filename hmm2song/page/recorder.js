@@ -2,10 +2,10 @@
 // Runs inside its gr.HTML with `element`, `props`, `server`, `trigger` and `watch` of Gradio.
 const $ = (selector) => element.querySelector(selector), root = document.getElementById("page");
 const button = $(".hum"), say = $(".say"), canvas = $("canvas"), guesses = $(".guesses"), clock = $(".clock");
-const FIRST_CHUNK_S = 1, GOAL_S = 10, SLOW_MS = 2500, GIVE_UP = 6, LOST_MS = 60000, DRAWN = 180;
+const FIRST_CHUNK_S = 1, GOAL_S = 10, SLOW_MS = 2500, GIVE_UP = 6, LOST_MS = 60000, DRAWN = 180, KEPT = "hmm2song-hum";
 const WORKLET = `registerProcessor("tap", class extends AudioWorkletProcessor {
   process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; } })`;
-let run = null; // the hum in progress
+let run = null, kept = null; // the hum in progress; one without an answer, which can be sent again
 const idle = hasMicrophone() ? "ready" : "ready_plain";
 let state = "ready", line = idle, lost; // line: the words that stand while nothing is hummed, by name
 
@@ -20,11 +20,15 @@ function show(next, words) {
   root.toggleAttribute("small", root.hasAttribute("answered") && !root.hasAttribute("humming"));
   button.setAttribute("aria-pressed", isOn);
   clearTimeout(lost);
-  if (next === "searching") lost = setTimeout(() => { run = null; rest("offline"); }, LOST_MS);
+  if (next === "searching") lost = setTimeout(() => lose(run, "offline"), LOST_MS);
   $(".face").textContent = props.words[isOn ? "stop" : root.hasAttribute("answered") ? "new_hum" : "hum"];
   $(".cancel").hidden = !isOn;
   $(".more").hidden = isOn || next === "searching" || !props.can_join;
-  if (words !== undefined) say.textContent = words;
+  if (words !== undefined) speak(words);
+}
+
+function speak(words) { // only when they change: a screen reader reads them out
+  if (words !== say.textContent) say.textContent = words;
 }
 
 const home = () => root.hasAttribute("answered") ? "" : idle;
@@ -46,11 +50,13 @@ function hasMicrophone() {
   return Boolean(navigator.mediaDevices && navigator.mediaDevices.getUserMedia && window.AudioWorkletNode);
 }
 
+function unsent() {
+  const id = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2) + Date.now();
+  return {id, sent: 0, failures: 0, busy: false, ended: false};
+}
+
 async function start(again) {
-  const mine = run = {
-    id: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2) + Date.now(),
-    again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, sent: 0, failures: 0, pitches: [],
-  };
+  const mine = run = {again, pcm: new Float32Array(RATE_HZ * props.max_s), total: 0, pitches: [], ...unsent()};
   show("asking", props.words.asking);
   guesses.replaceChildren();
   clock.textContent = "";
@@ -98,12 +104,13 @@ async function send(mine) {
   mine.busy = true;
   const chunkS = () => mine.total < props.first_s * RATE_HZ ? FIRST_CHUNK_S : props.every_s;
   while (!mine.ended && (mine.done || mine.total - mine.sent >= chunkS() * RATE_HZ)) {
-    const slow = setTimeout(() => state === "searching" && show(state, props.words.uploading), SLOW_MS);
+    const slow = setInterval(() => state === "searching" && show(state, props.words.uploading), SLOW_MS);
     const isLast = mine.done, part = muLaw(mine.pcm.subarray(mine.sent, mine.total));
     const meta = {run: mine.id, at: mine.sent, language: props.language};
     const sent = {binary: true, data: {sound: new File([part], "hum"), meta: JSON.stringify(meta)}};
     const reply = part.length ? await server.hear(sent) : {n: mine.sent, guesses: []};
-    clearTimeout(slow);
+    clearInterval(slow);
+    if (mine.ended) break; // cancelled or sent anew meanwhile
     if (!reply || reply.error) { // server functions answer undefined when anything fails
       if (++mine.failures > GIVE_UP || reply) { lose(mine, reply ? "busy" : "offline"); break; }
       if (state !== "asking") show(state, props.words.reconnecting);
@@ -131,30 +138,61 @@ function tellPlace(mine, place) {
     if (state !== "searching" || run !== mine) return;
     place = queue ? Math.min(place, queue.queue_size) : place;
     if (queue && place) show(state, props.words.waiting.replace("{n}", place));
+    else speak(props.words[queue ? "searching" : "reconnecting"]); // the time until it counts as lost goes on
     tellPlace(mine, place);
   }, 1000);
 }
 
-function lose(mine, name) { // the sound is kept: the button sends it again
+function lose(mine, name) {
   free(mine);
-  mine.done = true;
   run = null;
   rest(name);
-  const retry = $(".retry");
-  retry.hidden = false;
-  retry.onclick = () => {
-    retry.hidden = true;
-    mine.failures = 0;
-    run = mine;
-    show("searching", props.words.searching);
-    send(mine);
-  };
+  keep(mine);
 }
 
-function tell(list, level) { // in words only when they change: a screen reader reads them out
+function keep(mine) { // the button sends all of it again, or the browser when it is online again
+  mine.done = mine.ended = true;
+  kept = mine;
+  $(".retry").hidden = false;
+}
+
+function drop() {
+  kept = null;
+  $(".retry").hidden = true;
+}
+
+function resend() {
+  if (!kept || run) return;
+  run = {...kept, ...unsent()}; // the server may have forgotten it, and what is still under way is not waited for
+  drop();
+  show("searching", props.words.searching);
+  send(run);
+}
+
+// Gradio loads the page anew when a connection that it lost is back. So the hum waits in this tab, 15 bits a sample.
+function save() {
+  const mine = run || kept;
+  if (!mine?.total || !(mine.done || mine.failures)) return;
+  const codes = Array.from(mine.pcm.subarray(0, mine.total), (x) => String.fromCharCode((x + 1) * 16383));
+  sessionStorage.setItem(KEPT, codes.join(""));
+}
+
+function restore() {
+  const codes = sessionStorage.getItem(KEPT);
+  sessionStorage.removeItem(KEPT);
+  if (!codes) return;
+  keep({pcm: Float32Array.from(codes, (code) => code.charCodeAt(0) / 16383 - 1), total: codes.length, again: false});
+  const wait = setInterval(() => { // for the words of the visitor's language
+    if (!document.querySelector("header")) return;
+    clearInterval(wait);
+    resend();
+  }, 100);
+}
+
+function tell(list, level) {
   const best = list.length ? list[0].title : "";
   const words = best && (level === "found" ? props.words.guess_found : props.words.guess).replace("{title}", best);
-  if (words && words !== say.textContent) say.textContent = words;
+  if (words) speak(words);
   guesses.replaceChildren(...list.map((guess) => {
     const row = document.createElement("li"), name = document.createElement("span"), sure = document.createElement("b");
     name.textContent = guess.title;
@@ -219,7 +257,7 @@ function cancel() {
 function press(again) {
   if (state === "searching") return;
   if (run) return Date.now() - run.clicked > 400 && (run.stream ? stop(run) : cancel()); // not on a double click
-  $(".retry").hidden = true;
+  drop();
   if (root.hasAttribute("nolive")) {
     root.toggleAttribute("upload", true);
     document.getElementById("recorder").scrollIntoView({block: "center"});
@@ -231,10 +269,12 @@ function press(again) {
 button.onclick = () => press(false);
 $(".more").onclick = () => press(true);
 $(".cancel").onclick = () => { cancel(); button.focus(); };
+$(".retry").onclick = resend;
 $(".upload").onclick = () => root.toggleAttribute("upload");
 watch("words", label);
 watch("can_join", () => show(state));
 watch("answer", () => { // every search, with its own number
+  const mine = run;
   run = null;
   guesses.replaceChildren();
   root.toggleAttribute("answered", props.answered);
@@ -243,6 +283,11 @@ watch("answer", () => { // every search, with its own number
     scrollTo(0, 0); // to the winner
   }
   rest(home());
+  if (props.answered) drop();
+  else if (mine?.ended) keep(mine); // the queue was full, or the server was started anew
 });
+addEventListener("online", resend);
+addEventListener("pagehide", save);
 if (idle === "ready_plain") for (const name of ["nolive", "upload"]) root.toggleAttribute(name, true);
 label();
+restore();
