@@ -8,7 +8,17 @@ if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
     return ask({...wanted, audio: {...(wanted.audio === true ? {} : wanted.audio), ...plain}});
   };
 }
-// Gradio's upload area has another name than the words in it, which those who speak to their browser say (WCAG 2.5.3).
+// Two parts of Gradio have another name than the words in them, which those who speak to their browser say (WCAG 2.5.3).
+// Its messages are buttons around a button, and the keyboard does not reach what scrolls in its player.
 new MutationObserver(() => {
-  for (const area of document.querySelectorAll(".upload-container[aria-label]")) area.removeAttribute("aria-label");
-}).observe(document, {childList: true, subtree: true});
+  for (const part of document.querySelectorAll(":is(.upload-container, .playback)[aria-label]")) {
+    part.title = part.ariaLabel;
+    part.removeAttribute("aria-label");
+  }
+  for (const part of document.querySelectorAll(".toast-header[role]")) {
+    for (const name of ["role", "tabindex"]) part.removeAttribute(name);
+  }
+  for (const wave of document.querySelectorAll("#waveform > div")) {
+    wave.shadowRoot?.querySelector(".scroll")?.setAttribute("tabindex", 0);
+  }
+}).observe(document, {childList: true, subtree: true, attributes: true, attributeFilter: ["aria-label"]});
