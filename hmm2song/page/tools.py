@@ -22,7 +22,7 @@ class Tools:
         self.api = api
         self.explore = explore
         answer, queued = gr.Textbox(label="answer as JSON", visible=False), {"concurrency_id": SEARCH_QUEUE}
-        gr.on([], self.find_song, api.query_inputs()[:-1], answer, api_name="find_song", **queued)
+        gr.on([], self.find_song, api.query_inputs()[:4], answer, api_name="find_song", **queued)
         similar = [*explore.query_inputs(), explore.facets_input(), *explore.filter_inputs()[:3]]
         gr.on(
             [], self.similar_songs, [*similar, explore.collection_input()], answer, api_name="similar_songs", **queued
