@@ -47,7 +47,6 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_part, load_recording
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
 from hmm2song.catalog.hub import assets_folder
-from hmm2song.embeddings.style_copies import learned_from
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.evaluation.accuracy import Estimate, estimate
 from hmm2song.evaluation.baselines.genre_features import FeatureTable, features_of
@@ -55,6 +54,7 @@ from hmm2song.evaluation.baselines.segments import SAMPLE_RATE_HZ as SEGMENTS_RA
 from hmm2song.evaluation.baselines.segments import SegmentSearch, SongSegments, segments_of
 from hmm2song.hearing.recording import hear
 from hmm2song.script import interval_text, main_of, markdown_table, output_file, positive, progress, write_json
+from hmm2song.similar.codec_changes import learned_from
 from hmm2song.similar.neighbours import FacetSpace, farness_among, sampling_order
 from hmm2song.similar.songs import SimilarSongs
 from hmm2song.similar.spaces import Scaling

@@ -5,7 +5,7 @@
 
 FOLDER is that of scripts/build_free_catalog.py. Random recordings of at most 90 s are copied and heard again; what the
 copies differ by from what the catalog holds is written, with the ids, so that scripts/evaluate_similar.py judges by
-other recordings. See hmm2song/embeddings/style_copies.py.
+other recordings. See hmm2song/similar/codec_changes.py.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.catalog.facets import Facets
-from hmm2song.embeddings.style_copies import CopyChanges
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.hearing.recording import hear
 from hmm2song.script import main_of, positive, progress
+from hmm2song.similar.codec_changes import CopyChanges
 from hmm2song.similar.songs import SimilarSongs
+from hmm2song.similar.spaces import unit
 from hmm2song.training.copies import as_mp3, short_ones
 
 
@@ -63,12 +64,6 @@ def run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     CopyChanges(style, timbre).save(options.out, [songs[row].id for row in rows])
     print(f"{options.out}: what {len(rows)} copies change")
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors of length one, float32."""
-    vectors = vectors.astype(np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-6))
 
 
 main = main_of(__file__, parse_options, run)

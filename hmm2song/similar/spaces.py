@@ -15,9 +15,9 @@ import numpy as np
 from hmm2song.catalog.facets import FEEL_COLUMNS, Facets
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.style import TAGS
-from hmm2song.embeddings.style_copies import CopyChanges, lessening
 from hmm2song.embeddings.voice import VoiceEncoder
 from hmm2song.embeddings.voice_head import VoiceHead
+from hmm2song.similar.codec_changes import CopyChanges, lessening
 
 STYLE_WEIGHT, TIMBRE_WEIGHT = 0.6, 0.4
 """Shares of the MusiCNN embedding and of the MFCC in the similarity of style."""
@@ -59,7 +59,7 @@ class Scaling:
     def of(cls, sample: Facets) -> Scaling:
         """Measure the columns on songs that were heard."""
         timbre, feel = sample.timbre.astype(np.float64), _feel_columns(sample)
-        style = _unit(sample.style).astype(np.float64)
+        style = unit(sample.style).astype(np.float64)
         whitening, timbre_spread = _whitening(style - style.mean(axis=0)), np.maximum(timbre.std(axis=0), TINY)
         changes = _copy_changes()
         return cls(
@@ -77,14 +77,14 @@ class Scaling:
 
         Catalogs of earlier versions hold Resemblyzer's embedding alone: it is compared as it is.
         """
-        mapped = _voice_head()(facets.voice) if facets.voice.shape[1] == VoiceEncoder.dim else _unit(facets.voice)
+        mapped = _voice_head()(facets.voice) if facets.voice.shape[1] == VoiceEncoder.dim else unit(facets.voice)
         return mapped, facets.voice.any(axis=1)
 
     def style(self, facets: Facets) -> tuple[np.ndarray, np.ndarray]:
         """Return vectors whose inner product is the weighted mean of two cosines, and who has one."""
-        centred = _unit(facets.style) - self.style_mean.astype(np.float32)
-        style = _unit(centred @ self.style_axes.astype(np.float32))
-        timbre = _unit(((facets.timbre - self.timbre_mean) / self.timbre_spread) @ self.timbre_axes)
+        centred = unit(facets.style) - self.style_mean.astype(np.float32)
+        style = unit(centred @ self.style_axes.astype(np.float32))
+        timbre = unit(((facets.timbre - self.timbre_mean) / self.timbre_spread) @ self.timbre_axes)
         both = np.hstack((np.sqrt(STYLE_WEIGHT) * style, np.sqrt(TIMBRE_WEIGHT) * timbre))
         return both, facets.heard & facets.style.any(axis=1)
 
@@ -130,6 +130,7 @@ def _feel_columns(facets: Facets) -> np.ndarray:
     return np.column_stack((columns["pulse"], columns["loudness_spread_db"], onsets, brightness, moods))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (n, dim) of length one, float32; zero stays."""
     vectors = vectors.astype(np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(TINY))

@@ -15,11 +15,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from hmm2song.catalog.facets import STYLE_DIM, TIMBRE_DIM
 from hmm2song.embeddings.base import WEIGHTS_FILE, read_weights
-from hmm2song.embeddings.style import StyleEncoder
 from hmm2song.errors import ModelError
-
-TIMBRE_DIM = 40
 
 
 class CopyChanges:
@@ -42,7 +40,7 @@ class CopyChanges:
         folder = Path(folder)
         weights = read_weights(folder)
         shapes = {name: weight.shape[1:] for name, weight in weights.items()}
-        if shapes != {"style": (StyleEncoder.dim,), "timbre": (TIMBRE_DIM,)}:
+        if shapes != {"style": (STYLE_DIM,), "timbre": (TIMBRE_DIM,)}:
             raise ModelError(f"model {folder.name!r}: the weights do not fit (they are no changes of style and timbre)")
         return cls(weights["style"], weights["timbre"])
 

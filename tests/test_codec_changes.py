@@ -14,8 +14,8 @@ from script_modules import run_script
 from hmm2song.audio import SAMPLE_RATE_HZ, load_recording
 from hmm2song.catalog.hub import assets_folder
 from hmm2song.embeddings.base import WEIGHTS_FILE
-from hmm2song.embeddings.style_copies import CopyChanges, learned_from, lessening
 from hmm2song.errors import ModelError
+from hmm2song.similar.codec_changes import CopyChanges, learned_from, lessening
 from hmm2song.similar.songs import SimilarSongs
 from hmm2song.similar.spaces import Scaling
 from hmm2song.training.copies import as_mp3, short_ones
