@@ -50,6 +50,7 @@ from hmm2song.catalog.storage import (
     check_files,
     checksums,
     data_files,
+    is_compact,
     read_manifest,
     read_songs,
     write_manifest,
@@ -216,6 +217,8 @@ def fill_tree(tree: Tree, options: argparse.Namespace, figures: str) -> str:
         return model_card(tree.folder, tree.repo_id, figures, own_card(options.model / CARD_FILE))
     if tree.name == "catalog":
         manifest = check_files(options.catalog)
+        if is_compact(manifest):
+            raise CatalogError("a compact catalog is for those who made it; publish the one that it was made of")
         copy_files(options.catalog, (MANIFEST_FILE, *data_files(manifest)), tree.folder)
         leave_out_lyrics(tree)
         return catalog_card(tree.folder, tree.repo_id, figures)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from encoders import tiny_encoder
 from humming import tune
+from script_modules import loaded_script
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import remove_songs
@@ -105,6 +107,10 @@ def test_a_compact_catalog_is_not_changed_and_damage_is_refused(catalogs, tmp_pa
         small.save(tmp_path / "again")
     with pytest.raises(CatalogError, match="for searching"):
         remove_songs(small, ["s1"])
+    with pytest.raises(CatalogError, match="those who made it"):
+        Catalog.load_downloaded(small.folder, ENCODER)
+    with loaded_script("push_to_hub") as push, pytest.raises(CatalogError, match="publish the one"):
+        push.fill_tree(SimpleNamespace(name="catalog"), SimpleNamespace(catalog=small.folder), "")
     for name in COMPACT_FILES:
         damaged = tmp_path / f"{name} damaged"
         damaged.mkdir()

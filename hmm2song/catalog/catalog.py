@@ -368,7 +368,12 @@ class Catalog:
 
     @classmethod
     def load_downloaded(cls, folder: Path, encoder: MelodyEncoder) -> Catalog:
-        """Open a catalog as :meth:`load` does; it is verified, unless the very same files were verified before."""
+        """Open a catalog as :meth:`load` does; it is verified, unless the very same files were verified before.
+
+        CatalogError for a compact one: FAISS would read the file of a stranger unchecked.
+        """
+        if storage.is_compact(storage.read_manifest(folder)):
+            raise CatalogError("a compact catalog is for those who made it; fetch the one that it was made of")
         mark = storage.verified_mark(folder)
         catalog = cls.load(folder, encoder, verify=not mark.exists())
         with suppress(OSError):  # without a mark it is done again
