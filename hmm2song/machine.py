@@ -82,10 +82,10 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
-def own_memory_bytes() -> int | None:
-    """Return the memory that this process holds now and that is no mapped file; None where the system does not tell."""
+def own_memory_bytes(pid: int | str = "self") -> int | None:
+    """Return the memory that a process holds now and that is no mapped file; None where the system does not tell."""
     try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), None)

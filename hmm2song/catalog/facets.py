@@ -167,8 +167,8 @@ class Facets:
         """Read such a file, or raise CatalogError."""
         try:
             with safe_open(file, framework="numpy") as tensors:
-                arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
-                if "is_sung" in tensors.keys():  # noqa: SIM118 (it is no mapping)
+                arrays, names = {name: tensors.get_tensor(name) for name in _ARRAYS}, tensors.keys()
+                if "is_sung" in names:
                     arrays["voice"] = _all_rows(arrays["voice"], tensors.get_tensor("is_sung"))
                 return cls(**arrays, listener=(tensors.metadata() or {})["listener"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:

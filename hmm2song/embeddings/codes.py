@@ -76,7 +76,10 @@ class WindowCoder:
         if len(self._keys) + len(keys) > CODES_REMEMBERED:
             self._forget()
         at = np.searchsorted(self._keys, keys)
-        new = np.flatnonzero(np.append(self._keys, [0])[at] != keys) if len(self._keys) else np.arange(len(keys))
+        known = (
+            np.append(self._keys, np.uint64(0))[at] == keys
+        )  # of one type: as floats, keys next to each other are equal
+        new = np.flatnonzero(~known) if len(self._keys) else np.arange(len(keys))
         if len(new):
             coded = self._index.sa_encode(windows[first[new]].astype(np.float32))
             self._keys = np.insert(self._keys, at[new], keys[new])

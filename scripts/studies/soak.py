@@ -22,7 +22,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -48,6 +47,7 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, encoder_of
+from hmm2song.machine import own_memory_bytes
 from hmm2song.script import free_port, main_of, output_file, positive, progress, wait_for_app, write_json
 
 TIMEOUT_S = 120.0
@@ -104,9 +104,8 @@ class App:
 
     def measure(self) -> None:
         """Note memory in MB and file handles."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
         handles = len(os.listdir(f"/proc/{self.process.pid}/fd"))
-        self.growth[-1].append((int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024, handles))
+        self.growth[-1].append((own_memory_bytes(self.process.pid) / 2**20, handles))
 
 
 class Client:
