@@ -42,12 +42,12 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
     With ``mcp`` there are MCP tools too.
     """
     from hmm2song.page.api import Api  # Gradio takes seconds to be imported: main does other things meanwhile
-    from hmm2song.page.browser import Described
+    from hmm2song.page.blocks import AppBlocks
     from hmm2song.page.explore_api import ExploreApi
     from hmm2song.page.search import Page
     from hmm2song.page.tools import Tools
 
-    with Described(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
+    with AppBlocks(title="Hmm2Song", delete_cache=(CACHE_SWEEP_S, CACHE_AGE_S), analytics_enabled=False) as blocks:
         page = Page(recognizer, blocks, recordings)
         api, explore_api = Api(recognizer, page.runs), ExploreApi(page.explore.explorer)
         if mcp:
@@ -59,7 +59,8 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
 
 def launch(blocks: gr.Blocks, options: argparse.Namespace) -> str:
     """Begin to serve, and return the address."""
-    from hmm2song.page.browser import CSS, HEAD, ICON, PREVIEW_PICTURE, THEME
+    from hmm2song.page.blocks import PREVIEW_PICTURE
+    from hmm2song.page.browser import CSS, HEAD, ICON, THEME
     from hmm2song.page.search import EXAMPLES_FOLDER
 
     _, url, share_url = blocks.launch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hmm2song.catalog.table import SongTable
+from hmm2song.catalog.song_table import SongTable
 from hmm2song.errors import CatalogError, QueryError
 from hmm2song.song import Guess, Song, SongFilter, guessed_text
 

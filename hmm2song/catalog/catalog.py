@@ -35,6 +35,7 @@ import numpy as np
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
+from hmm2song.catalog.song_table import SongTable
 from hmm2song.catalog.storage import (
     CREDITS_FILE,
     EMBEDDINGS_FILE,
@@ -44,7 +45,6 @@ from hmm2song.catalog.storage import (
     SONG_COLUMNS_FILE,
     WINDOWS_FILE,
 )
-from hmm2song.catalog.table import SongTable
 from hmm2song.embeddings.base import WEIGHTS_FILE
 from hmm2song.embeddings.codes import coded_windows
 from hmm2song.embeddings.contour_encoder import MelodyEncoder

@@ -13,8 +13,8 @@ import numpy as np
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import unvoiced_error
+from hmm2song.catalog.song_table import repeated_id_error
 from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, MELODIES_FILE, SONGS_FILE
-from hmm2song.catalog.table import repeated_id_error
 from hmm2song.errors import CatalogError
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.packed import PackedMelodies

@@ -27,7 +27,7 @@ import numpy as np
 
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog, unvoiced_error
-from hmm2song.catalog.table import FIELDS, SongTable, TextColumn
+from hmm2song.catalog.song_table import FIELDS, SongTable, TextColumn
 from hmm2song.embeddings.codes import WindowCoder, import_faiss
 from hmm2song.errors import CatalogError
 from hmm2song.index.approximate import WINDOWS_PER_LIST, lists_for, trained

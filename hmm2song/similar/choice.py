@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from hmm2song.catalog.facets import Facets
-from hmm2song.catalog.table import SongTable
+from hmm2song.catalog.song_table import SongTable
 from hmm2song.index.base import first_windows
 from hmm2song.similar.tunes import Tunes
 from hmm2song.song import fold_text

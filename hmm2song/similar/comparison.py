@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from hmm2song.catalog.facets import Facets
-from hmm2song.catalog.table import SongTable
+from hmm2song.catalog.song_table import SongTable
 from hmm2song.errors import AudioError, CatalogError, QueryError, UnknownSongError
 from hmm2song.similar.neighbours import N_SAMPLE, FacetSpace, sampling_order
 from hmm2song.similar.presets import FACETS, PRESETS

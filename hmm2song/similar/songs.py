@@ -20,7 +20,7 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.hub import encoder_of, resolve_catalog
-from hmm2song.catalog.table import SongTable
+from hmm2song.catalog.song_table import SongTable
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.embeddings.style import TAGS
 from hmm2song.errors import CatalogError, QueryError, require_whole
