@@ -13,7 +13,16 @@ from script_modules import loaded_script
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import remove_songs
-from hmm2song.catalog.storage import COMPACT_FILES, MANIFEST_FILE, MELODIES_FILE, check_files
+from hmm2song.catalog.storage import (
+    COMPACT_FILES,
+    EMBEDDINGS_FILE,
+    MANIFEST_FILE,
+    MELODIES_FILE,
+    WINDOWS_FILE,
+    check_files,
+    mapped_tensors,
+)
+from hmm2song.embeddings.codes import coded_windows
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.index import approximate
 from hmm2song.indexing import compact as compact_module
@@ -91,14 +100,26 @@ def test_a_compact_catalog_holds_the_same_songs_and_finds_them(catalogs):
     assert (small.genre_counts(), small.gender_counts()) == (whole.genre_counts(), whole.gender_counts())
     assert small.find("ete 7") == whole.find("ete 7")
     np.testing.assert_array_equal(small.select(["Folk"]).mask, whole.select(["Folk"]).mask)
-    rows = np.arange(len(small.embeddings))
-    decoded, kept = small.embeddings[rows].astype(np.float32), whole.embeddings[: whole.n_windows[0] : 2]
-    assert np.mean((decoded[: len(kept)] * kept).sum(axis=1)) > 0.8
+    of_songs = np.split(whole.embeddings, np.cumsum(whole.n_windows)[:-1])
+    decoded, kept = small.embeddings[:].astype(np.float32), np.concatenate([windows[::2] for windows in of_songs])
+    assert np.quantile((decoded * kept).sum(axis=1), 0.01) > 0.8
     recognizer = Recognizer(small, ENCODER)
     for number in (3, 20):
         hum = Melody(TUNES[number].pitch_midi[:200] + 2)
         for genres in ([], ["Folk"] * (number % 2)):
             assert recognizer.recognize_melody(hum, genres=genres).matches[0].id == f"s{number}"
+
+
+def test_codes_that_stand_in_the_catalog_too_are_read_and_places_outside_the_lists_refused(catalogs):
+    _, small = catalogs
+    path, stored = small.folder / WINDOWS_FILE, mapped_tensors(small.folder / EMBEDDINGS_FILE)
+    older = coded_windows(path, {"codes": small.embeddings.codes[:]})
+    for rows in (slice(None), slice(3, 9), np.array([40, 2, 2]), np.zeros(0, np.int64)):
+        np.testing.assert_array_equal(older[rows], small.embeddings[rows])
+    for name in ("window_list", "window_place"):
+        outside = coded_windows(path, {**stored, name: stored[name] + np.array(9999, stored[name].dtype)})
+        with pytest.raises(CatalogError, match="not in the lists"):
+            outside[np.array([5])]
 
 
 def test_a_compact_catalog_is_not_changed_and_damage_is_refused(catalogs, tmp_path):

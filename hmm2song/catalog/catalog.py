@@ -348,7 +348,9 @@ class Catalog:
         try:
             melodies = (RunMelodies if "run_cents" in contours else PackedMelodies)(contours, verify)
             embeddings = (
-                coded_windows(folder / WINDOWS_FILE, embedded) if "codes" in embedded else embedded["embeddings"]
+                coded_windows(folder / WINDOWS_FILE, embedded)
+                if storage.is_compact(manifest)
+                else embedded["embeddings"]
             )
             n_windows, stride = embedded["n_windows"], int(embedded.get("stride", (1,))[0])
         except (ValueError, KeyError) as error:

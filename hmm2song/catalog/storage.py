@@ -50,8 +50,9 @@ SOURCES_NAME = "sources.json"
 INDEXING_FILES = (SKIPPED_NAME, REPORT_NAME, SOURCES_NAME)
 """What indexing leaves beside a catalog."""
 TENSOR_TYPES = {
-    "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.dtype("<i2"), "I32": np.dtype("<i4"),
-    "I64": np.dtype("<i8"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"),
+    "BOOL": np.bool_, "U8": np.uint8, "U16": np.dtype("<u2"), "U32": np.dtype("<u4"), "I8": np.int8,
+    "I16": np.dtype("<i2"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8"), "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"), "F64": np.dtype("<f8"),
 }  # fmt: skip
 """Types of arrays in a catalog's files."""
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)

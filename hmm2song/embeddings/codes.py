@@ -1,11 +1,13 @@
 """Windows as product-quantised codes: what is kept of embeddings where these would take too much room.
 
 A code is the number of a list of windows (of an inverted file of FAISS) and a byte for each few dimensions of what is
-left. It is decoded when somebody asks for the embedding: about 0.2 µs a window.
+left. It is decoded when somebody asks for the embedding: about 0.2 µs a window. Codes stand in the lists and nowhere
+else: of each window a catalog knows its list and its place there.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +26,7 @@ class CodedWindows:
 
     Parameters
     ----------
-    codes : np.ndarray, shape (n, code size), uint8
-        They may be mapped.
+    codes : np.ndarray, shape (n, code size), uint8, or ListedCodes
     index : faiss.IndexIVF
         What decodes them; it may hold their inverted lists.
     """
@@ -33,7 +34,7 @@ class CodedWindows:
     dtype = np.dtype(np.float16)
     ndim = 2
 
-    def __init__(self, codes: np.ndarray, index: Any) -> None:
+    def __init__(self, codes: np.ndarray | ListedCodes, index: Any) -> None:
         self.codes, self.index = codes, index
         self.shape = (len(codes), index.d)
 
@@ -45,13 +46,57 @@ class CodedWindows:
         return self.index.sa_decode(codes).astype(np.float16) if len(codes) else np.zeros((0, self.index.d), np.float16)
 
 
+class ListedCodes:
+    """The codes of windows that stand in the lists of an index, read like an array (n, code size), uint8.
+
+    Parameters
+    ----------
+    window_list, window_place : np.ndarray, shape (n,), uint16 and uint32
+        The list of each window, and its place there; they may be mapped.
+    index : faiss.IndexIVF
+        It may be mapped; it must not change.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, window_list: np.ndarray, window_place: np.ndarray, index: Any) -> None:
+        self._list, self._place = window_list, window_place
+        self.shape = (len(window_list), index.sa_code_size())
+        self._list_bytes = index.coarse_code_size()
+        self._sizes = np.array([index.invlists.list_size(number) for number in range(index.nlist)], np.int64)
+        width = index.code_size
+        starts = [int(index.invlists.get_codes(n)) if size else 0 for n, size in enumerate(self._sizes)]
+        self._starts = np.array(starts, np.int64)
+        used = self._sizes > 0
+        self._base = int(self._starts[used].min())
+        n_bytes = int((self._starts + width * self._sizes)[used].max()) - self._base
+        memory = np.frombuffer((ctypes.c_uint8 * n_bytes).from_address(self._base), np.uint8)
+        self._codes = np.lib.stride_tricks.sliding_window_view(memory, width)
+        self._width, self._index = width, index  # whose memory it is
+
+    def __len__(self) -> int:
+        return len(self._list)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        lists, places = self._list[rows], self._place[rows].astype(np.int64)
+        if (lists >= len(self._sizes)).any() or (places >= self._sizes[lists]).any():
+            raise CatalogError("the windows of the catalog are not in the lists of its index; make the catalog again")
+        codes = self._codes[self._starts[lists] - self._base + places * self._width]
+        numbers = lists.astype("<u2").view(np.uint8).reshape(-1, 2)[:, : self._list_bytes]
+        return np.concatenate((numbers, codes), axis=1)
+
+
 def coded_windows(path: Path, stored: Mapping[str, np.ndarray]) -> CodedWindows:
-    """Open the codes of a compact catalog and map the index file that decodes them; CatalogError if they differ."""
-    faiss, codes = import_faiss(), stored["codes"]
+    """Map the index file of a compact catalog, in which its windows stand; CatalogError if it is of other windows.
+
+    Older catalogs hold the codes a second time, in the order of the windows.
+    """
+    faiss = import_faiss()
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise CatalogError(f"{path.name} of catalog {path.parent.name!r} cannot be read ({error!r:.100})") from error
+    codes = stored["codes"] if "codes" in stored else ListedCodes(stored["window_list"], stored["window_place"], index)
     if index.ntotal != len(codes) or codes.dtype != np.uint8 or codes.shape[1:] != (index.sa_code_size(),):
         raise CatalogError(
             f"{path.name} of catalog {path.parent.name!r} belongs to other codes; make the catalog again"

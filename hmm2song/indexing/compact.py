@@ -4,9 +4,10 @@ In the place of a catalog's files there are::
 
     songs.safetensors         the songs' fields in columns, as UTF-8 text, which are mapped
     melodies.safetensors      runs of one pitch (:mod:`hmm2song.melody.runs`), which lose nothing
-    embeddings.safetensors    codes of windows (:mod:`hmm2song.embeddings.codes`) in the place of embeddings;
-                              ``stride``, how many hops of the encoder they are apart
-    windows.faiss             inverted lists of the same codes, which propose windows
+    windows.faiss             inverted lists of codes of windows (:mod:`hmm2song.embeddings.codes`) in the place of
+                              embeddings
+    embeddings.safetensors    the list of each window, and its place there; ``stride``, how many hops of the encoder
+                              windows are apart
 
 A compact catalog is made of an ordinary one, for searching by those who made it: embeddings cannot be had back, and
 FAISS reads its file unchecked. It is written in shards; a run that was ended goes on with those that it has.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -175,11 +176,31 @@ def _join(folder: Path, shards: list[dict[str, np.ndarray]], index: Any, form: C
     if len({each.dtype for each in medians}) > 1:
         pieces["median_midi"] = [(each * MEDIAN_UNITS_ST[each.dtype]).astype(np.float32) for each in medians]
     codes = pieces.pop("codes")
-    embedded = {"codes": codes, "n_windows": pieces.pop("n_windows"), "stride": np.array([form.stride], np.int32)}
+    window_list, window_place = zip(*_added(codes, index), strict=True)
+    embedded = {
+        "window_list": window_list,
+        "window_place": window_place,
+        "n_windows": pieces.pop("n_windows"),
+        "stride": np.array([form.stride], np.int32),
+    }
     if not any(each.any() for each in pieces["tracked"]):
         del pieces["tracked"]
     storage.write_tensors(folder / storage.MELODIES_FILE, pieces)
     storage.write_tensors(folder / storage.EMBEDDINGS_FILE, embedded)
+    import_faiss().write_index(index, str(folder / storage.WINDOWS_FILE))
+
+
+def _added(codes: Iterable[np.ndarray], index: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Put codes into their lists, and yield the list of each and its place there; FAISS appends one after the other."""
+    size = np.zeros(index.nlist, np.int64)
     for some in codes:
         index.add_sa_codes(np.ascontiguousarray(some), np.arange(index.ntotal, index.ntotal + len(some)))
-    import_faiss().write_index(index, str(folder / storage.WINDOWS_FILE))
+        number = np.zeros((len(some), 2), np.uint8)
+        number[:, : index.coarse_code_size()] = some[:, : index.coarse_code_size()]
+        number = number.view("<u2").ravel()
+        order = np.argsort(number, kind="stable")
+        first = np.searchsorted(number[order], np.arange(index.nlist))
+        place = np.empty(len(some), np.int64)
+        place[order] = np.arange(len(some)) - first[number[order]] + size[number[order]]
+        size += np.bincount(number, minlength=index.nlist)
+        yield number, place.astype(np.uint32)
