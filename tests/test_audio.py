@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from hmm2song import audio
-from hmm2song.audio import MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
+from hmm2song.audio import MAX_HUM_S, SAMPLE_RATE_HZ, blocks, decoding, load_audio
 from hmm2song.errors import AudioError
 
 TONE_HZ = 440.0
@@ -82,7 +82,7 @@ def refuse_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("samples were decoded")
 
     monkeypatch.setattr(soundfile.SoundFile, "read", fail)
-    monkeypatch.setattr(audio, "_ffmpeg_frames", fail)
+    monkeypatch.setattr(decoding, "_ffmpeg_frames", fail)
 
 
 CODECS = {
@@ -286,14 +286,14 @@ def test_decoding_starts_at_any_place_without_reading_up_to_it(
 ) -> None:
     silence = np.zeros(round(30.5 * RATE_HZ))
     path = write(tmp_path / name, np.concatenate([silence, tone(RATE_HZ), silence]))
-    decode, decoded_s = audio._ffmpeg_frames, []
+    decode, decoded_s = decoding._ffmpeg_frames, []
 
     def counting_decode(*args):
         for frame in decode(*args):
             decoded_s.append(frame.samples / frame.sample_rate)
             yield frame
 
-    monkeypatch.setattr(audio, "_ffmpeg_frames", counting_decode)
+    monkeypatch.setattr(decoding, "_ffmpeg_frames", counting_decode)
     with closing(audio.stereo_blocks(path, SAMPLE_RATE_HZ, from_s=30.0)) as blocks:
         heard = np.concatenate(list(islice(blocks, 100)))[:, 0]
     assert sum(decoded_s) < 10.0
@@ -330,19 +330,19 @@ def test_formats_without_length_are_decoded_no_further_than_the_limit(
         content[21] &= 0xF0  # total samples: 36 bits, from the middle of byte 21 on
         content[22:26] = bytes(4)
         path.write_bytes(content)
-        assert soundfile.info(path).frames == audio.UNKNOWN_FRAMES
+        assert soundfile.info(path).frames == decoding.UNKNOWN_FRAMES
     assert_is_tone(load_audio(path), 20.0)
 
-    feed, heard_s = audio._fed, []
+    feed, heard_s = blocks._fed, []
 
     def counting_feed(stream, samples, last=False):
         heard_s.append(len(samples) / RATE_HZ)
         return feed(stream, samples, last)
 
-    monkeypatch.setattr(audio, "_fed", counting_feed)
+    monkeypatch.setattr(blocks, "_fed", counting_feed)
     with pytest.raises(AudioError, match="more than the 3 s"):
         load_audio(path, max_s=3.0)
-    assert sum(heard_s) <= 3.0 + audio.LENGTH_TOLERANCE_S
+    assert sum(heard_s) <= 3.0 + blocks.LENGTH_TOLERANCE_S
 
 
 @pytest.mark.parametrize("claimed", [0, 0xFFFFFFFF])

@@ -427,13 +427,13 @@ def test_killed_again_and_again_a_run_ends_like_a_clean_one(music, tmp_path):
 STALL = """
 import pathlib, time
 import hmm2song.audio
-real = hmm2song.audio.open_checked
+real = hmm2song.audio.loading.open_checked
 def open_checked(path, *arguments):
     if path.name == "stall.wav":
         pathlib.Path(__file__).with_name("stalled").touch()
         time.sleep(3600)
     return real(path, *arguments)
-hmm2song.audio.open_checked = open_checked
+hmm2song.audio.loading.open_checked = open_checked
 """
 
 

@@ -25,8 +25,7 @@ from onnx_models import write_model
 from script_modules import loaded_script
 from test_hub import COMMIT, REPOSITORY, StandIn, real_client
 
-from hmm2song import audio
-from hmm2song.audio import stereo_blocks
+from hmm2song.audio import loading, stereo_blocks
 from hmm2song.errors import AudioError, SeparationError, SeparatorUnavailableError
 from hmm2song.indexing.separation import segmentwise
 from hmm2song.indexing.separation.onnx_backend import HOP, N_BINS, N_FFT, RATE_HZ, OnnxSeparator, spectrogram, waveform
@@ -137,7 +136,7 @@ def test_a_recording_on_a_failing_disk_is_refused(tmp_path: Path, monkeypatch: p
         raise OSError(5, "Input/output error")
         yield
 
-    monkeypatch.setattr(audio, "_file_blocks", fail)
+    monkeypatch.setattr(loading, "file_blocks", fail)
     with pytest.raises(AudioError, match=r"song\.wav.*Input/output error"):
         separate_in_segments(Stub(lowpass), "stub", write_song(tmp_path / "song.wav"), tmp_path / "out")
 
