@@ -40,18 +40,22 @@ from hmm2song.catalog.hub import BUNDLED_CATALOG, encoder_of
 from hmm2song.catalog.storage import EMBEDDINGS_FILE, WINDOWS_FILE, whole_file
 from hmm2song.catalog.writer import writing
 from hmm2song.embeddings.codes import import_faiss
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation.accuracy import Query, read_queries
+from hmm2song.evaluation.neighbours import recall
 from hmm2song.index.approximate import SETTING_PREFIX, WINDOWS_PER_LIST, build, lists_for, trained
 from hmm2song.index.base import first_windows
 from hmm2song.indexing.compact import CompactForm, write_compact
 from hmm2song.machine import n_cores, own_memory_bytes, peak_memory_bytes
-from hmm2song.match.search_index import embeddings_sha256, index_of
+from hmm2song.match.search_index import embeddings_sha256, index_of, own_index
+from hmm2song.match.votes import embed_hum
+from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows
 from hmm2song.recognizer import Recognizer
 from hmm2song.script import free_port, main_of, output_file, wait_for_app, write_json
-from hmm2song.song import Song
+from hmm2song.song import GENDERS, Song
 from hmm2song.training.blocks import Block, make_block, song_of_blocks
 from hmm2song.training.recombining import notes_of, phrases_of
 from hmm2song.training.singer import FEMALE, Singer, hum_contour
@@ -59,6 +63,10 @@ from hmm2song.training.singer import FEMALE, Singer, hum_contour
 EXAMPLES = ROOT / "assets" / "examples"
 FORMS = ("exact", "faiss", "compact")
 """The catalog as it is, with an approximate index beside it, and compact."""
+FILTERS = {"none": {}, "half": {"gender": "female"}, "fifth": {"genres": ["Common"]}, "narrow": {"genres": ["Rare"]}}
+"""By about the share of the songs made that pass; the targets' genre and gender are not known, so they pass, too."""
+N_RECALLED = 50
+"""Windows of hums whose neighbours are looked up to see what an index misses."""
 LARGEST_TARGET_SHARE = 0.5
 """Of the songs given: the others give their phrases."""
 BLOCKS_AT_ONCE = 250
@@ -78,11 +86,14 @@ class Latency:
     """Latency at one catalog size; ``build_s`` is 0 if the catalog was there, top-1 None without such hums.
 
     ``own_mb`` is memory that is not a mapped file, after the last hum; ``same_first`` the share of the hums whose first
-    song is that of the exact search of this catalog.
+    song is that of the exact search of this catalog, ``recall`` the share of the nearest windows that an index finds
+    among the ``n_chosen`` songs that the filter leaves.
     """
 
     form: str
     n_songs: int
+    filter: str
+    n_chosen: int
     song_hours: float
     build_s: float
     kb_per_song: float
@@ -95,6 +106,7 @@ class Latency:
     peak_mb: float
     own_mb: float
     same_first: float | None
+    recall: float | None
     top1_simulated: float | None
     top1_real: float | None
 
@@ -142,6 +154,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=20_000, help="different blocks to make songs of (default 20000)")
     parser.add_argument("--song-s", type=float, default=210.0, help="length of a song made (default 210 s)")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["exact"], help="what to search (default exact)")
+    parser.add_argument("--filters", nargs="+", choices=FILTERS, default=["none"], help="filters (default none)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the catalogs here, and use what is there")
     parser.add_argument("--clients", type=int, nargs="*", default=[], help="numbers of concurrent clients")
     parser.add_argument("--repeats", type=int, default=5, help="times each client asks each example (default 5)")
@@ -172,26 +185,28 @@ def measure_latencies(options: argparse.Namespace) -> list[Latency]:
             folder = keep / f"{size} songs of {options.song_s:g} s"
             if size < len(targets):
                 raise Hmm2SongError(f"{size} songs are fewer than the {len(targets)} targets; give fewer --targets")
-            exact: list[str] = []
+            exact: list[list[str]] = []
             for form in options.forms:
                 started_s = time.perf_counter()
                 if not place_of(folder, form).exists():
                     blocks = blocks or blocks_of(keep / "blocks", pool, targets, options)
                     prepare(folder, form, Songs(pool, targets, blocks, options), size)
-                build_s = time.perf_counter() - started_s
+                build_s = round(time.perf_counter() - started_s, 1)
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                    figures, firsts = process.submit(measure_catalog, folder, form, options.catalog, hums).result()
+                    task = process.submit(measure_catalog, folder, form, options.catalog, hums, options.filters)
+                    measured, firsts = task.result()
                 exact = firsts if form == "exact" else exact
-                same = [one == another for one, another in zip(firsts, exact, strict=True)] if exact else []
-                ratio = figures["median_s"] / next(
-                    (row.median_s for row in rows if row.form == form), figures["median_s"]
-                )
-                same_first = round(float(np.mean(same)), 3) if same else None
-                times = {"build_s": round(build_s, 1), "ratio_to_first": round(ratio, 2)}
-                rows.append(Latency(form=form, same_first=same_first, **times, **figures))
-                print(rows[-1], flush=True)
+                for number, figures in enumerate(measured):
+                    alike = [row for row in rows if (row.form, row.filter) == (form, figures["filter"])]
+                    ratio = figures["median_s"] / (alike[0].median_s if alike else figures["median_s"])
+                    same = np.equal(firsts[number], exact[number]) if exact else None
+                    same_first = None if same is None else round(float(np.mean(same)), 3)
+                    rows.append(
+                        Latency(build_s=build_s, ratio_to_first=round(ratio, 2), same_first=same_first, **figures)
+                    )
+                    print(rows[-1], flush=True)
     for form in options.forms:
-        of_form = [row for row in rows if row.form == form]
+        of_form = [row for row in rows if (row.form, row.filter) == (form, options.filters[0])]
         first, last = of_form[0], of_form[-1]
         if first.n_songs != last.n_songs:
             growth = math.log(last.cpu_s / first.cpu_s) / math.log(last.n_songs / first.n_songs)
@@ -262,7 +277,9 @@ class Songs:
         for number in range(max(first - len(self.targets), 0), stop - len(self.targets)):
             rng = np.random.default_rng([self.options.seed, number])
             melody, windows = song_of_blocks(self.blocks, rng, self.options.song_s, hop_s)
-            yield Song(f"made-{number}", f"Made {number}"), melody, windows, False
+            genre = "Rare" if number % 500 == 0 else "Common" if number % 5 == 1 else "Other"
+            song = Song(f"made-{number}", f"Made {number}", genre=genre, gender=GENDERS[number % 2])
+            yield song, melody, windows, False
 
     def write(self, folder: Path, size: int) -> None:
         """Write an ordinary catalog."""
@@ -340,46 +357,67 @@ def phrases_to_use(pool: Catalog, targets: list[int], options: argparse.Namespac
 
 
 def measure_catalog(
-    folder: Path, form: str, source: Path, hums: list[Hum]
-) -> tuple[dict[str, float | None], list[str]]:
-    """Open a catalog made of another, search the hums, and return the figures and the first songs."""
+    folder: Path, form: str, source: Path, hums: list[Hum], filters: list[str]
+) -> tuple[list[dict], list[list[str]]]:
+    """Open a catalog made of another and search the hums; return figures and first songs with each filter."""
     encoder, place = encoder_of(source), place_of(folder, form)
     places = [*folder.iterdir(), place] if form == "faiss" else place.iterdir()
     n_bytes = {path.name: path.stat().st_size for path in places}
     started_s = time.perf_counter()
     catalog = Catalog.load(folder if form == "faiss" else place, encoder)
-    index = index_of(f"{SETTING_PREFIX}{place}", catalog) if form == "faiss" else None
+    index = index_of(f"{SETTING_PREFIX}{place}", catalog) if form == "faiss" else own_index(catalog, n_cores())
     recognizer = Recognizer(catalog, encoder, index=index)
     open_s = time.perf_counter() - started_s
     recognizer.warm_up()
-    seconds, firsts, found, cpu_s = [], [], {Melody: [], Path: []}, time.process_time()
-    for hum in hums:
-        is_melody = isinstance(hum.sound, Melody)
-        result = (recognizer.recognize_melody if is_melody else recognizer.recognize)(hum.sound)
-        seconds.append(result.seconds)
-        firsts.append(result.matches[0].id if result.matches else "")
-        found[Melody if is_melody else Path].append(firsts[-1] in hum.acceptable)
-    cpu_s = (time.process_time() - cpu_s) / len(hums)
-    top1 = {kind: round(float(np.mean(answers)), 3) if answers else None for kind, answers in found.items()}
-    kb_per_song = sum(n_bytes.values()) / len(catalog) / 1000
     embedded = sum(size for name, size in n_bytes.items() if name == EMBEDDINGS_FILE or name.endswith(form))
     if form == "compact":
         embedded += n_bytes[WINDOWS_FILE]
-    figures = {
+    about = {
+        "form": form,
         "n_songs": len(catalog),
         "song_hours": round(float(catalog.melodies.duration_s.sum()) / 3600, 1),
-        "kb_per_song": round(kb_per_song, 2),
-        "kb_per_song_without_embeddings": round(kb_per_song - embedded / len(catalog) / 1000, 2),
+        "kb_per_song": round(sum(n_bytes.values()) / len(catalog) / 1000, 2),
+        "kb_per_song_without_embeddings": round((sum(n_bytes.values()) - embedded) / len(catalog) / 1000, 2),
         "open_s": round(open_s, 3),
+        "recall": None,
+    }
+    searched = [search_hums(recognizer, hums, FILTERS[name]) for name in filters]
+    measured = [{**about, "filter": name, **figures} for name, (figures, _) in zip(filters, searched, strict=True)]
+    if form != "exact":
+        windows = hum_windows(recognizer, hums, encoder)
+        for figures in measured:
+            figures["recall"] = recall(index, windows, catalog.select(**FILTERS[figures["filter"]]).mask)
+    return measured, [firsts for _, firsts in searched]
+
+
+def search_hums(recognizer: Recognizer, hums: list[Hum], wanted: dict) -> tuple[dict, list[str]]:
+    """Search hums among the songs of a filter; return figures and first songs."""
+    seconds, firsts, found, cpu_s = [], [], {Melody: [], Path: []}, time.process_time()
+    for hum in hums:
+        is_melody = isinstance(hum.sound, Melody)
+        result = (recognizer.recognize_melody if is_melody else recognizer.recognize)(hum.sound, **wanted)
+        seconds.append(result.seconds)
+        firsts.append(result.matches[0].id if result.matches else "")
+        found[Melody if is_melody else Path].append(firsts[-1] in hum.acceptable)
+    top1 = {kind: round(float(np.mean(answers)), 3) if answers else None for kind, answers in found.items()}
+    figures = {
+        "n_chosen": recognizer.catalog.select(**wanted).n_songs,
         "median_s": round(float(np.median(seconds)), 3),
         "p95_s": round(float(np.percentile(seconds, 95)), 3),
-        "cpu_s": round(cpu_s, 3),
+        "cpu_s": round((time.process_time() - cpu_s) / len(hums), 3),
         "peak_mb": round((peak_memory_bytes() or 0) / 2**20),
         "own_mb": round((own_memory_bytes() or 0) / 2**20),
         "top1_simulated": top1[Melody],
         "top1_real": top1[Path],
     }
     return figures, firsts
+
+
+def hum_windows(recognizer: Recognizer, hums: list[Hum], encoder: MelodyEncoder) -> np.ndarray:
+    """Return some windows of hums, embedded."""
+    melodies = (hum.sound if isinstance(hum.sound, Melody) else recognizer.hear(hum.sound) for hum in hums)
+    windows = np.concatenate([embed_hum(fill_rests(melody), encoder).embeddings for melody in melodies])
+    return windows[:: -(-len(windows) // N_RECALLED)]
 
 
 # Clients ------------------------------------------------------------------------------------------------------

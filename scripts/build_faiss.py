@@ -24,16 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
+from hmm2song.evaluation.neighbours import RECALL_AT, recall
 from hmm2song.index.approximate import ApproximateIndex, build
 from hmm2song.index.exact import ExactIndex
 from hmm2song.machine import n_cores
 from hmm2song.match.search_index import embeddings_sha256
 from hmm2song.script import main_of, output_file, write_json
 
-RECALL_AT = 200
 SHARES = (1.0, 0.5, 0.1, 0.01)
-SAME_SIMILARITY = 1e-5
-"""Windows this close are equally near: versions of a tune share windows."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,15 +52,6 @@ def run(options: argparse.Namespace) -> None:
         print(f"recall at {RECALL_AT} among {share:.0%} of the songs: {recalls[share]:.3f}")
     figures = {"seconds": round(seconds, 1), "bytes_per_window": round(per_window, 1), "recall": recalls}
     write_json(options.json, figures)
-
-
-def recall(index: ApproximateIndex, queries: np.ndarray, mask: np.ndarray) -> float:
-    """Return the share of the nearest neighbours under a mask that the index finds."""
-    exact, found = (each.nearest(queries, RECALL_AT, mask) for each in (index.exact, index))
-    n_there = np.maximum(1, np.count_nonzero(exact.song >= 0, axis=1))
-    last = exact.similarity[np.arange(len(queries)), n_there - 1]
-    n_found = np.count_nonzero(found.similarity >= last[:, None] - SAME_SIMILARITY, axis=1)
-    return round(float(np.mean(np.minimum(n_found, n_there) / n_there)), 4)
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:

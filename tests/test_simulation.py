@@ -83,11 +83,12 @@ def test_the_benchmark_makes_and_searches_catalogs(tmp_path):
     Catalog.build(SONGS, MELODIES, ENCODER).save(catalog)
     ENCODER.save(catalog)
     options = ("--catalog", str(catalog), "--sizes", "8", "20", "--targets", "3", "--limit", "2", "--blocks", "7")
-    options += ("--song-s", "60")
+    options += ("--song-s", "60", "--filters", "none", "half")
     places = ("--keep", str(tmp_path / "kept"), "--json", str(tmp_path / "out.json"))
     command = [sys.executable, SCRIPTS / "benchmark.py", *options, *places]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = json.loads((tmp_path / "out.json").read_text())["latency"]
-    assert [(row["form"], row["n_songs"], row["same_first"]) for row in rows] == [("exact", 8, 1.0), ("exact", 20, 1.0)]
+    told = [(row["n_songs"], row["filter"], row["n_chosen"], row["same_first"]) for row in rows]
+    assert told == [(8, "none", 8, 1.0), (8, "half", 6, 1.0), (20, "none", 20, 1.0), (20, "half", 12, 1.0)]
     assert all(0 < row["median_s"] <= row["p95_s"] and row["top1_real"] is None for row in rows)
     assert "grows with the catalog" in output
