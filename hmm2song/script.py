@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import socket
 import sys
 import time
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-START_TIMEOUT_S = 120.0
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 180.0
 GOES_ON = "the same command goes on from here"
 """What a script that keeps what it has done says when it is stopped."""
 
@@ -112,16 +114,37 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for_app(app: Popen, url: str, log: Path) -> None:
-    """Wait until the app that was started answers; Hmm2SongError with the end of its log if it does not."""
-    import urllib.request  # here: the command line imports this file, and does not need it
+def start_app(port: int, log: Path, *arguments: object, **environment: str) -> Popen:
+    """Start the app on a port of this machine, and wait until it answers; what it writes goes to the end of ``log``.
 
+    ``arguments`` are those of Python: ``app.py`` and its options. Hmm2SongError if it does not answer in time.
+    """
+    import subprocess
+    import urllib.request  # here: the command line imports this file, and needs neither
+
+    command = [sys.executable, *map(str, arguments), "--port", str(port), "--host", "127.0.0.1"]
+    with log.open("a") as output:
+        known = {**os.environ, "no_proxy": "127.0.0.1", **environment}
+        app = subprocess.Popen(command, cwd=ROOT, env=known, stdout=output, stderr=output)
     give_up_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up_s and app.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=5):
-            return
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5):
+            return app
         time.sleep(0.2)
+    app.kill()
     raise Hmm2SongError(f"the app did not start: {log.read_text(encoding='utf-8', errors='replace')[-300:].strip()}")
+
+
+@contextmanager
+def running_app(log: Path, *options: object, **environment: str) -> Iterator[tuple[str, Popen]]:
+    """Run ``app.py`` for a while; yield its address and its process, see :func:`start_app`."""
+    port = free_port()
+    app = start_app(port, log, "app.py", *options, **environment)
+    try:
+        yield f"http://127.0.0.1:{port}", app
+    finally:
+        app.terminate()
+        app.wait()
 
 
 def interval_text(estimate: dict[str, float], sign: str = "") -> str:

@@ -19,7 +19,6 @@ import argparse
 import math
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -54,7 +53,7 @@ from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows
 from hmm2song.recognizer import Recognizer
-from hmm2song.script import free_port, main_of, output_file, wait_for_app, write_json
+from hmm2song.script import main_of, output_file, running_app, write_json
 from hmm2song.song import GENDERS, Song
 from hmm2song.training.blocks import Block, make_block, song_of_blocks
 from hmm2song.training.recombining import notes_of, phrases_of
@@ -427,22 +426,13 @@ def measure_throughputs(clients: list[int], hums: list[Path], repeats: int) -> l
     """Start the app and ask it with several clients at once."""
     from gradio_client import Client
 
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, ROOT / "app.py", "--port", str(port)]
     started_s = time.perf_counter()
-    with tempfile.NamedTemporaryFile() as log:
-        app = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            wait_for_app(app, url, Path(log.name))
-            client = Client(url, verbose=False)
-            print(f"app answers after {time.perf_counter() - started_s:.1f} s")
-            first_s, later_s = [ask(client, hums[0]) for _ in range(2)]
-            print(f"first query {first_s:.2f} s, second {later_s:.2f} s")
-            return [measure_clients(Client, url, app.pid, n_clients, hums * repeats) for n_clients in clients]
-        finally:
-            app.terminate()
-            app.wait()
+    with tempfile.NamedTemporaryFile() as log, running_app(Path(log.name)) as (url, app):
+        client = Client(url, verbose=False)
+        print(f"app answers after {time.perf_counter() - started_s:.1f} s")
+        first_s, later_s = [ask(client, hums[0]) for _ in range(2)]
+        print(f"first query {first_s:.2f} s, second {later_s:.2f} s")
+        return [measure_clients(Client, url, app.pid, n_clients, hums * repeats) for n_clients in clients]
 
 
 def ask(client, hum: Path) -> float:

@@ -12,7 +12,6 @@ same input.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import re
 import sys
@@ -28,7 +27,7 @@ from hmm2song.errors import Hmm2SongError
 from hmm2song.match.versions import group_versions
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.scores import read_rows, read_scores
-from hmm2song.script import main_of, progress
+from hmm2song.script import main_of, progress, table_rows
 from hmm2song.song import Song
 
 FREE_SCOPES = ("US + life+70", "CC0 edition", "public domain as stated by the source")
@@ -108,8 +107,7 @@ def read_songbook(folder: Path) -> list[Entry]:
 
 def read_public_domain(path: Path, hymn_tunes: Path) -> list[Entry]:
     """Read the rows that are free everywhere."""
-    with hymn_tunes.open(newline="", encoding="utf-8") as file:
-        authors = {row["tune"]: row["author"] for row in csv.DictReader(file)}
+    authors = {row["tune"]: row["author"] for row in table_rows(hymn_tunes, "tune", "author")}
     return [
         (song_of_row(row, authors), melody_from_notes(row["notes"]))
         for _, row in read_rows(path, "id", "pd_scope", "notes")
@@ -170,8 +168,7 @@ def tidy_author(artist: str) -> str:
 
 def add_performers(entries: list[Entry], table: Path) -> list[Entry]:
     """Add who sang the recording that made a song known."""
-    with table.open(newline="", encoding="utf-8") as file:
-        performers = {short_id(row["id"]): row for row in csv.DictReader(file)}
+    performers = {short_id(row["id"]): row for row in table_rows(table, "id", "singer", "gender", "source")}
     unknown = sorted(set(performers) - {song.id for song, _ in entries})
     if unknown:
         raise Hmm2SongError(f"{table.name} names {len(unknown)} songs that are not in the catalog, e.g. {unknown[0]!r}")

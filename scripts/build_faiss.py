@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -29,7 +28,7 @@ from hmm2song.index.approximate import ApproximateIndex, build
 from hmm2song.index.exact import ExactIndex
 from hmm2song.machine import n_cores
 from hmm2song.match.search_index import embeddings_sha256
-from hmm2song.script import main_of, output_file, write_json
+from hmm2song.script import main_of, output_file, progress, write_json
 
 SHARES = (1.0, 0.5, 0.1, 0.01)
 
@@ -38,8 +37,8 @@ def run(options: argparse.Namespace) -> None:
     """Build, look up, print."""
     catalog = Catalog.load(options.catalog, encoder_of(options.catalog), verify=True)
     digest, started_s = embeddings_sha256(catalog), time.perf_counter()
-    with tqdm(total=len(catalog.embeddings), unit=" windows", disable=None) as bar:
-        build(catalog.embeddings, options.out, digest, lambda done, _: bar.update(done - bar.n))
+    with progress("index", "windows", len(catalog.embeddings)) as show:
+        build(catalog.embeddings, options.out, digest, show)
     seconds = time.perf_counter() - started_s
     per_window = options.out.stat().st_size / len(catalog.embeddings)
     print(f"{len(catalog.embeddings)} windows in {seconds:.1f} s, {per_window:.1f} bytes a window")

@@ -16,7 +16,6 @@ hears anew what another version of the listening pass heard.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import io
 import subprocess
@@ -39,14 +38,14 @@ from hmm2song.catalog import storage
 from hmm2song.catalog.facets import Facets
 from hmm2song.errors import Hmm2SongError
 from hmm2song.hearing.recording import LISTENER, HeardRecording, hear
-from hmm2song.script import GOES_ON, main_of, progress
+from hmm2song.script import GOES_ON, main_of, progress, table_rows
 from hmm2song.similar.enrich import enriched_songs
 from hmm2song.song import Song
 
 ARCHIVE = ".pk3"
 """Archives inside packages; the path of a file in one goes on behind its name."""
 STATED_IN = {"tag": "a tag", "file name": "the file's name", "copyright file": "the package's copyright file"}
-
+ROW_COLUMNS = ("id", "package", "version", "path", "title", "composer", "composer_from", "licence")
 Row = dict[str, str]
 
 
@@ -63,8 +62,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> None:
     """Listen to all recordings, and write the catalog."""
-    with options.recordings.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_rows(options.recordings, *ROW_COLUMNS)
     listen_to_all(rows, options.packages)
     facets = Facets.concatenate([HeardRecording.read(heard_file(options.packages, row)).facets for row in rows])
     songs = enriched_songs([song_of(row) for row in rows], facets)

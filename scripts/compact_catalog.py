@@ -15,21 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.indexing.compact import DIMS_PER_CODE, STRIDE, compact
-from hmm2song.script import main_of
+from hmm2song.script import main_of, progress
 
 
 def run(options: argparse.Namespace) -> None:
     """Make the catalog and print its size."""
     catalog = Catalog.load(options.catalog, encoder_of(options.catalog), verify=True)
-    with tqdm(total=len(catalog), unit=" songs", disable=None) as bar:
-        compact(catalog, options.out, options.stride, options.dims, lambda done, _: bar.update(done - bar.n))
+    with progress("compact", "songs", len(catalog)) as show:
+        compact(catalog, options.out, options.stride, options.dims, show)
     sizes = {path.name: path.stat().st_size / len(catalog) for path in sorted(options.out.iterdir())}
     print(f"{len(catalog)} songs, {sum(sizes.values()):.0f} bytes each: ", end="")
     print(", ".join(f"{name} {size:.0f}" for name, size in sizes.items()))

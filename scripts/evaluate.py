@@ -38,7 +38,7 @@ from hmm2song.audio import MAX_FILE_BYTES, MAX_HUM_S, SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import AudioError, Hmm2SongError, MelodyError, ScoreError
-from hmm2song.evaluation.accuracy import Query, rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.accuracy import Query, rank_of, read_queries, retrieval_scores, sampled
 from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
 from hmm2song.evaluation.baselines.mel_cnn.engine import MelEngine, MelResult, embedding_of
 from hmm2song.evaluation.baselines.mel_cnn.mel import load_librosa
@@ -50,7 +50,7 @@ from hmm2song.melody.melody import FRAME_RATE_HZ, MAX_SONG_S, Melody, melody_fro
 from hmm2song.melody.pitch import track_pitch
 from hmm2song.melody.scores import read_rows, read_scores, row_notes
 from hmm2song.recognizer import MAX_TOP_K, Recognizer
-from hmm2song.script import main_of, output_file, positive, write_json
+from hmm2song.script import main_of, output_file, positive, progress, write_json
 
 MEDLEY_GAP_S = 1.0
 """Silence between the melodies of a medley."""
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     if options.save:
         engine.catalog.save(options.save)
     build_seconds = time.perf_counter() - started_s
-    chosen = sample(queries, options.limit, options.seed)
+    chosen = sampled(queries, options.limit, options.seed)
     if isinstance(engine, Recognizer):
         engine.warm_up()
     outcomes = [ask(engine, query, options) for query in tqdm(chosen, desc="hums", unit=" hums")]
@@ -170,9 +170,9 @@ def open_engine(options: argparse.Namespace, queries: list[Query], skipped: list
     if options.engine == "mel":
         load_librosa()  # every hum needs it: better missed now than at the first one
         clips = ClipSet.open(options.clips)
-        with tqdm(total=len(clips), desc="gallery", unit=" clips") as bar:
-            embed = embedding_of(options.network)
-            return MelEngine(clips, embed, options.distance, progress=lambda done: bar.update(done - bar.n))
+        embed = embedding_of(options.network)
+        with progress("gallery", "clips", len(clips)) as show:
+            return MelEngine(clips, embed, options.distance, progress=show)
     if options.songs:
         return build(read_all(options, queries, skipped))
     return Recognizer.from_pretrained(options.catalog)
@@ -289,15 +289,8 @@ def build(songs: list[SongMelody]) -> Recognizer:
     unique = {song.id: song for song in reversed(songs)}
     melodies = {song_id: song.melody for song_id, song in unique.items()}
     tracked = {song_id for song_id, song in unique.items() if song.tracked}
-    with tqdm(total=len(unique), desc="catalog", unit=" songs") as bar:
-        return Recognizer.from_melodies(melodies, lambda done, _: bar.update(done - bar.n), tracked)
-
-
-def sample(queries: list[Query], limit: int | None, seed: int) -> list[Query]:
-    """Return ``limit`` random queries, or all."""
-    if limit is None or limit >= len(queries):
-        return queries
-    return random.Random(seed).sample(queries, limit)
+    with progress("catalog", "songs", len(unique)) as show:
+        return Recognizer.from_melodies(melodies, show, tracked)
 
 
 def ask(engine: Recognizer | MelEngine, query: Query, options: argparse.Namespace) -> Outcome:

@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import CatalogError, IndexUnavailableError
+from hmm2song.evaluation.neighbours import RECALL_AT, share_found
 from hmm2song.index.exact import ExactIndex
 from hmm2song.index.milvus import (
     CATALOG_PROPERTY,
@@ -57,10 +58,7 @@ MAX_GENRES = 4096
 MAX_GENRE_BYTES = 65_535
 """What an ARRAY of VARCHAR may hold in Milvus."""
 MAX_GENDER_BYTES = 16
-RECALL_AT = 200
 RECALL_QUERIES = 50
-SAME_SIMILARITY = 1e-5
-"""Windows this close are equally near: versions of a tune share windows, and sums are rounded differently."""
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -258,11 +256,7 @@ def recall(catalog: Catalog, index: MilvusIndex) -> float:
     rows = np.linspace(0, len(catalog.embeddings) - 1, RECALL_QUERIES).astype(int)
     queries = catalog.embeddings[rows].astype(np.float32)
     exact = ExactIndex.of(catalog.embeddings, catalog.n_windows, n_cores()).nearest(queries, RECALL_AT)
-    found = index.nearest(queries, RECALL_AT)
-    n_there = np.count_nonzero(exact.song >= 0, axis=1)
-    last = exact.similarity[np.arange(len(rows)), n_there - 1]
-    n_found = np.count_nonzero(found.similarity >= last[:, None] - SAME_SIMILARITY, axis=1)
-    return float(np.mean(np.minimum(n_found, n_there) / n_there))
+    return share_found(exact, index.nearest(queries, RECALL_AT))
 
 
 main = main_of(__file__, parse_options, run, GOES_ON)

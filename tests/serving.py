@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,18 +11,18 @@ import soundfile
 from encoders import tiny_encoder
 from humming import tune
 
+from hmm2song import script
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.page.tone import SAMPLE_RATE_HZ, melody_tone
 from hmm2song.song import Song
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = script.ROOT
 HOSTILE_TITLE = "<script>alert('x')</script> ${alert(1)} {{7*7}}"
 HUMMED_FROM_S, HUMMED_TO_S, HUMMED_SHIFT_ST = 12.0, 22.0, -3.0
 N_SONGS = 12
 EXAMPLE_SONG = "songbook_arirang"
 """Id of the last song: the page offers the bundled hum of it as an example."""
-START_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,34 +68,6 @@ def _make_song(number: int) -> tuple[Song, Melody]:
 @contextmanager
 def running_app(catalog: MiniatureCatalog, temporary: Path, *options: str) -> Iterator[str]:
     """Start ``python app.py`` on a free port and yield its address; what it writes goes to ``temporary``."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "HMM2SONG_CATALOG": str(catalog.folder),
-        "GRADIO_TEMP_DIR": str(temporary / "gradio"),
-        "no_proxy": "127.0.0.1",
-    }
-    log_path = temporary / "app.log"
-    with log_path.open("w") as log:
-        command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1", *options]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_it_answers(url, process, log_path)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen, log_path: Path) -> None:
-    give_up_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < give_up_s and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.2)
-    raise AssertionError(f"app.py did not start:\n{log_path.read_text()[-3000:]}")
+    known = {"HMM2SONG_CATALOG": str(catalog.folder), "GRADIO_TEMP_DIR": str(temporary / "gradio")}
+    with script.running_app(temporary / "app.log", *options, **known) as (url, _):
+        yield url

@@ -25,7 +25,7 @@ from serving import N_SONGS
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
-from hmm2song.evaluation.accuracy import read_queries
+from hmm2song.evaluation.accuracy import read_queries, sampled
 from hmm2song.melody.melody import melody_from_notes, midi_to_hz
 from hmm2song.training.singer import FLAWLESS, Singer, hum_contour
 from hmm2song.training.voice import hum_audio
@@ -174,14 +174,14 @@ def test_the_report_says_what_was_found(dataset, tmp_path):
     assert report["build_seconds"] > 0 and report["peak_mb"] > 10
 
 
-def test_a_limited_sample_depends_on_the_seed_alone(script, dataset, runner):
+def test_a_limited_sample_depends_on_the_seed_alone(dataset, runner):
     runs = [runner.run(*dataset.options, "--limit", 3, "--seed", 1) for _ in range(2)]
     metrics = [{name: report[name] for name in ("n", "top1", "top3", "top10", "mrr")} for report, _ in runs]
     assert metrics[0] == metrics[1] and metrics[0]["n"] == 3
     assert runs[0][1] == runs[1][1]  # the same hums were missed
-    sample, queries = script["sample"], list(range(100))
-    assert sample(queries, 10, seed=1) == sample(queries, 10, seed=1) != sample(queries, 10, seed=2)
-    assert sample(queries, None, seed=1) == sample(queries, 100, seed=1) == queries
+    queries = list(range(100))
+    assert sampled(queries, 10, seed=1) == sampled(queries, 10, seed=1) != sampled(queries, 10, seed=2)
+    assert sampled(queries, None, seed=1) == sampled(queries, 100, seed=1) == queries
 
 
 def test_the_start_of_hums_and_tracks_can_be_skipped(dataset, runner):

@@ -11,7 +11,6 @@ import itertools
 import os
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from hmm2song.index.base import WindowRanges
 from hmm2song.index.exact import ExactIndex
 from hmm2song.index.milvus import MilvusCollection, MilvusIndex
 from hmm2song.melody.melody import Melody
+from hmm2song.script import free_port
 from hmm2song.song import Song, SongFilter
 
 MilvusException = pytest.importorskip("pymilvus", reason="pip install -r requirements-milvus.txt").MilvusException
@@ -72,11 +72,6 @@ def make_catalog(n_songs: int) -> Catalog:
 
 CATALOG = make_catalog(100)
 QUERIES = np.random.default_rng(9).normal(size=(10, DIM)).astype(np.float32) / 6
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class LiteServer:

@@ -10,6 +10,7 @@ Conventions
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ def read_queries(path: Path) -> list[Query]:
     """
     rows = table_rows(path, "file", "song_id")
     return [_query_of(row, path, number) for number, row in enumerate(rows, start=1)]
+
+
+def sampled(queries: list[Query], limit: int | None, seed: int) -> list[Query]:
+    """Return ``limit`` random queries, or all of them in their order if there are no more or no limit is given."""
+    return queries if limit is None or limit >= len(queries) else random.Random(seed).sample(queries, limit)
 
 
 def _query_of(row: dict[str, str], path: Path, number: int) -> Query:

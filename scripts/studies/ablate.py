@@ -18,7 +18,6 @@ Every hum is searched by each part alone and by all together, over the same song
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import AudioError
-from hmm2song.evaluation.accuracy import rank_of, read_queries, retrieval_scores
+from hmm2song.evaluation.accuracy import rank_of, read_queries, retrieval_scores, sampled
 from hmm2song.index.base import WindowRanges
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match.places import Placements
@@ -80,7 +79,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def hear(options: argparse.Namespace) -> list[Hum]:
     """Track the hums; those without a melody are left in as missed by everything."""
     queries = read_queries(options.queries)
-    chosen = random.Random(options.seed).sample(queries, min(options.limit, len(queries)))
+    chosen = sampled(queries, options.limit, options.seed)
     hums = []
     for query in tqdm(chosen, desc="tracking", unit=" hums"):
         try:

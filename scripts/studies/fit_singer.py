@@ -26,7 +26,6 @@ sides, so the worst are missing.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import zipfile
 from collections import Counter, defaultdict
@@ -37,7 +36,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas
 from scipy.signal import butter, sosfiltfilt
 from tqdm import tqdm
 
@@ -45,13 +43,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import load_audio
 from hmm2song.errors import AudioError, Hmm2SongError
-from hmm2song.evaluation.accuracy import read_queries
+from hmm2song.evaluation.accuracy import read_queries, sampled
 from hmm2song.match.search import MelodySearch
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import HOP_S, Melody, hz_to_midi, melody_from_f0, melody_from_notes
 from hmm2song.melody.pitch import CONFIDENCE_VOICED, track_pitch
 from hmm2song.melody.scores import read_rows
-from hmm2song.script import main_of, markdown_table, output_file, positive, write_json
+from hmm2song.script import main_of, markdown_table, output_file, positive, table_rows, write_json
 from hmm2song.training import singer as simulation
 from hmm2song.training.singer import CONTROL_RATE_HZ, FEMALE, LEGATO_REST_S, WANDER_KNOT_S, Singer, hum_contour, perform
 from hmm2song.training.voice import hum_audio
@@ -224,17 +222,6 @@ def flag(name: str) -> str:
 # Reading ------------------------------------------------------------------------------------------------
 
 
-def read_table(path: Path, columns: set[str]) -> list[dict[str, str]]:
-    """Read a CSV that has these columns."""
-    try:
-        table = pandas.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise Hmm2SongError(f"{path} is not a CSV that can be read ({error})") from error
-    if table.empty or not columns <= {*table}:
-        raise Hmm2SongError(f"{path} needs the columns {','.join(sorted(columns))} and at least one row")
-    return table.to_dict("records")
-
-
 def read_notes(path: Path, *keys: str) -> list[dict]:
     """Read JSON lines that have these keys and ``notes``, which become an array (n_notes, 3), sorted by onset."""
     rows = [row | {"notes": np.array(row["notes"])} for _, row in read_rows(path, *keys, "notes")]
@@ -321,7 +308,7 @@ def measure_mast(options: argparse.Namespace) -> Iterator[Source]:
     """Measure sung answers against the piano they heard; one source per jury grade."""
     if not options.mast_csv:
         return
-    rows = read_table(options.mast_csv, {"key", "melody", "singer", "kind", "jury_grade"})
+    rows = table_rows(options.mast_csv, "key", "melody", "singer", "kind", "jury_grade")
     piano = {(row["melody"], row["singer"]): row["key"] for row in rows if row["kind"].startswith("piano")}
     sung = [row for row in rows if row["kind"].startswith("sung") and (row["melody"], row["singer"]) in piano]
     answers = {row["key"]: piano[row["melody"], row["singer"]] for row in sung}
@@ -363,7 +350,7 @@ def measure_qbsh(options: argparse.Namespace) -> Iterator[Source]:
         raise Hmm2SongError(f"no row of {options.queries} names a song of {options.songs}; give the songs hummed")
     source = Source("QBSH")
     rng = np.random.default_rng(options.seed)
-    chosen = random.Random(options.seed).sample(queries, min(options.limit, len(queries)))
+    chosen = sampled(queries, options.limit, options.seed)
     for query in tqdm(chosen, unit=" hums"):
         try:
             melody = track_pitch(load_audio(query.file)).melody

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
 from hmm2song.errors import AudioError
-from hmm2song.evaluation.accuracy import Query, read_queries
+from hmm2song.evaluation.accuracy import Query, read_queries, sampled
 from hmm2song.match.listening import FIRST_SEARCH_S, SEARCH_EVERY_S, Guess, StopRule
 from hmm2song.match.results import FOUND, level_of
 from hmm2song.recognizer import Recognizer
@@ -77,7 +77,7 @@ class Outcome:
 def run(options: argparse.Namespace) -> None:
     """Search what is not searched yet, then choose and report."""
     queries = read_queries(options.queries)
-    drawn = random.Random(options.seed).sample(queries, min(options.hums, len(queries)))
+    drawn = sampled(queries, options.hums, options.seed)
     heard = search(drawn, options)
     rows = [(query, heard[query.name]) for query in drawn if heard[query.name]]
     write_json(options.json, report(rows, options.seed, options.speed))

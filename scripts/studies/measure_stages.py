@@ -9,7 +9,6 @@ Q.csv has the columns file,song_id; the files are recordings or f0 tracks. What 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hmm2song import recognizer as audio_stages
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
-from hmm2song.evaluation.accuracy import read_queries
+from hmm2song.evaluation.accuracy import read_queries, sampled
 from hmm2song.index.exact import ExactIndex
 from hmm2song.match import ranking, search, tracked
 from hmm2song.melody.scores import read_scores
@@ -64,7 +63,7 @@ class Stopwatch:
 def run(options: argparse.Namespace) -> None:
     """Search every hum, print and write the figures."""
     queries = read_queries(options.queries)
-    chosen = random.Random(options.seed).sample(queries, min(options.limit, len(queries)))
+    chosen = sampled(queries, options.limit, options.seed)
     encoder = encoder_of(options.catalog)
     searched = Recognizer(Catalog.load(options.catalog, encoder), encoder, n_threads=1)
     searched.warm_up()

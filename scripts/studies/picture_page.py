@@ -14,12 +14,9 @@ axe-core is a test tool (npm, MPL): it is not part of the project.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
-from hmm2song.script import free_port, main_of, wait_for_app
+from hmm2song.script import main_of, running_app
 
 SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 LOCALES = {"en": "en-US", "ko": "ko-KR"}
@@ -195,7 +192,10 @@ def run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     make_sounds(options)
     microphone = f"--use-file-for-fake-audio-capture={options.sound}"
-    with serving(options) as url, sync_playwright() as driver:
+    chosen = ("--catalog", options.catalog) if options.catalog else ()
+    temporary = str(options.out / "gradio")
+    served = running_app(options.out / "app.log", *chosen, GRADIO_TEMP_DIR=temporary)
+    with served as (url, _), sync_playwright() as driver:
         expect.set_options(timeout=WAIT_MS)
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         for state in options.states:
@@ -233,24 +233,6 @@ def make_sounds(options: argparse.Namespace) -> None:
     f0_hz = np.repeat(220 * 2 ** (rng.uniform(-6, 6, 24) / 12), SAMPLE_RATE_HZ // 3)
     soundfile.write(options.nonsense, 0.3 * np.sin(2 * np.pi * np.cumsum(f0_hz) / SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
     options.broken.write_text("this is not audio")
-
-
-@contextmanager
-def serving(options: argparse.Namespace) -> Iterator[str]:
-    """Run app.py; what it writes goes to the folder of the pictures."""
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(options.out / "gradio"), "no_proxy": "127.0.0.1"}
-    port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1"]
-    command += ["--catalog", options.catalog] if options.catalog else []
-    with (options.out / "app.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_for_app(process, url, Path(log.name))
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def picture(

@@ -48,7 +48,7 @@ from hmm2song.audio import MAX_FILE_BYTES, SAMPLE_RATE_HZ, load_audio
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import BUNDLED_CATALOG, encoder_of
 from hmm2song.machine import own_memory_bytes
-from hmm2song.script import free_port, main_of, output_file, positive, progress, wait_for_app, write_json
+from hmm2song.script import free_port, main_of, output_file, positive, progress, start_app, write_json
 
 TIMEOUT_S = 120.0
 TMPFS_BYTES = 200_000_000
@@ -90,11 +90,8 @@ class App:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        environment = {**os.environ, "GRADIO_TEMP_DIR": str(self.temporary), "HMM2SONG_CATALOG": str(self.folder)}
-        with (self.folder.parent / "app.log").open("a") as log:
-            command = [sys.executable, "-c", JUMPING_CLOCK, "--port", str(self.port), "--host", "127.0.0.1"]
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        wait_for_app(self.process, self.url, Path(log.name))
+        known = {"GRADIO_TEMP_DIR": str(self.temporary), "HMM2SONG_CATALOG": str(self.folder)}
+        self.process = start_app(self.port, self.folder.with_name("app.log"), "-c", JUMPING_CLOCK, **known)
         self.growth.append([])
 
     def kill(self) -> None:
