@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import os
@@ -19,12 +20,14 @@ from hmm2song.catalog.hub import BUNDLED_CATALOG, CATALOG_VARIABLE
 from hmm2song.catalog.storage import read_manifest
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.machine import return_freed_memory
-from hmm2song.page import CONCURRENT_SEARCHES
+from hmm2song.page import CONCURRENT_SEARCHES, import_gradio
 
 if TYPE_CHECKING:
     import gradio as gr
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
+# Its figures of calls are shown nowhere; by itself it makes them anew after each call, with pandas, in 2 to 7 ms.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 MAX_WAITING = 64
 """Further searches are refused at once: at a few a second, nobody should wait longer than half a minute."""
 MAX_SESSIONS = 128
@@ -52,8 +55,9 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
         api, explore_api = Api(recognizer, page.runs), ExploreApi(page.explore.explorer)
         if mcp:
             Tools(api, explore_api)
-    blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=CONCURRENT_SEARCHES, api_open=False)
-    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = QUEUE_POLL_S, PROGRESS_POLL_S
+    blocks.api_open, queue = False, blocks._queue  # blocks.queue() would make all routes anew, in a tenth of a second
+    queue.max_size, queue.default_concurrency_limit = MAX_WAITING, CONCURRENT_SEARCHES
+    queue.sleep_when_free, queue.progress_update_sleep_when_free = QUEUE_POLL_S, PROGRESS_POLL_S
     return blocks
 
 
@@ -130,6 +134,7 @@ def main() -> int:
     """Load, warm up, serve; return the exit code."""
     options = parse_options()
     return_freed_memory()
+    gc.disable()  # nothing that is imported or made at the start is garbage: looking for it takes 0.3 s
     try:
         if options.previews is not None and not options.previews.is_dir():
             raise CatalogError(f"there is no folder {str(options.previews)!r} of recordings; check --previews")
@@ -139,11 +144,14 @@ def main() -> int:
         print(f"Loading {catalog_words(options.catalog)}…", flush=True)
         with ThreadPoolExecutor(1) as pool:  # what a search needs is loaded, or compiled, while the page is made
             loading = pool.submit(Recognizer.from_pretrained, options.catalog)
+            import_gradio()
             importlib.import_module("hmm2song.page.search")  # not while compiling, which unsets filters of warnings
             warming = pool.submit(lambda: loading.result().warm_up())
             blocks = build_app(loading.result(), options.previews, options.mcp)
             address = launch(blocks, options)
             warming.result()  # who hums before that waits, and gets an answer
+        gc.freeze()
+        gc.enable()
     except Hmm2SongError as error:
         print(f"hmm2song: {error}", file=sys.stderr)
         return EXIT_ERROR

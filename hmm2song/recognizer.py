@@ -130,7 +130,8 @@ class Recognizer:
     def warm_up(self) -> None:
         """Run one search, so that the first visitor does not wait for compilation and model loading."""
         time_s = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
-        scale = 0.2 * np.sin(2 * np.pi * np.where(time_s < 1.0, 220.0, 247.0) * time_s)
+        phase = 2 * np.pi * np.where(time_s < 1.0, 220.0, 247.0) * time_s
+        scale = 0.2 * np.sin(phase) + 0.1 * np.sin(2 * phase)  # an overtone: pure tones take a path of their own
         self.recognize((SAMPLE_RATE_HZ, scale.astype(np.float32)))
 
     def hear(self, audio: AudioSource) -> Melody:

@@ -407,6 +407,15 @@ def test_our_own_code_is_light() -> None:
     assert len(lines) <= 60 and max(map(len, lines)) <= 120
 
 
+def test_gradio_is_imported_without_files_for_editors() -> None:
+    code = """from hmm2song.page import import_gradio
+import_gradio()
+import gradio
+assert gradio.component_meta.create_or_modify_pyi.__module__ == import_gradio.__module__
+assert gradio.Blocks and gradio.Audio and gradio.__version__"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=TIMEOUT_S)
+
+
 def test_the_page_loads_nothing_from_elsewhere(url: str) -> None:
     page, theme = (httpx.get(address, timeout=TIMEOUT_S).text for address in (url, f"{url}/theme.css"))
     assert "getUserMedia" in page
