@@ -45,7 +45,7 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
     With ``mcp`` there are MCP tools too.
     """
     from hmm2song.page.api import Api  # Gradio takes seconds to be imported: main does other things meanwhile
-    from hmm2song.page.blocks import AppBlocks
+    from hmm2song.page.app_blocks import AppBlocks
     from hmm2song.page.explore_api import ExploreApi
     from hmm2song.page.search import Page
     from hmm2song.page.tools import Tools
@@ -63,7 +63,7 @@ def build_app(recognizer: Recognizer, recordings: Path | None = None, mcp: bool 
 
 def launch(blocks: gr.Blocks, options: argparse.Namespace) -> str:
     """Begin to serve, and return the address."""
-    from hmm2song.page.blocks import PREVIEW_PICTURE
+    from hmm2song.page.app_blocks import PREVIEW_PICTURE
     from hmm2song.page.browser import CSS, HEAD, ICON, THEME
     from hmm2song.page.search import EXAMPLES_FOLDER
 

@@ -42,7 +42,7 @@ from hmm2song.embeddings.codes import import_faiss
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import Hmm2SongError, MelodyError
 from hmm2song.evaluation.accuracy import Query, read_queries
-from hmm2song.evaluation.neighbours import recall
+from hmm2song.evaluation.index_recall import recall
 from hmm2song.index.approximate import SETTING_PREFIX, WINDOWS_PER_LIST, build, lists_for, trained
 from hmm2song.index.base import first_windows
 from hmm2song.indexing.compact import CompactForm, write_compact

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
-from hmm2song.evaluation.neighbours import RECALL_AT, recall
+from hmm2song.evaluation.index_recall import RECALL_AT, recall
 from hmm2song.index.approximate import ApproximateIndex, build
 from hmm2song.index.exact import ExactIndex
 from hmm2song.machine import n_cores

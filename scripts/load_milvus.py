@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import encoder_of
 from hmm2song.errors import CatalogError, IndexUnavailableError
-from hmm2song.evaluation.neighbours import RECALL_AT, share_found
+from hmm2song.evaluation.index_recall import RECALL_AT, share_found
 from hmm2song.index.exact import ExactIndex
 from hmm2song.index.milvus import (
     CATALOG_PROPERTY,

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from hmm2song import audio
-from hmm2song.audio import MAX_HUM_S, SAMPLE_RATE_HZ, blocks, decoding, load_audio
+from hmm2song.audio import MAX_HUM_S, SAMPLE_RATE_HZ, decoding, load_audio, resampling
 from hmm2song.errors import AudioError
 
 TONE_HZ = 440.0
@@ -333,16 +333,16 @@ def test_formats_without_length_are_decoded_no_further_than_the_limit(
         assert soundfile.info(path).frames == decoding.UNKNOWN_FRAMES
     assert_is_tone(load_audio(path), 20.0)
 
-    feed, heard_s = blocks._fed, []
+    feed, heard_s = resampling._fed, []
 
     def counting_feed(stream, samples, last=False):
         heard_s.append(len(samples) / RATE_HZ)
         return feed(stream, samples, last)
 
-    monkeypatch.setattr(blocks, "_fed", counting_feed)
+    monkeypatch.setattr(resampling, "_fed", counting_feed)
     with pytest.raises(AudioError, match="more than the 3 s"):
         load_audio(path, max_s=3.0)
-    assert sum(heard_s) <= 3.0 + blocks.LENGTH_TOLERANCE_S
+    assert sum(heard_s) <= 3.0 + resampling.LENGTH_TOLERANCE_S
 
 
 @pytest.mark.parametrize("claimed", [0, 0xFFFFFFFF])

@@ -11,8 +11,6 @@ Conventions
 * Times without any packets inside a container that states times (WebM, MP4, OGG) become silence.
 """
 
-from hmm2song.audio.blocks import SAMPLE_RATE_HZ
-from hmm2song.audio.live import from_mu_law, live_blocks, microphone_blocks
 from hmm2song.audio.loading import (
     AUDIO_SUFFIXES,
     MAX_FILE_BYTES,
@@ -24,6 +22,8 @@ from hmm2song.audio.loading import (
     load_recording,
     stereo_blocks,
 )
+from hmm2song.audio.resampling import SAMPLE_RATE_HZ
+from hmm2song.audio.streams import from_mu_law, live_blocks, microphone_blocks
 
 __all__ = [
     "AUDIO_SUFFIXES", "MAX_FILE_BYTES", "MAX_HUM_S", "MAX_RECORDING_BYTES", "MAX_RECORDING_S", "SAMPLE_RATE_HZ",

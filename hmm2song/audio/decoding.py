@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import soundfile
 
-from hmm2song.audio.blocks import Block, check_length, check_rate
+from hmm2song.audio.resampling import Block, check_length, check_rate
 from hmm2song.errors import AudioError
 
 if TYPE_CHECKING:

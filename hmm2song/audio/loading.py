@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hmm2song.audio.blocks import Block, check_length, check_rate, checked, mono, resampled, to_float, to_stereo
 from hmm2song.audio.decoding import BLOCK_FRAMES, file_blocks
+from hmm2song.audio.resampling import Block, check_length, check_rate, checked, mono, resampled, to_float, to_stereo
 from hmm2song.errors import AudioError
 
 MAX_HUM_S = 60.0

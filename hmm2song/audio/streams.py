@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hmm2song.audio.blocks import SAMPLE_RATE_HZ, checked, resampled, to_float, to_mono
 from hmm2song.audio.decoding import BLOCK_FRAMES, ffmpeg_blocks
 from hmm2song.audio.loading import MAX_RECORDING_S
+from hmm2song.audio.resampling import SAMPLE_RATE_HZ, checked, resampled, to_float, to_mono
 from hmm2song.errors import AudioError
 
 MICROPHONE_TIMEOUT_S = 5.0
