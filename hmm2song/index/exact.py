@@ -128,7 +128,7 @@ def _single(half: np.ndarray) -> np.ndarray:
 
 @numba.njit(nogil=True, cache=True)
 def _widen(half, single):
-    """Move sign, exponent and fraction of 16-bit floats to where 32-bit floats have them, whose exponents are others."""
+    """Move sign, exponent and fraction of 16-bit floats to where 32-bit floats have them, and scale the exponent."""
     for index in range(len(half)):
         bits = np.int32(half[index])
         bits = np.int32((bits & np.int32(-2147483648)) | ((bits & np.int32(0x7FFF)) << np.int32(13)))
