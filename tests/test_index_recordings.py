@@ -12,6 +12,7 @@ import soundfile
 from broken_files import MAKERS
 from test_indexing import files_of, sung
 
+from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.catalog.storage import FACETS_FILE, write_manifest
@@ -246,15 +247,11 @@ def test_an_update_reads_and_embeds_only_what_changed(music, tmp_path, monkeypat
     (music / "info.csv").write_text("id,Title,Singer,path\n7,Named,,album/02 falling.flac\n")
 
     read, embedded = [], []
-    real_read, real_build = extraction._read, Catalog.build.__func__
+    real_read, real_embed = extraction._read, catalog_module._embed_song
     with monkeypatch.context() as patched:
         patched.setattr(extraction, "_read", lambda item, *rest: read.append(item.name) or real_read(item, *rest))
         patched.setattr(
-            Catalog,
-            "build",
-            classmethod(
-                lambda cls, songs, *rest: embedded.extend(s.id for s in songs) or real_build(cls, songs, *rest)
-            ),
+            catalog_module, "_embed_song", lambda song, *rest: embedded.append(song.id) or real_embed(song, *rest)
         )
         report = make(music, out, update=True)
     assert read == embedded_names(embedded) == ["leaps.wav", "new.wav"]

@@ -1,6 +1,7 @@
 """Folders and tables of small files made here -> catalogs, compared byte by byte where it matters."""
 
 import csv
+import gc
 import itertools
 import json
 import multiprocessing
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import unicodedata
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +23,17 @@ from test_audio import encode
 from test_storage import FILE_SYSTEM, KilledError
 from waiting import wait_until
 
+from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
+from hmm2song.catalog.writer import CatalogWriter
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import index
 from hmm2song.indexing.extract import IndexOptions, extract_file
 from hmm2song.indexing.sources import Item, SkippedFile
 from hmm2song.indexing.workers import WAITING_PER_WORKER, map_files
+from hmm2song.melody.melody import Melody
 
 ROOT = Path(__file__).parent.parent
 SCALE = "CDEFGABc"
@@ -272,7 +277,7 @@ def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Catalog, "save", fail)
+        patched.setattr(CatalogWriter, "finish", fail)
         with pytest.raises(KeyboardInterrupt):
             index(music, out, default_encoder())
     assert files_of(out) == before
@@ -291,11 +296,36 @@ def test_torn_partial_result_is_made_again(music, tmp_path):
 
 def test_partial_results_are_used(music, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(Catalog, "build", classmethod(lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)))
+        patched.setattr(CatalogWriter, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             index(music, tmp_path / "out", default_encoder())
     monkeypatch.setattr(extraction, "_read", lambda item, *_: pytest.fail(f"{item.name} was read twice"))
     assert index(music, tmp_path / "out", default_encoder()).indexed == 4
+
+
+def test_melodies_and_windows_are_written_while_others_are_still_to_be_read(tmp_path, monkeypatch):
+    (tmp_path / "music").mkdir()
+    for number in range(24):
+        (tmp_path / "music" / f"{number}.abc").write_text(tune(number))
+    monkeypatch.setattr(catalog_module, "EMBEDDED_AT_ONCE", 3)
+    windows, held, embed = [], [], catalog_module._embed_song
+
+    def embedded(*entry):
+        rows = embed(*entry)
+        windows.append(weakref.ref(rows))
+        return rows
+
+    def n_melodies():
+        return sum(type(thing) is Melody for thing in gc.get_objects())
+
+    def count(step, *_):
+        if step == "embed":
+            held.append((n_melodies() - before, sum(rows() is not None for rows in windows)))
+
+    monkeypatch.setattr(catalog_module, "_embed_song", embedded)
+    before = n_melodies()
+    assert index(tmp_path / "music", tmp_path / "out", default_encoder(), 1, count).indexed == 24
+    assert len(held) == 24 and max(n_held for counts in held for n_held in counts) <= 8
 
 
 # Workers ----------------------------------------------------------------------------------------------------

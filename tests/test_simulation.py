@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 from encoders import tiny_encoder
+from heard import made_facets
 from humming import tune
 from script_modules import SCRIPTS
 
 from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.storage import DATA_FILES, MANIFEST_FILE
+from hmm2song.catalog.storage import DATA_FILES, FACETS_FILE, MANIFEST_FILE
 from hmm2song.catalog.writer import writing
 from hmm2song.errors import CatalogError
 from hmm2song.melody.contour import fill_rests
@@ -27,15 +28,18 @@ MELODIES = [melody_from_notes(tune(number)) for number in range(12)]
 SONGS = [Song(f"s{number}", f'"Été" {number}', genre="Folk" if number % 2 else "") for number in range(12)]
 
 
-@pytest.mark.parametrize("tracked", [None, [number == 3 for number in range(12)]])
-def test_song_by_song_the_same_files_are_written(tmp_path, tracked):
-    Catalog.build(SONGS, MELODIES, ENCODER, "# Credits\n", tracked=tracked).save(tmp_path / "whole")
-    with writing(tmp_path / "parts", ENCODER.fingerprint, "# Credits\n") as writer:
+@pytest.mark.parametrize(
+    ("tracked", "facets"), [(None, None), ([number == 3 for number in range(12)], made_facets(12))]
+)
+def test_song_by_song_the_same_files_are_written(tmp_path, tracked, facets):
+    Catalog.build(SONGS, MELODIES, ENCODER, "# Credits\n", tracked=tracked, facets=facets).save(tmp_path / "whole")
+    with writing(tmp_path / "parts", ENCODER.fingerprint, "# Credits\n", facets) as writer:
         for number, (song, melody) in enumerate(zip(SONGS, MELODIES, strict=True)):
             windows = ENCODER.embed_song(fill_rests(melody))
             writer.add(song, melody, windows, bool(tracked and tracked[number]))
-    assert {path.name for path in (tmp_path / "parts").iterdir()} == {*DATA_FILES, MANIFEST_FILE}
-    for name in (*DATA_FILES, MANIFEST_FILE):
+    names = {*DATA_FILES, MANIFEST_FILE, *((FACETS_FILE,) if facets else ())}
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == names
+    for name in names:
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -48,6 +52,11 @@ def test_what_is_no_catalog_is_not_written(tmp_path):
         writer.add(SONGS[1], Melody([np.nan]), windows)
     with pytest.raises(CatalogError, match="no songs"), writing(tmp_path / "c", "x"):
         pass
+    with (
+        pytest.raises(CatalogError, match="facets of 2"),
+        writing(tmp_path / "c", "x", facets=made_facets(2)) as writer,
+    ):
+        writer.add(SONGS[0], MELODIES[0], windows)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -58,6 +58,8 @@ from hmm2song.song import ANY_GENDER, Song, SongFilter, fold_text
 
 CACHED_FILTERS = 64
 ROWS_AT_ONCE = 65_536
+EMBEDDED_AT_ONCE = 32
+"""Songs whose melodies and windows wait in memory until they are written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +155,10 @@ class Catalog:
         if len(songs) != len(melodies):
             raise CatalogError(f"{len(songs)} songs but {len(melodies)} melodies")
         embedded = []
-        with ThreadPoolExecutor(n_cores()) as pool:
-            embeddings = pool.map(partial(_embed_song, encoder=encoder), songs, melodies)
-            for done, rows in enumerate(embeddings, start=1):
-                embedded.append(rows)
-                if progress:
-                    progress(done, len(songs))
+        for done, (_, rows) in enumerate(embed_songs(songs, melodies, encoder), start=1):
+            embedded.append(rows)
+            if progress:
+                progress(done, len(songs))
         return cls(
             songs=tuple(songs),
             melodies=tuple(melodies),
@@ -287,20 +287,8 @@ class Catalog:
         is no catalog, or that holds the model of another encoder, which could not open this catalog.
         """
         self.check_editable()
-        folder = storage.absolute(folder)
-        storage.recover(folder)
-        storage.CATALOG.check_replaceable(folder, keep_others)
-        if (folder / WEIGHTS_FILE).is_file() and MelodyEncoder.load(folder).fingerprint != self.encoder_fingerprint:
-            raise CatalogError(
-                f"{folder.name!r} holds the model of another encoder than this catalog was made with; move its "
-                f"{WEIGHTS_FILE} away or choose another place to write to"
-            )
-        with storage.replacement(folder) as new:
+        with replaced_catalog(folder, self.encoder_fingerprint, beside, keep_others) as new:
             self._write_files(new)
-            if keep_others and folder.exists():
-                storage.keep_other_files(folder, new)
-            for name, content in (beside or {}).items():
-                storage.write_beside(new, name, content)
 
     def _write_files(self, folder: Path) -> None:
         storage.write_songs(folder, self.songs)
@@ -382,6 +370,44 @@ class Catalog:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
         return catalog
+
+
+@contextmanager
+def replaced_catalog(
+    folder: str | os.PathLike[str],
+    encoder_fingerprint: str,
+    beside: Mapping[str, str | Path] | None = None,
+    keep_others: bool = True,
+) -> Iterator[Path]:
+    """Yield an empty folder for the files of a catalog, as :meth:`Catalog.save` describes it."""
+    folder = storage.absolute(folder)
+    storage.recover(folder)
+    storage.CATALOG.check_replaceable(folder, keep_others)
+    if (folder / WEIGHTS_FILE).is_file() and MelodyEncoder.load(folder).fingerprint != encoder_fingerprint:
+        raise CatalogError(
+            f"{folder.name!r} holds the model of another encoder than this catalog was made with; move its "
+            f"{WEIGHTS_FILE} away or choose another place to write to"
+        )
+    with storage.replacement(folder) as new:
+        yield new
+        if keep_others and folder.exists():
+            storage.keep_other_files(folder, new)
+        for name, content in (beside or {}).items():
+            storage.write_beside(new, name, content)
+
+
+def embed_songs(
+    songs: Iterable[Song], melodies: Iterable[Melody], encoder: MelodyEncoder
+) -> Iterator[tuple[Melody, np.ndarray]]:
+    """Yield the melody of each song and its windows (n, dim) float16; no more than some are read ahead.
+
+    CatalogError for a melody without any voiced frame.
+    """
+    coming = zip(songs, melodies, strict=True)
+    with ThreadPoolExecutor(n_cores()) as pool:
+        while some := list(islice(coming, EMBEDDED_AT_ONCE)):
+            windows = list(pool.map(lambda entry: _embed_song(*entry, encoder), some))
+            yield from ((melody, rows) for (_, melody), rows in zip(some, windows, strict=True))
 
 
 def unvoiced_error(song_id: str) -> CatalogError:

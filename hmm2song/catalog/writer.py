@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from hmm2song.catalog import storage
-from hmm2song.catalog.catalog import unvoiced_error
+from hmm2song.catalog.catalog import replaced_catalog, unvoiced_error
+from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.song_table import repeated_id_error
-from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, MELODIES_FILE, SONGS_FILE
+from hmm2song.catalog.storage import CREDITS_FILE, EMBEDDINGS_FILE, FACETS_FILE, MELODIES_FILE, SONGS_FILE
 from hmm2song.errors import CatalogError
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.packed import PackedMelodies
@@ -55,10 +56,14 @@ class CatalogWriter:
                 self._parts[name] = part, array.dtype, array.shape[1:]
             self._parts[name][0].write(np.ascontiguousarray(array))
 
-    def finish(self, encoder_fingerprint: str, credits: str) -> None:
+    def finish(self, encoder_fingerprint: str, credits: str, facets: Facets | None = None) -> None:
         """Make the files of what was added."""
         if not self._ids:
             raise CatalogError("the catalog holds no songs; index at least one")
+        if facets is not None:
+            if len(facets) != len(self):
+                raise CatalogError(f"{len(self)} songs but facets of {len(facets)}")
+            facets.write(self._folder / FACETS_FILE)
         self._songs.write("\n]\n")
         self._files.close()
         (self._folder / CREDITS_FILE).write_text(credits, encoding="utf-8")
@@ -77,16 +82,20 @@ class CatalogWriter:
 
 
 @contextmanager
-def writing(folder: str | os.PathLike[str], encoder_fingerprint: str, credits: str = "") -> Iterator[CatalogWriter]:
+def writing(
+    folder: str | os.PathLike[str],
+    encoder_fingerprint: str,
+    credits: str = "",
+    facets: Facets | None = None,
+    beside: Mapping[str, str | Path] | None = None,
+    keep_others: bool = False,
+) -> Iterator[CatalogWriter]:
     """Yield a writer; the folder appears, or replaces a former catalog, when the block ends without an error.
 
-    What it writes is what :meth:`hmm2song.catalog.catalog.Catalog.save` writes. CatalogError if the folder is
-    something else than a catalog, or nothing was added.
+    What it writes is what :meth:`hmm2song.catalog.catalog.Catalog.save` writes, also ``beside`` the catalog.
+    CatalogError if the folder is something else than a catalog, or nothing was added.
     """
-    folder = storage.absolute(folder)
-    storage.recover(folder)
-    storage.CATALOG.check_replaceable(folder)
-    with storage.replacement(folder) as new, ExitStack() as files:
+    with replaced_catalog(folder, encoder_fingerprint, beside, keep_others) as new, ExitStack() as files:
         writer = CatalogWriter(new, files)
         yield writer
-        writer.finish(encoder_fingerprint, credits)
+        writer.finish(encoder_fingerprint, credits, facets)

@@ -13,6 +13,7 @@ How it stays safe
 * The catalog is built beside ``<out>`` and moved there when complete (:mod:`hmm2song.catalog.storage`). A folder that
   is not a catalog is never touched.
 * An update reads only what is new or changed, and gives the same bytes as indexing anew.
+* Melodies and embeddings are written song by song and never held for all songs.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hmm2song.catalog import storage
-from hmm2song.catalog.catalog import Catalog
-from hmm2song.catalog.edit import Entry, assemble, credits_of, with_unique_ids
+from hmm2song.catalog.catalog import Catalog, embed_songs
+from hmm2song.catalog.edit import credits_of, with_unique_ids
 from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.storage import MANIFEST_FILE, REPORT_NAME, SKIPPED_NAME, SOURCES_NAME
+from hmm2song.catalog.writer import writing
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
+from hmm2song.index.base import first_windows
 from hmm2song.indexing.extract import IndexOptions
 from hmm2song.indexing.gathering import Findings, IndexedSong, PreviousCatalog, Progress, read_items
 from hmm2song.indexing.report import (
@@ -43,9 +48,11 @@ from hmm2song.indexing.report import (
 )
 from hmm2song.indexing.sources import first_reasons, list_source
 from hmm2song.indexing.state import RememberedFile, RememberedSong, read_state, state_text
-from hmm2song.similar.enrich import enriched
+from hmm2song.similar.enrich import enriched_songs
 from hmm2song.song import Song
 
+HEARD_AT_ONCE = 1000
+"""Recordings of which it is read at once what they sound like."""
 OUT_OF_DATE_NOTE = (
     "songs added by hand: {n}; another version listened to them, so they are not compared with others: "
     "add them again with --replace"
@@ -97,9 +104,7 @@ def index(
         reasons = first_reasons(findings.skipped)
         about = f"{FileCounts.of(findings)}; {reasons}" if reasons else f"{FileCounts.of(findings)}"
         raise CatalogError(f"no melody found in {source.name or source} ({about})")
-    catalog = _assembled(findings.songs, encoder, previous, progress, options.listen)
-    beside = _files_beside(findings, catalog.songs)
-    catalog.save(folder, beside, keep_others=options.update)
+    _write(folder, findings, encoder, previous, progress, options)
     shutil.rmtree(partial, ignore_errors=True)
     catalog = Catalog.load(folder, encoder)
     kept = {song.id for song in catalog.songs}
@@ -117,6 +122,7 @@ def _previous_catalog(folder: Path, encoder: MelodyEncoder) -> PreviousCatalog:
     if not (folder / MANIFEST_FILE).is_file():
         return PreviousCatalog()
     catalog = Catalog.load(folder, encoder, verify=True)
+    catalog.check_editable()
     files = read_state(folder)
     if files is None:
         raise CatalogError(
@@ -144,25 +150,55 @@ def own_folders(catalog: Path, options: IndexOptions) -> list[Path]:
 # Putting it together ----------------------------------------------------------------------------------------
 
 
-def _assembled(
-    found: Sequence[IndexedSong],
+def _write(
+    folder: Path,
+    findings: Findings,
     encoder: MelodyEncoder,
     previous: PreviousCatalog,
     progress: Progress | None,
-    listen: bool,
-) -> Catalog:
-    """Embed what is new, and join it in the right order with what was there."""
-    by_hand = previous.by_hand()
-    out_of_date = Facets.unheard(1) if listen and previous.is_heard_otherwise else None
+    options: IndexOptions,
+) -> None:
+    """Write the songs that were found and those that were added by hand; what is new is embedded."""
+    found, by_hand = findings.songs, previous.by_hand()
     songs = with_unique_ids([*(entry.song for entry in found), *(previous.catalog.songs[place] for place in by_hand)])
+    credits = credits_of(songs)
+    facets = _facets_of(found, previous, by_hand, options.listen)
+    if facets is not None:
+        songs = enriched_songs(songs, facets)
     new = [(song, entry) for song, entry in zip(songs, found, strict=False) if entry.old is None]
-    embedded = embed(*zip(*new, strict=True), encoder, progress) if new else None
-    places = [*((entry.old, entry.heard) for entry in found), *((position, out_of_date) for position in by_hand)]
-    entries, n_new = [], 0
-    for song, (old, heard) in zip(songs, places, strict=True):
-        entries.append(Entry(embedded, n_new, song) if old is None else Entry(previous.catalog, old, song, heard))
-        n_new += old is None
-    return enriched(assemble(entries, credits_of(songs)))
+    coming = embed_songs((song for song, _ in new), (entry.stored.load() for _, entry in new), encoder)
+    old_places = [*(entry.old for entry in found), *by_hand]
+    first_window = first_windows(previous.catalog.n_windows) if previous.catalog else None
+    beside, n_embedded = _files_beside(findings, songs), 0
+    with writing(folder, encoder.fingerprint, credits, facets, beside, options.update) as writer:
+        for place, (song, old) in enumerate(zip(songs, old_places, strict=True)):
+            if old is None:
+                writer.add(song, *next(coming), found[place].item.is_tracked)
+                n_embedded += 1
+                if progress:
+                    progress("embed", n_embedded, len(new))
+            else:
+                windows = previous.catalog.embeddings[first_window[old] : first_window[old + 1]]
+                writer.add(song, previous.catalog.melodies[old], windows, bool(previous.catalog.tracked[old]))
+
+
+def _facets_of(
+    found: Sequence[IndexedSong], previous: PreviousCatalog, by_hand: Sequence[int], listen: bool
+) -> Facets | None:
+    """Return what was heard in all songs, or None; rows of the previous catalog are kept where nothing is newer."""
+    rows = [entry if entry.old is None or entry.is_heard else entry.old for entry in found]
+    rows += [None] * len(by_hand) if listen and previous.is_heard_otherwise else by_hand
+    kept = [place for place, row in enumerate(rows) if isinstance(row, int)]
+    others = [place for place, row in enumerate(rows) if not isinstance(row, int)]
+    parts = []
+    if kept:
+        known = previous.catalog.facets or Facets.unheard(len(previous.catalog))
+        parts.append(known.take([rows[place] for place in kept]))
+    for first in range(0, len(others), HEARD_AT_ONCE):
+        some = [rows[place] for place in others[first : first + HEARD_AT_ONCE]]
+        parts.append(Facets.concatenate([(row and row.heard) or Facets.unheard(1) for row in some]))
+    joined = Facets.concatenate(parts)
+    return joined.take(np.argsort(kept + others)) if joined.heard.any() else None
 
 
 def embed(
@@ -170,7 +206,7 @@ def embed(
 ) -> Catalog:
     """Make a catalog of ``songs``, which have ids of their own, with the melodies that were found."""
     show = None if progress is None else lambda done, total: progress("embed", done, total)
-    melodies, tracked = [entry.melody for entry in found], [entry.item.is_tracked for entry in found]
+    melodies, tracked = [entry.stored.load() for entry in found], [entry.item.is_tracked for entry in found]
     facets = Facets.of_songs([entry.heard for entry in found])
     return Catalog.build(songs, melodies, encoder, credits_of(songs), show, tracked, facets)
 

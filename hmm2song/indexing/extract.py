@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hmm2song.audio import MAX_RECORDING_BYTES, load_recording
+from hmm2song.catalog.facets import Facets
 from hmm2song.catalog.storage import sha256_of, whole_file
 from hmm2song.errors import AudioError, CatalogError, MelodyError, ScoreError
 from hmm2song.hearing.recording import LISTENER, HeardRecording, hear_samples
@@ -170,6 +171,32 @@ def load_result(partial: Path, key: str) -> Extracted | None:
         )
     except (SafetensorError, ValueError, KeyError, TypeError):
         return None
+
+
+@dataclass(frozen=True)
+class StoredMelody:
+    """Where a melody is stored: it is the one of this ``number`` in the result ``key`` of the folder ``partial``."""
+
+    partial: Path
+    key: str
+    number: int
+
+    def load(self) -> Melody:
+        """Read it; CatalogError if the result is gone. The other melodies of one file are then at hand."""
+        return _melodies_at_hand(self.partial, self.key)[self.number].melody
+
+    def heard(self) -> Facets | None:
+        """Read what the recording sounds like."""
+        heard = load_heard(self.partial, self.key)
+        return heard.facets if heard else None
+
+
+@lru_cache(maxsize=1)
+def _melodies_at_hand(partial: Path, key: str) -> tuple[ScoredMelody, ...]:
+    found = load_result(partial, key)
+    if found is None:
+        raise CatalogError(f"what was read of a file is no longer in {str(partial)!r}; run the same command again")
+    return found.melodies
 
 
 def load_heard(partial: Path, key: str) -> HeardRecording | None:

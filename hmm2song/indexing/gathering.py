@@ -22,6 +22,7 @@ from hmm2song.indexing.extract import (
     Extracted,
     IndexOptions,
     RecordingQuality,
+    StoredMelody,
     extract_file,
     load_heard,
     load_result,
@@ -31,7 +32,6 @@ from hmm2song.indexing.separation.separation import open_separator
 from hmm2song.indexing.sources import SURPLUS, Item, Listing, SkippedFile
 from hmm2song.indexing.state import RememberedFile
 from hmm2song.machine import n_cores
-from hmm2song.melody.melody import Melody
 from hmm2song.melody.scores import ScoredMelody
 from hmm2song.song import Song, with_row
 
@@ -49,20 +49,26 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class IndexedSong:
-    """A song that a file holds: what the file says, what the catalog will say, and its melody.
+    """A song that a file holds: what the file says, what the catalog will say, and where its melody is stored.
 
-    ``old`` is its position in the previous catalog, None if it is not from there. ``heard`` is one row: what its
-    recording sounds like, None for notes and if that is in the previous catalog.
+    ``old`` is its position in the previous catalog, which has the melody then, None if it is not from there.
+    ``is_heard`` says that what its recording sounds like is stored, too, and not in the previous catalog.
     """
 
     item: Item
     as_read: Song
     song: Song
-    melody: Melody
+    stored: StoredMelody
+    duration_s: float
     quality: RecordingQuality | None
     old: int | None = None
     warnings: tuple[str, ...] = ()
-    heard: Facets | None = None
+    is_heard: bool = False
+
+    @property
+    def heard(self) -> Facets | None:
+        """One row: what its recording sounds like, None for notes and if that is in the previous catalog."""
+        return self.stored.heard() if self.is_heard else None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -166,10 +172,10 @@ def read_items(
             heard = None if previous.is_heard(item) or not options.listen else load_heard(partial, result)
             if not known.melodies and not known.broken:
                 findings.skipped.append(SkippedFile(item.name, REMOVED))
-            _add(findings, item, result, known, heard, options, previous.positions(item))
+            _add(findings, item, partial, result, known, heard, options, previous.positions(item))
         else:
             heard = load_heard(partial, result) if options.listen else None
-            _add(findings, item, result, load_result(partial, result), heard, options)
+            _add(findings, item, partial, result, load_result(partial, result), heard, options)
     return findings
 
 
@@ -189,6 +195,7 @@ def _worthwhile_workers(items: Sequence[Item], options: IndexOptions) -> int:
 def _add(
     findings: Findings,
     item: Item,
+    partial: Path,
     key: str,
     found: Extracted,
     heard: HeardRecording | None,
@@ -201,30 +208,31 @@ def _add(
     if item.row is not None and len(usable) > 1:
         findings.skipped.append(SkippedFile(item.name, f"holds {len(usable)} melodies, so one row cannot describe it"))
         return
-    quality, facets = found.quality, heard.facets if heard else None
+    quality = found.quality
     if quality and heard:
         quality = dataclasses.replace(quality, heard=heard.warnings)
     path = item.name if options.previews and item.is_recording else ""
-    for number, melody in enumerate(usable):
+    for place, (number, melody) in enumerate(usable):
         try:
             song = dataclasses.replace(with_row(melody.song, item.row or {}), path=path)
         except (ScoreError, CatalogError) as error:
             findings.skipped.append(SkippedFile(item.name, str(error)))
             return
-        position = old[number] if old is not None else None
-        findings.songs.append(
-            IndexedSong(item, melody.song, song, melody.melody, quality, position, melody.warnings, facets)
-        )
+        position = old[place] if old is not None else None
+        stored, duration_s = StoredMelody(partial, key, number), melody.melody.duration_s
+        about = quality, position, melody.warnings, heard is not None
+        findings.songs.append(IndexedSong(item, melody.song, song, stored, duration_s, *about))
     # Two rows may name one file; then it cannot be told whose song is whose, so it is read anew each time.
     findings.keys[item.name] = "" if item.name in findings.keys else key
     findings.problems[item.name], findings.qualities[item.name] = problems, quality
 
 
-def _with_enough_voice(found: Extracted) -> tuple[list[ScoredMelody], tuple[str, ...]]:
+def _with_enough_voice(found: Extracted) -> tuple[list[tuple[int, ScoredMelody]], tuple[str, ...]]:
+    """Return the usable melodies with their numbers, and what is wrong with the others."""
     usable, problems = [], list(found.broken)
-    for melody in found.melodies:
+    for number, melody in enumerate(found.melodies):
         if melody.melody.voiced_s >= MIN_VOICED_S:
-            usable.append(melody)
+            usable.append((number, melody))
             continue
         which = f"{melody.song.id}: " if len(found.melodies) > 1 else ""
         problems.append(f"{which}{melody.melody.voiced_s:.1f} s of melody; at least {MIN_VOICED_S:.0f} s needed")

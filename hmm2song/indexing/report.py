@@ -107,7 +107,7 @@ class RecordingCounts:
         for found in findings.songs:
             if (quality := found.quality) is not None:
                 kinds[quality.is_mix][quality.kind] += 1
-                mixes_s += found.melody.duration_s * quality.is_mix
+                mixes_s += found.duration_s * quality.is_mix
         return cls(dict(sorted(kinds[False].items())), dict(sorted(kinds[True].items())), round(mixes_s, 1))
 
     @property

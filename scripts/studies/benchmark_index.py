@@ -6,9 +6,10 @@
         --json figures.json
 
 First each step is measured alone, on one core: separation, decoding, pitch (f0 and what is made of it), windows and
-embeddings. Then `index` is measured as the command line runs it, with the start of its processes, for each number of
-workers. Without --music, songs are synthesised. Wall time and CPU time are printed; on a busy machine only the CPU time
-is meaningful. The last line says what a million songs of four minutes would take at this speed.
+embeddings, what the recording sounds like. Then `index` is measured as the command line runs it, with the start of its
+processes, for each number of workers. Without --music, songs are synthesised. Wall time and CPU time are printed; on a
+busy machine only the CPU time is meaningful. The last line says what a million songs of four minutes would take at this
+speed.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hmm2song.audio import SAMPLE_RATE_HZ, load_audio
+from hmm2song.audio import SAMPLE_RATE_HZ, load_audio, load_recording
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.errors import Hmm2SongError
+from hmm2song.hearing.recording import hear_samples
 from hmm2song.indexing.build import IndexOptions, index
 from hmm2song.indexing.extract import MAX_RECORDING_BYTES
 from hmm2song.indexing.separation.separation import open_separator
@@ -120,9 +122,15 @@ def measure_parts(recordings: list[Path], separator_spec: str, folder: Path, sou
     clock = Clock()
     Catalog.build(songs, heard, encoder)
     embedding = clock.speed("windows and embeddings", sound_s)
+    hear_samples(load_recording(recordings[0]))
+    clock = Clock()
+    for file in tqdm(recordings, desc="listening", file=sys.stderr, disable=None):
+        hear_samples(load_recording(file))
+    listening = clock.speed("decoding and listening", sound_s)
     analysis = summed("f0, windows, embeddings", sound_s, [(hearing, 1), (decoding, -1), (embedding, 1)])
-    everything = summed("all of it", sound_s, [(separating, 1), (hearing, 1), (embedding, 1)])
-    return [separating, decoding, hearing, embedding, analysis, everything]
+    listened = summed("listening", sound_s, [(listening, 1), (decoding, -1)])
+    everything = summed("all of it", sound_s, [(separating, 1), (hearing, 1), (embedding, 1), (listened, 1)])
+    return [separating, decoding, hearing, embedding, listening, analysis, listened, everything]
 
 
 def summed(step: str, sound_s: float, parts: list[tuple[Speed, int]]) -> Speed:
