@@ -35,6 +35,8 @@ RAISED_FROM = 16_000
 """Least total of a folded row, in units, from where what is stored is lowered."""
 HOPELESS = 22_000
 """Units by which a key of a folded row is behind the best at most, so that its totals fit."""
+AT_ONCE = 64
+"""Cells that a loop takes at once, unrolled and on the widest processors; those that are left over cost as much."""
 BLOCK_CELLS = 4096
 """Song frames times keys that are aligned at once: the rows then stay in the processor's fastest cache."""
 
@@ -61,7 +63,7 @@ def place_in_one_key(
                 if len(hum) >= 2 * len(song):  # out of reach, even at two hum frames a step
                     continue
                 total = np.full((2, len(shifted) + 2 * width), UNREACHED, np.uint16)
-                _fill(total, hum, shifted, width, costs, False)
+                _fill(total, hum, shifted, len(keys) * width, width, costs, False)
                 last = total[(len(hum) - 1) % 2, width:]
                 for place in range(first_place[index], first_place[index + 1]):
                     from_j, to_j = place_start[place] - starts[index], place_stop[place] - starts[index]
@@ -86,8 +88,9 @@ def place_in_moving_key(
         width = len(song) + 2
         shifted = _in_keys(song, keys[index], centre, units)
         total = np.full((2, len(shifted) + 2 * width), UNREACHED, np.uint16)
-        _fill(total, hum, shifted, width, costs, True)
-        last = total[(len(hum) - 1) % 2, width : width + len(shifted)]
+        n = keys.shape[1] * width
+        _fill(total, hum, shifted, n, width, costs, True)
+        last = total[(len(hum) - 1) % 2, width : width + n]
         least = _least_of(last)
         if least < UNREACHED:
             cost[index] = np.float32(least) / (len(hum) * units)
@@ -98,9 +101,12 @@ def place_in_moving_key(
 
 @numba.njit(nogil=True, cache=True)
 def _in_keys(song, keys, centre, units):
-    """Return the song in all keys, one after the other, in units; before each one there are two frames of padding."""
+    """Return the song in all keys, one after the other, in units; before each one there are two frames of padding.
+
+    Behind the last one there are some more, up to a multiple of :data:`AT_ONCE`.
+    """
     width = len(song) + 2
-    shifted = np.zeros(len(keys) * width, np.int16)
+    shifted = np.zeros(-(-len(keys) * width // AT_ONCE) * AT_ONCE, np.int16)
     for k in range(len(keys)):
         for j in range(len(song)):
             value = np.rint((song[j] + keys[k] - centre) * units)
@@ -109,27 +115,29 @@ def _in_keys(song, keys, centre, units):
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill(total, hum, shifted, width, costs, moves):
+def _fill(total, hum, shifted, n, width, costs, moves):
     """Fill the totals (n_rows, len(shifted) + 2 * width) hum frame by hum frame, row ``i % n_rows``.
 
     All rows begin unreached. On either side they have the frames of a key, neighbours of the outermost ones, which are
-    never reached. The key may move to a neighbour if ``moves``.
+    never reached; nor is what follows the ``n`` frames of the song in all keys. The key may move to a neighbour if
+    ``moves``.
     """
-    n_rows, n = len(total), len(shifted)
-    held, moved = np.full(n, UNREACHED, np.uint16), np.full(n + 2 * width, UNREACHED, np.uint16)
+    n_rows, n_filled = len(total), len(shifted)
+    held, moved = np.full(n_filled, UNREACHED, np.uint16), np.full(n_filled + 2 * width, UNREACHED, np.uint16)
     _begin(total[0, width:], shifted, hum[0], costs)
     for i in range(len(hum)):
         before, after = total[(i - 1) % n_rows], total[i % n_rows]
-        entered = moved if moves else before
-        if i > 0:
-            if moves:
-                _move(moved[width : width + n], before, before[width:], before[2 * width :], costs)
+        if i > 0 and moves:
+            _move(moved[width : width + n_filled], before, before[width:], before[2 * width :], costs)
             _continue(
-                after[width:], held, entered[width - 1 :], entered[width - 2 :], before[width - 1 :], shifted, hum[i],
+                after[width:], held, moved[width - 1 :], moved[width - 2 :], before[width - 1 :], shifted, hum[i],
                 costs,
             )  # fmt: skip
+        elif i > 0:
+            _continue_in_key(after[width:], held, before[width - 1 :], before[width - 2 :], shifted, hum[i], costs)
         for first in range(width, width + n, width):  # the padding before each key is no way in
             after[first], after[first + 1] = UNREACHED, UNREACHED
+        after[width + n : width + n_filled] = UNREACHED
 
 
 @numba.njit(nogil=True, cache=True)
@@ -156,6 +164,22 @@ def _continue(total, held, entered_1, entered_2, before, shifted, pitch, costs):
         best = straight if straight < song_fast else song_fast
         best = best if best < hum_fast else hum_fast
         held[m] = np.uint16(np.uint16(before[m] + distance) + warp)
+        total[m] = np.uint16(best + distance)
+
+
+@numba.njit(nogil=True, cache=True)
+def _continue_in_key(total, held, before, before_2, shifted, pitch, costs):
+    """Do as :func:`_continue` where the key does not move, and a frame need not be read twice."""
+    cap, warp = costs[0], costs[1]
+    for m in range(len(shifted)):
+        distance = np.uint16(abs(np.int16(pitch - shifted[m])))
+        distance = distance if distance < cap else cap
+        straight = before[m]
+        song_fast = np.uint16(before_2[m] + warp)
+        hum_fast = held[m]
+        best = straight if straight < song_fast else song_fast
+        best = best if best < hum_fast else hum_fast
+        held[m] = np.uint16(np.uint16(straight + distance) + warp)
         total[m] = np.uint16(best + distance)
 
 
@@ -307,9 +331,9 @@ def _continue_folded(total, held, entered_1, entered_2, before, song, pitch, jum
 def best_path(hum, song, keys, units, costs):
     """Return the hum and song frames of the best path over written melody, both (n_path,); the song is not in units."""
     shifted, width = _in_keys(song, keys, np.float32(0.0), units), len(song) + 2
-    total = np.full((max(len(hum), 3), len(shifted) + 2 * width), UNREACHED, np.uint16)
-    _fill(total, hum, shifted, width, costs, True)
-    hum_frame, song_frame, _ = _walk_back(total, np.zeros(len(hum), np.int64), hum, shifted, width, costs, 0)
+    total, n = np.full((max(len(hum), 3), len(shifted) + 2 * width), UNREACHED, np.uint16), len(keys) * width
+    _fill(total, hum, shifted, n, width, costs, True)
+    hum_frame, song_frame, _ = _walk_back(total, np.zeros(len(hum), np.int64), hum, shifted[:n], width, costs, 0)
     return hum_frame, song_frame
 
 

@@ -100,8 +100,10 @@ def cut_windows(
 def sample_windows(contour: FilledContour, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return pitch relative to each window's median, in semitones, and voicing at times of shape (..., n_frames)."""
     pitch = contour.sample(time_s)
-    centred = (pitch - np.nanmedian(pitch, axis=-1, keepdims=True)).astype(np.float32)
-    return centred, contour.sample_voiced(time_s)
+    ascending = np.sort(pitch, axis=-1)  # NaN last; np.nanmedian takes ten times as long
+    n_inside = np.count_nonzero(~np.isnan(pitch), axis=-1, keepdims=True)
+    middle = [np.take_along_axis(ascending, place // 2, axis=-1) for place in (n_inside - 1, n_inside)]
+    return pitch - (middle[0] + middle[1]) / np.float32(2.0), contour.sample_voiced(time_s)
 
 
 def cut_evenly(hum: FilledContour) -> list[FilledContour]:
