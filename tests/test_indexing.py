@@ -412,7 +412,7 @@ def test_ray_makes_the_same_catalog_and_goes_on_where_a_run_stopped(music, tmp_p
     ]
     times = [file.stat().st_mtime_ns for file in stored]
     with monkeypatch.context() as patched:
-        patched.setattr(Catalog, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(CatalogWriter, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             index(music, tmp_path / "there", default_encoder(), 2, options=options)
     assert [file.stat().st_mtime_ns for file in stored] == times
