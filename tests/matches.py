@@ -10,6 +10,10 @@ from hmm2song.match.places import Alignment
 from hmm2song.match.results import Match, SearchResult
 from hmm2song.melody.melody import Melody, melody_from_notes
 
+RESULT_KEYS = {
+    "matches", "level", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices",
+    "seconds",
+}  # fmt: skip
 HOSTILE = "<script>alert('x')</script> ${alert(1)} {{7*7}} \" onload=x"
 SONG = melody_from_notes([(second, 1.0, 60 + 2 * (second % 4)) for second in range(30)])
 

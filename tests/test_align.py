@@ -218,16 +218,6 @@ def test_places_become_frames_inside_their_song():
     assert stop.tolist() == [50 + 26, 50 + 25, 150, 50 + 26, 50]  # one frame at least
 
 
-def test_threads_share_the_work_and_change_nothing():
-    songs = pack_contours([contour(random_tune(seed)) for seed in range(9)], 12.5)
-    hum, everywhere = hummed_from(random_tune(4), 3.0, 6.0, 1.1, 1.0), Places.whole(np.arange(9))
-    keys_st = np.full(9, -2.0), np.full(9, 2.0)
-    alone, together = (place(hum, songs, everywhere, *keys_st, FINE_SPEEDS, 0.5, n_threads) for n_threads in (1, 4))
-    for name in ("cost_st", "end_s", "key_st", "speed"):
-        np.testing.assert_array_equal(getattr(alone, name), getattr(together, name))
-    assert np.argmin(alone.cost_st) == 4
-
-
 def test_sampling_keeps_notes_in_place():
     tune = contour(np.repeat([60.0, 62.0, 64.0, 65.0], 25))
     np.testing.assert_array_equal(sample_contour(tune, 2.0), [60, 60, 62, 62, 64, 64, 65, 65])

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from folders import contents
 from waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("librosa", reason="pip install -r requirements-dataset.txt")
@@ -83,10 +84,6 @@ def built(music: Path, main: Callable, tmp_path_factory: pytest.TempPathFactory)
 def command(music: Path, out: Path, *more: str) -> list[str]:
     options = {"--source": music, "--out": out, "--separator": f"stems:{music / 'stems'}", "--workers": 1}
     return [*(str(word) for option in options.items() for word in option), *more]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def stamps(folder: Path) -> dict[str, int]:

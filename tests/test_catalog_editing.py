@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 from encoders import tiny_encoder
+from folders import contents
 from humming import tune
 
 from hmm2song.catalog.catalog import Catalog
@@ -40,10 +41,6 @@ def same_catalog(first: Catalog, second: Catalog) -> bool:
         and np.array_equal(first.embeddings, second.embeddings)
         and np.array_equal(first.n_windows, second.n_windows)
     )
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 # In memory --------------------------------------------------------------------------------------------------
@@ -127,7 +124,7 @@ def scores(tmp_path):
 
 
 def test_adding_and_removing_leave_the_rest_as_it_was(saved, scores, monkeypatch):
-    before = files_of(saved / "sounds"), (saved / "model.safetensors").read_bytes()
+    before = contents(saved / "sounds"), (saved / "model.safetensors").read_bytes()
     report = add(saved, [scores / "5.jsonl", scores / "6.jsonl"], ENCODER)
     assert (report.n_new, report.renamed, report.repeated) == (2, (), ())
     assert ids(Catalog.load(saved, ENCODER)) == ["s0", "s1", "s2", "s5", "s6"]
@@ -136,7 +133,7 @@ def test_adding_and_removing_leave_the_rest_as_it_was(saved, scores, monkeypatch
     monkeypatch.setattr(Catalog, "build", None)  # nothing is embedded to remove a song
     assert len(remove(saved, ["s1", "s5"], ENCODER).catalog) == 3
     assert ids(Catalog.load(saved, ENCODER)) == ["s0", "s2", "s6"]
-    assert (files_of(saved / "sounds"), (saved / "model.safetensors").read_bytes()) == before
+    assert (contents(saved / "sounds"), (saved / "model.safetensors").read_bytes()) == before
     assert not saved.with_name("catalog.partial").exists()
 
 
@@ -168,9 +165,9 @@ def test_merge(saved, tmp_path):
     merged = Catalog.load(tmp_path / "all", ENCODER)
     assert same_catalog(merged, catalog_of(0, 1, 2, 3)) and merged.tracked.tolist() == [False, False, False, True]
     assert (tmp_path / "all" / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
-    first = files_of(tmp_path / "all")
+    first = contents(tmp_path / "all")
     merge([saved, tmp_path / "second", tmp_path / "third"], tmp_path / "again", ENCODER)
-    assert files_of(tmp_path / "again") == first
+    assert contents(tmp_path / "again") == first
     with pytest.raises(CatalogError, match="two catalogs"):
         merge([saved], tmp_path / "one", ENCODER)
     catalog_of(4, encoder=tiny_encoder(seed=2)).save(tmp_path / "foreign")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from heard import save_heard, studio
+from test_indexing import sung
 
 from hmm2song.__main__ import _print_table, _progress_bar, main
 from hmm2song.catalog.hub import assets_folder
@@ -45,10 +46,8 @@ def catalog(tmp_path_factory):
 @pytest.fixture(scope="module")
 def hum(tmp_path_factory):
     """Return a recording of the first tune, a fourth lower and a little faster."""
-    f0_hz = np.repeat(440.0 * 2 ** ((np.array(STAIRS_MIDI) - 5 - 69) / 12), int(0.45 * RATE_HZ))
-    phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
     file = tmp_path_factory.mktemp("hum") / "hum.wav"
-    soundfile.write(file, 0.2 * sum(np.sin(k * phase) / k for k in (1, 2, 3)), RATE_HZ)
+    soundfile.write(file, sung(np.array(STAIRS_MIDI) - 5, 0.45), RATE_HZ)
     return file
 
 

@@ -124,21 +124,12 @@ def test_half_a_file_is_half_a_hum(client: Client, hummed: np.ndarray, tmp_path:
 # What holds no melody
 
 
-@pytest.mark.parametrize(
-    ("samples", "advice"),
-    [
-        (np.zeros(1), "too_quiet"),
-        (np.ones(1), "too_short"),
-        (np.zeros(5 * SAMPLE_RATE_HZ), "too_quiet"),
-        (np.random.default_rng(0).normal(0.0, 0.1, 5 * SAMPLE_RATE_HZ), "mostly_unvoiced"),
-    ],
-    ids=["a silent sample", "a loud sample", "silence", "noise"],
-)
-def test_no_melody_is_no_match(client: Client, tmp_path: Path, samples: np.ndarray, advice: str) -> None:
-    soundfile.write(tmp_path / "hum.wav", samples, SAMPLE_RATE_HZ)
+def test_no_melody_is_no_match(client: Client, tmp_path: Path) -> None:
+    """Other recordings without a melody: tests/test_recognizer.py."""
+    soundfile.write(tmp_path / "hum.wav", np.ones(1), SAMPLE_RATE_HZ)
     result = recognize(client, tmp_path / "hum.wav")
     assert result["no_match"] and result["matches"] == []
-    assert advice in [advice["code"] for advice in result["advice"]]
+    assert "too_short" in [advice["code"] for advice in result["advice"]]
 
 
 # What must be refused

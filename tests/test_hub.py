@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import huggingface_hub
 import huggingface_hub.file_download
 import pytest
+from folders import contents
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from hmm2song.catalog import hub
@@ -208,11 +209,6 @@ def client(server, bundled, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
     with real_client(server.url, tmp_path / "cache", monkeypatch):
         yield
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def only_notice(resolved: hub.ResolvedFolder) -> str:

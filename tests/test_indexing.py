@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from folders import contents
 from test_audio import encode
 from test_storage import FILE_SYSTEM, KilledError
 from waiting import wait_until
@@ -52,10 +53,6 @@ def sung(pitches, seconds=0.5, rate_hz=16000):
     f0_hz = np.repeat(440.0 * 2 ** ((np.array(pitches) - 69) / 12), int(seconds * rate_hz))
     phase = 2 * np.pi * np.cumsum(f0_hz) / rate_hz
     return 0.2 * sum(np.sin(harmonic * phase) / harmonic for harmonic in (1, 2, 3))
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -261,16 +258,16 @@ def test_other_folders_and_catalogs_with_other_files_are_never_overwritten(music
     index(music, tmp_path / "out", default_encoder())
     (tmp_path / "out" / "recording.wav").write_bytes(b"mine")
     for name, reason in (("other", "not a catalog"), ("other/thesis.doc", "not a folder"), ("out", r"recording\.wav")):
-        before = files_of(tmp_path / name.partition("/")[0])
+        before = contents(tmp_path / name.partition("/")[0])
         with pytest.raises(CatalogError, match=reason):
             index(music, tmp_path / name, default_encoder())
-        assert files_of(tmp_path / name.partition("/")[0]) == before
+        assert contents(tmp_path / name.partition("/")[0]) == before
 
 
 def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch):
     out = tmp_path / "out"
     index(music, out, default_encoder())
-    before = files_of(out)
+    before = contents(out)
     (music / "new.abc").write_text(tune(5))
 
     def fail(*_, **__):
@@ -280,7 +277,7 @@ def test_catalog_is_replaced_only_by_a_complete_one(music, tmp_path, monkeypatch
         patched.setattr(CatalogWriter, "finish", fail)
         with pytest.raises(KeyboardInterrupt):
             index(music, out, default_encoder())
-    assert files_of(out) == before
+    assert contents(out) == before
     assert index(music, out, default_encoder()).indexed == 5
     assert len(Catalog.load(out, default_encoder())) == 5
 
@@ -418,7 +415,7 @@ def test_ray_makes_the_same_catalog_and_goes_on_where_a_run_stopped(music, tmp_p
     assert [file.stat().st_mtime_ns for file in stored] == times
     assert len(list(partial.glob("*.safetensors"))) == 6  # five files; one is a recording, which was listened to
     index(music, tmp_path / "there", default_encoder(), 2, options=options)
-    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -448,8 +445,8 @@ def test_killed_again_and_again_a_run_ends_like_a_clean_one(music, tmp_path):
                 index(music, killed, default_encoder(), 1, options=IndexOptions(previews=True))
             break
         except KilledError:
-            assert not killed.exists() or files_of(killed) == files_of(clean)
-    assert n_calls > 40 and files_of(killed) == files_of(clean)
+            assert not killed.exists() or contents(killed) == contents(clean)
+    assert n_calls > 40 and contents(killed) == contents(clean)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clean", "killed", "music"]
 
 
@@ -511,4 +508,4 @@ def test_a_run_that_was_ended_goes_on(music, tmp_path, start_stalled, sign):
     assert len(stored) < 6
     index(music, out, default_encoder(), 1)
     index(music, tmp_path / "clean", default_encoder(), 1)
-    assert files_of(out) == files_of(tmp_path / "clean")
+    assert contents(out) == contents(tmp_path / "clean")

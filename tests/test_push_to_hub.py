@@ -19,6 +19,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import yaml
+from folders import contents
 from heard import made_facets
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -260,11 +261,6 @@ def push(script, project, capsys):
         return code, said
 
     return run
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def split_card(card: str) -> tuple[dict, str]:

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from encoders import IntervalEncoder, tiny_encoder
+from matches import RESULT_KEYS
 
 from hmm2song.audio import SAMPLE_RATE_HZ
 from hmm2song.catalog.catalog import Catalog
@@ -41,10 +42,6 @@ TUNES = (
 )  # fmt: skip
 SINGERS = (Singer(), FEMALE, WHISTLER)
 
-RESULT_KEYS = {
-    "matches", "level", "no_match", "advice", "hum", "n_hums", "n_searched", "n_unknown", "elsewhere", "notices",
-    "seconds",
-}  # fmt: skip
 MATCH_KEYS = {
     "rank", "id", "title", "title_ko", "artist", "author", "genre", "gender", "year", "lyric", "tune", "guessed",
     "probability", "score", "start_s", "end_s", "key_shift_st", "tempo_ratio",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from encoders import tiny_encoder
+from folders import contents
 from humming import tune
 
 from hmm2song.catalog import storage
@@ -66,10 +67,6 @@ def catalog_of(*numbers: int) -> Catalog:
 OLD, NEW = catalog_of(0, 1), catalog_of(2, 3, 4)
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def songs(tmp_path: Path) -> Path:
     """Return a folder of scores with two catalogs in it."""
@@ -118,7 +115,7 @@ def test_killed_at_any_step_the_old_catalog_or_the_new_one_is_there(name: str, s
         return True
 
     assert run_to(10**9) and not partial_of(folder).exists()
-    before, after = files_of(old), files_of(folder)
+    before, after = contents(old), contents(folder)
     n_between = n_whole = 0
     for n_calls in itertools.count():
         if run_to(n_calls):
@@ -126,12 +123,12 @@ def test_killed_at_any_step_the_old_catalog_or_the_new_one_is_there(name: str, s
         n_between += not folder.exists()
         if before or folder.exists():
             Catalog.load(folder, ENCODER)
-        found = files_of(folder)
+        found = contents(folder)
         assert found in (before, after)
         n_whole += found == after
         if found == before:
             change(folder, songs)
-            assert files_of(folder) == after
+            assert contents(folder) == after
         else:
             NEW.save(folder, keep_others=True)
         assert not (partial_of(folder) / PREVIOUS).exists()
@@ -151,8 +148,8 @@ def test_what_is_called_previous_is_always_whole(tmp_path: Path) -> None:
             break
         except KilledError:
             if (partial_of(folder) / PREVIOUS).exists():
-                assert len(files_of(partial_of(folder) / PREVIOUS)) == 2
-    assert n_calls > 10 and files_of(folder) == {"one": b"new", "two": b"new"}
+                assert len(contents(partial_of(folder) / PREVIOUS)) == 2
+    assert n_calls > 10 and contents(folder) == {"one": b"new", "two": b"new"}
 
 
 def test_every_way_to_open_a_catalog_puts_it_back(tmp_path: Path) -> None:
@@ -177,11 +174,11 @@ def test_an_error_while_writing_leaves_the_old_catalog(tmp_path, monkeypatch, ow
         raise OSError("not possible")
 
     OLD.save(tmp_path / "catalog")
-    before = files_of(tmp_path)
+    before = contents(tmp_path)
     monkeypatch.setattr(owner, step, fail)
     with pytest.raises(OSError, match="not possible"):
         NEW.save(tmp_path / "catalog")
-    assert files_of(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["catalog"]
+    assert contents(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["catalog"]
 
 
 def test_a_catalog_that_cannot_be_put_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
