@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import soxr
 import swift_f0
 from swift_f0 import PitchResult, SwiftF0
 
@@ -154,7 +155,7 @@ def _is_high(track: PitchTrack) -> bool:
 def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
     """Run the tracker as if the audio had ``declared_rate_hz``, and scale times and pitches back."""
     ratio = SAMPLE_RATE_HZ / declared_rate_hz
-    found = _heard(samples) if declared_rate_hz == SAMPLE_RATE_HZ else _detector().detect(samples, declared_rate_hz)
+    found = _heard(samples if ratio == 1.0 else soxr.resample(samples, declared_rate_hz, SAMPLE_RATE_HZ))
     loud_db = np.percentile(found.loudness_db, LOUD_PERCENTILE)
     voiced = (found.confidence >= CONFIDENCE_VOICED) & (found.loudness_db > loud_db - GATE_BELOW_LOUD_DB)
     time_s = found.timestamps / ratio
