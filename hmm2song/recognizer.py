@@ -17,6 +17,7 @@ from hmm2song.catalog.hub import default_encoder, resolve_catalog, resolve_model
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import QueryError, require_whole
 from hmm2song.index.base import WindowIndex
+from hmm2song.machine import n_cores
 from hmm2song.match.listening import Heard, Listening
 from hmm2song.match.ranking import MIN_VOICED_S, Query, Ranker, Ranking
 from hmm2song.match.results import NONE, Advice, Match, SearchResult, level_of
@@ -69,7 +70,8 @@ class Recognizer:
     ) -> None:
         self.catalog = catalog
         self.notices = notices
-        self.ranker = Ranker(catalog, encoder or default_encoder(), index, n_threads)
+        self.n_threads = n_threads or n_cores()
+        self.ranker = Ranker(catalog, encoder or default_encoder(), index, self.n_threads)
 
     def __repr__(self) -> str:
         return f"Recognizer({self.catalog!r})"
@@ -189,7 +191,7 @@ class Recognizer:
         started_s = time.perf_counter()
         selection = self._select(genres, gender, top_k, only_known, earlier, guessed)
         samples = load_audio(audio)
-        track = track_pitch(samples)
+        track = track_pitch(samples, self.n_threads)
         hum = track.melody
         return self._answer(hum, earlier, assess(samples, track, hum), selection, top_k, started_s)
 

@@ -31,7 +31,7 @@ class IntervalEncoder:
     cut = MelodyEncoder.cut
     embed_song = MelodyEncoder.embed_song
 
-    def embed(self, pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    def embed(self, pitch_st: np.ndarray, voiced: np.ndarray, n_threads: int = 1) -> np.ndarray:
         """Embed windows (n, n_frames) -> (n, dim) float32, unit length or nought; what is not there says nothing."""
         interval_st = pitch_st[:, INTERVAL_FRAMES:] - pitch_st[:, :-INTERVAL_FRAMES]
         angle = 2 * np.pi * interval_st[:, None] / np.array(PERIODS_ST)[:, None]

@@ -24,7 +24,7 @@ from hmm2song.embeddings.base import (
 )
 from hmm2song.embeddings.forward import Forward, NetworkConfig, weight_shapes
 from hmm2song.errors import ModelError
-from hmm2song.machine import one_blas_thread
+from hmm2song.machine import in_threads, one_blas_thread
 from hmm2song.melody.contour import FilledContour, Windows, cut_windows
 
 MODEL_TYPE = "hmm2song-contour-encoder"
@@ -112,11 +112,11 @@ class MelodyEncoder:
         config = self.windows
         return cut_windows(contour, config.window_s, hop_s or config.song_hop_s, self.sizes.n_frames, speed, min_fill)
 
-    def embed(self, pitch_st: np.ndarray, voiced: np.ndarray) -> np.ndarray:
-        """Embed windows (n, n_frames) -> (n, dim) float32, unit length; on one core, so use several threads."""
-        starts = range(0, len(pitch_st), BATCH_WINDOWS)
+    def embed(self, pitch_st: np.ndarray, voiced: np.ndarray, n_threads: int = 1) -> np.ndarray:
+        """Embed windows (n, n_frames) -> (n, dim) float32, unit length; batches of windows share the threads."""
+        batches = [slice(at, at + BATCH_WINDOWS) for at in range(0, len(pitch_st), BATCH_WINDOWS)]
         with one_blas_thread():
-            rows = [self._forward(pitch_st[at : at + BATCH_WINDOWS], voiced[at : at + BATCH_WINDOWS]) for at in starts]
+            rows = in_threads(lambda batch: self._forward(pitch_st[batch], voiced[batch]), batches, n_threads)
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     def embed_song(self, contour: FilledContour) -> np.ndarray:

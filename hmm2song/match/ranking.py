@@ -66,9 +66,9 @@ class EmbeddedHum:
     pieces: tuple[tuple[FilledContour, HumWindows], ...]
 
     @classmethod
-    def of(cls, hum: FilledContour, encoder: MelodyEncoder) -> EmbeddedHum:
+    def of(cls, hum: FilledContour, encoder: MelodyEncoder, n_threads: int) -> EmbeddedHum:
         """Cut and embed a hum that is not empty."""
-        return cls(hum, tuple((piece, embed_hum(piece, encoder)) for piece in cut_evenly(hum)))
+        return cls(hum, tuple((piece, embed_hum(piece, encoder, n_threads)) for piece in cut_evenly(hum)))
 
 
 class Query:
@@ -78,14 +78,15 @@ class Query:
     parts that are placed for themselves.
     """
 
-    def __init__(self, hums: Sequence[Melody], encoder: MelodyEncoder) -> None:
+    def __init__(self, hums: Sequence[Melody], encoder: MelodyEncoder, n_threads: int) -> None:
         self._contours = [fill_rests(hum) for hum in hums]
         self._encoder = encoder
+        self._n_threads = n_threads
 
     @cached_property
     def whole(self) -> list[list[EmbeddedHum]]:
         """The hums as they are."""
-        return [[EmbeddedHum.of(hum, self._encoder)] for hum in self._contours]
+        return [[EmbeddedHum.of(hum, self._encoder, self._n_threads)] for hum in self._contours]
 
     @cached_property
     def phrases(self) -> list[list[EmbeddedHum]] | None:
@@ -95,7 +96,7 @@ class Query:
         if not any(has_pauses):
             return None
         return [
-            [EmbeddedHum.of(phrase, self._encoder) for phrase in parts] if is_cut else whole
+            [EmbeddedHum.of(phrase, self._encoder, self._n_threads) for phrase in parts] if is_cut else whole
             for whole, parts, is_cut in zip(self.whole, cut, has_pauses, strict=True)
         ]
 
@@ -164,7 +165,7 @@ class Ranker:
 
     def query(self, hums: Sequence[Melody]) -> Query:
         """Prepare hums of one tune, the latest first, each with :data:`MIN_VOICED_S` at least."""
-        return Query(hums, self._encoder)
+        return Query(hums, self._encoder, self._search.n_threads)
 
     def rank(self, query: Query, selection: Selection) -> Ranking:
         """Rank selected songs by hums of one tune."""

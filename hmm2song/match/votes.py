@@ -52,7 +52,7 @@ class HumWindows:
     duration_s: float
 
 
-def embed_hum(hum: FilledContour, encoder: MelodyEncoder) -> HumWindows:
+def embed_hum(hum: FilledContour, encoder: MelodyEncoder, n_threads: int = 1) -> HumWindows:
     """Cut and embed a hum that is not empty."""
     pitch_st, voiced, start_s, series, speeds = [], [], [], [], []
     for number, (speed, phase) in enumerate((speed, phase) for speed in VOTE_SPEEDS for phase in PHASES):
@@ -66,7 +66,7 @@ def embed_hum(hum: FilledContour, encoder: MelodyEncoder) -> HumWindows:
         start_s.append(windows.start_s + skipped_s)
         series.append(np.full(len(windows.start_s), number))
         speeds.append(np.full(len(windows.start_s), speed))
-    embeddings = encoder.embed(np.concatenate(pitch_st), np.concatenate(voiced))
+    embeddings = encoder.embed(np.concatenate(pitch_st), np.concatenate(voiced), n_threads)
     return HumWindows(
         embeddings, np.concatenate(start_s), np.concatenate(series), np.concatenate(speeds), hum.duration_s
     )

@@ -11,8 +11,9 @@ Four things are added here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ import onnxruntime
 import soxr
 import swift_f0
 from swift_f0 import PitchResult, SwiftF0
+from swift_f0.core import FMAX, FMIN, FRAME_PERIOD, HOP, LEFT_FRAMES, LOOKAHEAD_FRAMES
 
 from hmm2song.audio import SAMPLE_RATE_HZ
+from hmm2song.machine import in_threads
 from hmm2song.melody.melody import Melody, melody_from_f0
 
 CONFIDENCE_VOICED = 0.5
@@ -99,17 +102,20 @@ def _detector() -> SwiftF0:
     return _Detector()
 
 
-def track_pitch(samples: np.ndarray) -> PitchTrack:
-    """Track the pitch of one voice in mono float32 audio at 16 kHz, shape (n,), at least one sample."""
+def track_pitch(samples: np.ndarray, n_threads: int = 1) -> PitchTrack:
+    """Track the pitch of one voice in mono float32 audio at 16 kHz, shape (n,), at least one sample.
+
+    Pieces of :data:`PIECE_S` share the threads.
+    """
     peak = float(np.abs(samples).max(initial=0.0))
     gain = TARGET_PEAK / peak if peak > SILENCE_PEAK else 1.0
     scaled = (samples * gain).astype(np.float32)
     if _is_pure_tone(scaled):
         scaled = _with_noise(scaled)
-    track = _detect(scaled, SAMPLE_RATE_HZ)
+    track = _detect(scaled, SAMPLE_RATE_HZ, n_threads)
     if _n_voiced(track) < MOSTLY_VOICED * len(track.f0_hz) or _is_high(track):
         # A pure whistle may lie above what the network hears as a voice at all: try it an octave lower.
-        lowered = _detect(scaled, SAMPLE_RATE_HZ // 2)
+        lowered = _detect(scaled, SAMPLE_RATE_HZ // 2, n_threads)
         if _is_high(lowered) and _n_voiced(lowered) >= _n_voiced(track) / 2:  # two of its frames last as long as one
             track = lowered
     return replace(track, loudness_db=track.loudness_db - 20 * np.log10(gain))
@@ -152,10 +158,10 @@ def _is_high(track: PitchTrack) -> bool:
     return len(voiced_hz) > 0 and float(np.median(voiced_hz)) > WHISTLE_ABOVE_HZ
 
 
-def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
+def _detect(samples: np.ndarray, declared_rate_hz: int, n_threads: int) -> PitchTrack:
     """Run the tracker as if the audio had ``declared_rate_hz``, and scale times and pitches back."""
     ratio = SAMPLE_RATE_HZ / declared_rate_hz
-    found = _heard(samples if ratio == 1.0 else soxr.resample(samples, declared_rate_hz, SAMPLE_RATE_HZ))
+    found = _heard(samples if ratio == 1.0 else soxr.resample(samples, declared_rate_hz, SAMPLE_RATE_HZ), n_threads)
     loud_db = np.percentile(found.loudness_db, LOUD_PERCENTILE)
     voiced = (found.confidence >= CONFIDENCE_VOICED) & (found.loudness_db > loud_db - GATE_BELOW_LOUD_DB)
     time_s = found.timestamps / ratio
@@ -167,13 +173,21 @@ def _detect(samples: np.ndarray, declared_rate_hz: int) -> PitchTrack:
     return PitchTrack(time_s, f0_hz, found.confidence, found.loudness_db, is_whistle=ratio > 1)
 
 
-def _heard(samples: np.ndarray) -> PitchResult:
-    """Run the tracker piece by piece."""
-    stream, n_piece = _detector().stream(), round(PIECE_S * SAMPLE_RATE_HZ)
-    pieces = [stream.push(samples[at : at + n_piece], SAMPLE_RATE_HZ) for at in range(0, len(samples), n_piece)]
-    pieces.append(stream.flush())
-    names = [array.name for array in fields(PitchResult)]
-    return PitchResult(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
+def _heard(samples: np.ndarray, n_threads: int) -> PitchResult:
+    """Run the tracker piece by piece, as it does by itself with half minutes."""
+    n_frames = max(1, len(samples) // HOP)
+    n_pieces = -(-n_frames * HOP // round(PIECE_S * SAMPLE_RATE_HZ))
+    edges = np.linspace(0, n_frames, n_pieces + 1).round().astype(int)
+
+    def hear(piece: tuple[int, int]) -> list[np.ndarray]:
+        first, last = piece
+        begin = max(0, first - LEFT_FRAMES)
+        end = (last + LOOKAHEAD_FRAMES) * HOP if last < n_frames else len(samples)
+        found = _detector()._run(samples[begin * HOP : end], FMIN, FMAX)
+        return [values[first - begin : last - begin] for values in found]
+
+    heard = in_threads(hear, list(pairwise(edges)), n_threads)
+    return PitchResult(np.arange(n_frames) * FRAME_PERIOD, *map(np.concatenate, zip(*heard, strict=True)))
 
 
 def voiced_runs(voiced: np.ndarray) -> list[tuple[int, int]]:
