@@ -544,7 +544,7 @@ def _info(options: argparse.Namespace) -> None:
         encoder = encoder_of(folder)
         catalog = Catalog.load(folder, encoder, options.verify)
         similar = SimilarSongs.of(catalog, encoder)
-        duration_s, words, fingerprint = float(catalog.melodies.duration_s.sum()), "melody", encoder.fingerprint
+        duration_s, words, fingerprint = float(catalog.melodies.duration_s.sum()), "melody", catalog.encoder_fingerprint
         is_verified = options.verify
     else:  # it is small and read whole
         similar = SimilarSongs.load(folder)

@@ -244,7 +244,8 @@ def leave_out_lyrics(tree: Tree) -> None:
 
 def check_pair(model: Path, catalog: Path) -> None:
     """Refuse a catalog that the published program could not open."""
-    ours, theirs = MelodyEncoder.load(model).fingerprint, read_manifest(catalog).get("encoder_fingerprint")
+    theirs = read_manifest(catalog).get("encoder_fingerprint")
+    ours = MelodyEncoder.load(model).that_made(theirs).fingerprint
     if ours != theirs:
         raise CatalogError(
             f"catalog {catalog} was made with encoder {theirs!r:.40}, model {model} is {ours!r}; build the catalog "

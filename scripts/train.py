@@ -12,6 +12,12 @@ All random draws of a step depend on the seed and the step's number, so an inter
 the same command continues as if it had not stopped (with OMP_NUM_THREADS=1 to the last bit; several threads add up in
 any order). It uses a GPU if there is one.
 
+    python scripts/train.py --melodies pool.jsonl.gz --tracked 0.3 --hums 800 --steps 4371 --average 0.002 \
+        --written assets/model --out model
+
+trains the network for songs that were tracked in recordings: a share of its songs is heard as a tracker hears them
+(hmm2song/training/tracker.py). It becomes part of the model that --written names, for catalogs of recordings.
+
     python scripts/train.py --recipe mel --clips DATASET --out mel_model
 
 trains the network of the first source system instead (docs/source-system.md) on a dataset of scripts/build_dataset.py;
@@ -31,6 +37,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.evaluation.baselines.mel_cnn.clips import ClipSet
 from hmm2song.evaluation.baselines.mel_cnn.training import SMOKE, MelRecipe, train_conv_subnet
 from hmm2song.melody.melody import FRAME_RATE_HZ
@@ -67,6 +74,15 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--hums", type=positive, default=shipped.n_hums, help=f"per step (default {shipped.n_hums})")
     parser.add_argument("--window-s", type=float, default=shipped.windows.window_s, help="length of a window")
     parser.add_argument("--channels", type=int, default=shipped.network.channels, help="width of the network, even")
+    parser.add_argument(
+        "--tracked", type=share, default=0.0, metavar="SHARE", help="of songs as trackers hear them in recordings"
+    )
+    parser.add_argument(
+        "--average", type=share, default=1.0, metavar="SHARE", help="of the newest weights in the average that is kept"
+    )
+    parser.add_argument(
+        "--written", type=Path, metavar="MODEL", help="write that model too, with what is learned for tracked songs"
+    )
     parser.add_argument("--without", choices=EFFECTS, default="", help="leave out an effect of the simulated singer")
     parser.add_argument("--workers", type=positive, default=1, help="processes that hum (default 1)")
     parser.add_argument("--smoke", action="store_true", help="two steps of a tiny network, to see that it runs")
@@ -83,6 +99,14 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
 def recipe_of(options: argparse.Namespace) -> Recipe:
     """Return the recipe, as changed on the command line."""
     recipe = Recipe()
@@ -92,6 +116,8 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         n_steps=options.steps or recipe.n_steps,
         n_hums=options.hums,
         without=options.without,
+        tracked_song_share=options.tracked,
+        average_share=options.average,
         windows=replace(recipe.windows, window_s=n_frames / FRAME_RATE_HZ),
         network=replace(recipe.network, n_frames=n_frames, channels=options.channels),
     )
@@ -102,10 +128,12 @@ def train_melody(options: argparse.Namespace) -> None:
     """Train the melody encoder, or continue."""
     excluded = frozenset[str]().union(*map(read_ids, options.exclude))
     pool = MelodyPool(options.melodies, excluded, N_SMOKE_MELODIES if options.smoke else None)
-    run = TrainingRun(pool, recipe_of(options), options.seed, options.out)
+    written = MelodyEncoder.load(options.written) if options.written else None
+    run = TrainingRun(pool, recipe_of(options), options.seed, options.out, written)
     learner, n_steps = run.learner, run.learner.recipe.n_steps
+    n_windows = len(run.validations["validation_top1"].song)
     print(
-        f"{run.n_learned} melodies to train on, {run.n_held_out} held out with {len(run.validation.song)} windows; "
+        f"{run.n_learned} melodies to train on, {run.n_held_out} held out with {n_windows} windows; "
         f"{sum(p.numel() for p in learner.network.parameters()):,} parameters on {learner.device}; "
         f"step {learner.step} of {n_steps}",
         file=sys.stderr,

@@ -39,7 +39,7 @@ from hmm2song.indexing.mix_network import SingerNetwork
 from hmm2song.indexing.mix_spectrum import STEPS_PER_ST
 from hmm2song.script import GOES_ON, main_of, positive
 from hmm2song.training.mixtures import Collection, Mixer, targets
-from hmm2song.training.snapshot import LOG_FILE, Snapshot, log
+from hmm2song.training.snapshot import LOG_FILE, Snapshot, average, log
 
 SPEECH_SHARE = 0.4
 """How often speech made to sing is the voice of a mixture."""
@@ -179,14 +179,6 @@ def learning_rate(step: int, progress: float) -> float:
 def cross_entropy(log_likelihood: torch.Tensor, likelihood: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """Return the mean over the frames that count."""
     return -((likelihood * log_likelihood).sum(dim=2) * counts).sum() / counts.sum()
-
-
-@torch.no_grad()
-def average(averaged: nn.Module, network: nn.Module, share: float) -> None:
-    """Move the averaged weights towards the newest ones."""
-    for mean, newest in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(newest, share)
 
 
 @torch.no_grad()

@@ -18,6 +18,11 @@ def tiny_encoder(seed: int = 0) -> MelodyEncoder:
     return MelodyEncoder.untrained(TINY_SIZES, seed)
 
 
+def pair_of_encoders() -> MelodyEncoder:
+    """Return one that has another for catalogs of recordings."""
+    return tiny_encoder().with_tracked(tiny_encoder(seed=1))
+
+
 class IntervalEncoder:
     """Embeds a window as its intervals, on circles: alike where melodies are alike in whatever key, nought on average.
 
@@ -28,6 +33,9 @@ class IntervalEncoder:
     windows = WindowConfig()
     sizes = NetworkConfig()
     fingerprint = "intervals"
+    tracked = None
+    for_songs = MelodyEncoder.for_songs
+    that_made = MelodyEncoder.that_made
     cut = MelodyEncoder.cut
     embed_song = MelodyEncoder.embed_song
 

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from encoders import tiny_encoder
+from encoders import pair_of_encoders, tiny_encoder
 from folders import contents
 from humming import tune
 
@@ -17,6 +17,7 @@ from hmm2song.catalog.edit import RenamedSong, assemble, credits_of, entries_of,
 from hmm2song.errors import CatalogError, UnknownSongError
 from hmm2song.indexing.build import index
 from hmm2song.indexing.edit import add, merge, remove
+from hmm2song.match.ranking import Ranker
 from hmm2song.melody.melody import melody_from_notes
 from hmm2song.song import Song
 
@@ -155,6 +156,28 @@ def test_a_failed_edit_changes_nothing(saved, tmp_path):
     with pytest.raises(CatalogError, match="not a catalog"):
         add(tmp_path / "nowhere", [saved], ENCODER)
     assert {name: (saved / name).read_bytes() for name in before} == before
+
+
+def test_a_catalog_of_recordings_alone_is_made_with_the_encoder_for_them(tmp_path):
+    both = pair_of_encoders()
+    recordings, written = (
+        Catalog.build([Song(f"s{n}", f"Song {n}")], [melody_from_notes(tune(n))], both, tracked=[is_tracked])
+        for n, is_tracked in ((0, True), (1, False))
+    )
+    for catalog, encoder in ((recordings, both.tracked), (written, both)):
+        assert catalog.encoder_fingerprint == encoder.fingerprint
+        expected = encoder.embed_song(catalog.melodies.contour(0)).astype(np.float16)
+        np.testing.assert_array_equal(catalog.embeddings, expected)
+        Ranker(catalog, both)
+        with pytest.raises(CatalogError, match="made with encoder"):
+            Ranker(catalog, tiny_encoder(seed=2))
+    recordings.save(tmp_path / "recordings")
+    written.save(tmp_path / "written")
+    assert Catalog.load(tmp_path / "recordings", both).encoder_fingerprint == both.tracked.fingerprint
+    merged = merge([tmp_path / "recordings", tmp_path / "written"], tmp_path / "all", both).catalog
+    assert merged.encoder_fingerprint == both.fingerprint and merged.tracked.tolist() == [True, False]
+    rows = [both.embed_song(merged.melodies.contour(song)).astype(np.float16) for song in (0, 1)]
+    np.testing.assert_array_equal(merged.embeddings, np.concatenate(rows))
 
 
 def test_merge(saved, tmp_path):

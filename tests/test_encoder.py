@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from contours import contour, random_notes
-from encoders import TINY_SIZES, tiny_encoder
+from encoders import TINY_SIZES, pair_of_encoders, tiny_encoder
 from safetensors.torch import load, save
 
 from hmm2song.catalog.hub import MODEL_VARIABLE, default_encoder, encoder_of
@@ -49,6 +49,28 @@ def refusal_of(folder: Path) -> str:
     message = str(refused.value)
     assert "'model'" in message and "\n" not in message and len(message) < 400
     return message
+
+
+# Two networks -------------------------------------------------------------------------------------------
+
+
+def test_a_model_of_two_networks_serves_each_catalog_with_the_one_it_was_made_with(tmp_path):
+    pair_of_encoders().save(tmp_path / "model")
+    both = MelodyEncoder.load(tmp_path / "model")
+    assert both.fingerprint == tiny_encoder().fingerprint and both.tracked.fingerprint == tiny_encoder(1).fingerprint
+    for marks, expected in (((), 0), ((False,), 0), ((True, False), 0), ((True, True), 1)):
+        assert both.for_songs(marks).fingerprint == tiny_encoder(expected).fingerprint
+        assert tiny_encoder().for_songs(marks).fingerprint == tiny_encoder().fingerprint
+    for seed in (0, 1):
+        made = both.that_made(tiny_encoder(seed).fingerprint)
+        assert made.fingerprint == tiny_encoder(seed).fingerprint
+    assert both.that_made("another") is both
+    state = state_of(tmp_path / "model")
+    del state["tracked.head.bias"]
+    (tmp_path / "model" / WEIGHTS_FILE).write_bytes(save(state))
+    assert "tracked.head.bias" in refusal_of(tmp_path / "model")
+    with pytest.raises(ModelError, match="equal sizes"):
+        tiny_encoder().with_tracked(MelodyEncoder.untrained(replace(TINY_SIZES, dim=8)))
 
 
 # Saving and loading -------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from encoders import pair_of_encoders
 from folders import contents
 from test_audio import encode
 from test_storage import FILE_SYSTEM, KilledError
@@ -31,6 +32,7 @@ from hmm2song.catalog.writer import CatalogWriter
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import index
+from hmm2song.indexing.edit import add
 from hmm2song.indexing.extract import IndexOptions, extract_file
 from hmm2song.indexing.sources import Item, SkippedFile
 from hmm2song.indexing.workers import WAITING_PER_WORKER, map_files
@@ -231,6 +233,25 @@ def test_ids_that_clash(tmp_path):
     report = index(folder, tmp_path / "out", default_encoder())
     assert [song.id for song in report.catalog.songs] == ["a-b", "a-b-2", "a-b-3", "a-b-4", "a_b"]
     assert list(report.catalog.tracked) == [False, False, False, True, False]  # of f0, not of notes
+
+
+def test_a_folder_of_recordings_is_embedded_anew_when_scores_come_later(tmp_path):
+    both, music = pair_of_encoders(), tmp_path / "music"
+    music.mkdir()
+    f0 = "time_s,f0_hz\n" + "".join(f"{0.04 * frame:.2f},{220 + frame}\n" for frame in range(100))
+    (music / "sung.f0.csv").write_text(f0)
+    for out in ("added", "updated"):
+        assert index(music, tmp_path / out, both).catalog.encoder_fingerprint == both.tracked.fingerprint
+    (music / "written.abc").write_text(tune(1))
+    add(tmp_path / "added", [music / "written.abc"], both)
+    index(music, tmp_path / "updated", both, options=IndexOptions(update=True))
+    anew = index(music, tmp_path / "anew", both).catalog
+    rows = [both.embed_song(anew.melodies.contour(song)) for song in (0, 1)]
+    np.testing.assert_allclose(anew.embeddings, np.concatenate(rows), atol=2e-3)  # melodies are stored in whole cents
+    for name in ("updated", "added"):
+        catalog = Catalog.load(tmp_path / name, both)
+        assert catalog.encoder_fingerprint == both.fingerprint
+        np.testing.assert_allclose(catalog.embeddings, anew.embeddings, atol=2e-3)
 
 
 @pytest.mark.parametrize(

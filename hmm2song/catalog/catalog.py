@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -150,11 +150,13 @@ class Catalog:
     ) -> Catalog:
         """Embed every song; ``progress`` is called with (songs done, songs in all).
 
+        A catalog of tracked songs alone is made with the encoder for them.
+
         CatalogError for no songs, different lengths, repeated ids, or a melody without any voiced frame.
         """
         if len(songs) != len(melodies):
             raise CatalogError(f"{len(songs)} songs but {len(melodies)} melodies")
-        embedded = []
+        embedded, encoder = [], encoder.for_songs(tracked or ())
         for done, (_, rows) in enumerate(embed_songs(songs, melodies, encoder), start=1):
             embedded.append(rows)
             if progress:
@@ -168,6 +170,20 @@ class Catalog:
             credits=credits,
             tracked=None if tracked is None else np.array(tracked, dtype=bool),
             facets=facets,
+        )
+
+    def embedded_by(self, encoder: MelodyEncoder) -> Catalog:
+        """Return the catalog as made with an encoder, itself if it is; CatalogError if it cannot be changed."""
+        if self.encoder_fingerprint == encoder.fingerprint:
+            return self
+        self.check_editable()
+        embedded = [rows for _, rows in embed_songs(self.songs, self.melodies, encoder)]
+        return replace(
+            self,
+            embeddings=np.concatenate(embedded),
+            n_windows=np.array([len(rows) for rows in embedded], dtype=np.int32),
+            encoder_fingerprint=encoder.fingerprint,
+            folder=None,
         )
 
     def __len__(self) -> int:
@@ -323,6 +339,7 @@ class Catalog:
                 f"catalog {folder.name!r} holds no melodies: it can be explored, not searched by humming; "
                 "name another catalog for that"
             )
+        encoder = encoder.that_made(manifest.get("encoder_fingerprint"))
         if manifest.get("encoder_fingerprint") != encoder.fingerprint:
             raise CatalogError(
                 f"catalog {folder.name!r} was made with encoder {manifest.get('encoder_fingerprint')!r:.40}, "
@@ -383,7 +400,8 @@ def replaced_catalog(
     folder = storage.absolute(folder)
     storage.recover(folder)
     storage.CATALOG.check_replaceable(folder, keep_others)
-    if (folder / WEIGHTS_FILE).is_file() and MelodyEncoder.load(folder).fingerprint != encoder_fingerprint:
+    own = MelodyEncoder.load(folder) if (folder / WEIGHTS_FILE).is_file() else None
+    if own and own.that_made(encoder_fingerprint).fingerprint != encoder_fingerprint:
         raise CatalogError(
             f"{folder.name!r} holds the model of another encoder than this catalog was made with; move its "
             f"{WEIGHTS_FILE} away or choose another place to write to"

@@ -1,15 +1,18 @@
 """Melody window -> unit embedding: one matrix product then compares a hum with every window of a catalog.
 
 The encoder is symmetric: windows of hums and of songs go through the same network (:mod:`hmm2song.embeddings.forward`).
-On disk it is a folder with ``config.json`` (sizes of windows and network) and ``model.safetensors``; nothing in it is
-executed or unpickled, and weights that do not fit the configuration exactly are refused.
+A model may hold two of them: the second, of the same sizes, has also learned from songs as a tracker hears them in
+recordings. It finds those far better and written ones a little worse, so it serves catalogs of recordings.
+
+On disk a model is a folder with ``config.json`` (sizes of windows and network) and ``model.safetensors``; nothing in it
+is executed or unpickled, and weights that do not fit the configuration exactly are refused.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -28,6 +31,8 @@ from hmm2song.machine import in_threads, one_blas_thread
 from hmm2song.melody.contour import FilledContour, Windows, cut_windows
 
 MODEL_TYPE = "hmm2song-contour-encoder"
+TRACKED = "tracked."
+"""What the names of the second network's weights begin with in the file."""
 BATCH_WINDOWS = 64
 """Windows embedded at once: what the network makes of them stays in the processor's cache."""
 
@@ -50,12 +55,21 @@ class MelodyEncoder:
         Those of the network (:func:`hmm2song.embeddings.network.weights_of`).
     sizes : NetworkConfig
         What the network was made with.
+    tracked : MelodyEncoder, optional
+        The encoder for catalogs of recordings, with windows and sizes like these.
     """
 
     name = "contour"
 
-    def __init__(self, windows: WindowConfig, weights: Mapping[str, np.ndarray], sizes: NetworkConfig) -> None:
+    def __init__(
+        self,
+        windows: WindowConfig,
+        weights: Mapping[str, np.ndarray],
+        sizes: NetworkConfig,
+        tracked: MelodyEncoder | None = None,
+    ) -> None:
         self.windows = windows
+        self.tracked = tracked
         self.sizes = sizes
         self.weights = dict(weights)
         self.fingerprint = _fingerprint(windows, sizes, self.weights)
@@ -89,13 +103,18 @@ class MelodyEncoder:
         folder = Path(folder)
         windows, sizes = _read_config(folder / CONFIG_FILE)
         weights = read_weights(folder)
-        shapes, expected = {name: weight.shape for name, weight in weights.items()}, weight_shapes(sizes)
+        expected = weight_shapes(sizes)
+        if any(name.startswith(TRACKED) for name in weights):
+            expected |= {TRACKED + name: shape for name, shape in expected.items()}
+        shapes = {name: weight.shape for name, weight in weights.items()}
         unlike = sorted(name for name in shapes | expected if shapes.get(name) != expected.get(name))
         if unlike:
             name = unlike[0]
             found = f"{name!r:.80} is {shapes.get(name, 'missing')}, not {expected.get(name, 'known')}"
             raise ModelError(f"model {folder.name!r}: the weights do not fit ({found})")
-        return cls(windows, weights, sizes)
+        own = {name: weight for name, weight in weights.items() if not name.startswith(TRACKED)}
+        others = {name.removeprefix(TRACKED): weight for name, weight in weights.items() if name not in own}
+        return cls(windows, own, sizes, cls(windows, others, sizes) if others else None)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write configuration and weights into a folder."""
@@ -103,7 +122,22 @@ class MelodyEncoder:
         folder.mkdir(parents=True, exist_ok=True)
         config = {"model_type": MODEL_TYPE, **asdict(self.windows), **asdict(self.sizes)}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        (folder / WEIGHTS_FILE).write_bytes(save(self.weights))
+        others = {TRACKED + name: weight for name, weight in self.tracked.weights.items()} if self.tracked else {}
+        (folder / WEIGHTS_FILE).write_bytes(save(self.weights | others))
+
+    def with_tracked(self, tracked: MelodyEncoder) -> MelodyEncoder:
+        """Return this encoder with another one for catalogs of recordings; ModelError if their sizes differ."""
+        if (tracked.windows, tracked.sizes) != (self.windows, self.sizes):
+            raise ModelError(f"encoders of one model have equal sizes, not {self.sizes} and {tracked.sizes}")
+        return MelodyEncoder(self.windows, self.weights, self.sizes, tracked)
+
+    def for_songs(self, tracked: Collection[bool]) -> MelodyEncoder:
+        """Return the encoder for a new catalog, whose songs are ``tracked``: one for all, so that they compare."""
+        return self.tracked if self.tracked and len(tracked) and all(tracked) else self
+
+    def that_made(self, fingerprint: str) -> MelodyEncoder:
+        """Return the encoder of this model that a catalog was made with; this one if it was made with neither."""
+        return self.tracked if self.tracked and self.tracked.fingerprint == fingerprint else self
 
     def cut(
         self, contour: FilledContour, hop_s: float | None = None, speed: float = 1.0, min_fill: float = 0.4

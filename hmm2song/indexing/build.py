@@ -12,7 +12,8 @@ How it stays safe
   melody was found in each recording.
 * The catalog is built beside ``<out>`` and moved there when complete (:mod:`hmm2song.catalog.storage`). A folder that
   is not a catalog is never touched.
-* An update reads only what is new or changed, and gives the same bytes as indexing anew.
+* An update reads only what is new or changed, and gives the same bytes as indexing anew, but for the rounding of
+  melodies where it embeds anew: when scores come to a folder of recordings alone, or the reverse.
 * Melodies and embeddings are written song by song and never held for all songs.
 """
 
@@ -158,28 +159,38 @@ def _write(
     progress: Progress | None,
     options: IndexOptions,
 ) -> None:
-    """Write the songs that were found and those that were added by hand; what is new is embedded."""
+    """Write the songs that were found and those that were added by hand; what is new is embedded.
+
+    All is, if the catalog was made with another encoder of the model: scores came to recordings, or the reverse.
+    """
     found, by_hand = findings.songs, previous.by_hand()
     songs = with_unique_ids([*(entry.song for entry in found), *(previous.catalog.songs[place] for place in by_hand)])
     credits = credits_of(songs)
     facets = _facets_of(found, previous, by_hand, options.listen)
     if facets is not None:
         songs = enriched_songs(songs, facets)
-    new = [(song, entry) for song, entry in zip(songs, found, strict=False) if entry.old is None]
-    coming = embed_songs((song for song, _ in new), (entry.stored.load() for _, entry in new), encoder)
-    old_places = [*(entry.old for entry in found), *by_hand]
-    first_window = first_windows(previous.catalog.n_windows) if previous.catalog else None
-    beside, n_embedded = _files_beside(findings, songs), 0
+    catalog, old_places = previous.catalog, [*(entry.old for entry in found), *by_hand]
+    tracked = [entry.item.is_tracked for entry in found] + [bool(catalog.tracked[old]) for old in by_hand]
+    encoder = encoder.for_songs(tracked)
+    keeps_windows = catalog is not None and catalog.encoder_fingerprint == encoder.fingerprint
+    first_window = first_windows(catalog.n_windows) if keeps_windows else None
+    new = [place for place, old in enumerate(old_places) if old is None or not keeps_windows]
+    melodies = (
+        found[place].stored.load() if old_places[place] is None else catalog.melodies[old_places[place]]
+        for place in new
+    )
+    coming = embed_songs((songs[place] for place in new), melodies, encoder)
+    beside, n_embedded, is_new = _files_beside(findings, songs), 0, set(new)
     with writing(folder, encoder.fingerprint, credits, facets, beside, options.update) as writer:
         for place, (song, old) in enumerate(zip(songs, old_places, strict=True)):
-            if old is None:
-                writer.add(song, *next(coming), found[place].item.is_tracked)
+            if place in is_new:
+                writer.add(song, *next(coming), tracked[place])
                 n_embedded += 1
                 if progress:
                     progress("embed", n_embedded, len(new))
             else:
-                windows = previous.catalog.embeddings[first_window[old] : first_window[old + 1]]
-                writer.add(song, previous.catalog.melodies[old], windows, bool(previous.catalog.tracked[old]))
+                windows = catalog.embeddings[first_window[old] : first_window[old + 1]]
+                writer.add(song, catalog.melodies[old], windows, tracked[place])
 
 
 def _facets_of(

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from hmm2song.catalog import storage
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.edit import RenamedSong, join, remove_songs, with_unique_ids
@@ -92,7 +94,8 @@ def add(
         raise CatalogError(f"no melody to add ({reasons or 'no score or recording there'})")
     songs = with_unique_ids([found.song for found in findings.songs])
     coming = embed(songs, findings.songs, encoder, progress)
-    joined = join(catalog, coming, replace)
+    encoder = encoder.for_songs([*catalog.tracked, *coming.tracked])
+    joined = join(catalog.embedded_by(encoder), coming.embedded_by(encoder), replace)
     joined = dataclasses.replace(joined, catalog=enriched(joined.catalog))
     new_ids = {renamed.id: renamed.new_id for renamed in joined.renamed}
     songs = [joined.catalog.song(new_ids.get(song.id, song.id)) for song in songs]
@@ -121,19 +124,22 @@ def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: Mel
 
 
 def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], encoder: MelodyEncoder) -> EditReport:
-    """Make one catalog of several that were made with one encoder; songs with a taken id get another.
+    """Make one catalog of several that were made with one model; songs with a taken id get another.
 
-    CatalogError for fewer than two catalogs, different encoders, or an ``out`` that must not be overwritten.
+    If some are of recordings alone and some are not, the windows of one kind are embedded anew. CatalogError for fewer
+    than two catalogs, different models, or an ``out`` that must not be overwritten.
     """
     if len(folders) < 2:
         raise CatalogError("give at least two catalogs to merge")
     out = storage.absolute(out)
     storage.recover(out)
     storage.CATALOG.check_replaceable(out)
-    merged, renamed, repeated = Catalog.load(folders[0], encoder, verify=True), [], []
-    n_first = len(merged)
-    for folder in folders[1:]:
-        joined = join(merged, Catalog.load(folder, encoder, verify=True))
+    catalogs = [Catalog.load(folder, encoder, verify=True) for folder in folders]
+    encoder = encoder.for_songs(np.concatenate([catalog.tracked for catalog in catalogs]))
+    merged, *others = (catalog.embedded_by(encoder) for catalog in catalogs)
+    renamed, repeated, n_first = [], [], len(merged)
+    for other in others:
+        joined = join(merged, other)
         merged, renamed, repeated = joined.catalog, renamed + [*joined.renamed], repeated + [*joined.repeated]
     first = Path(folders[0])
     model = {name: first / name for name in (CONFIG_FILE, WEIGHTS_FILE) if (first / name).is_file()}

@@ -40,6 +40,8 @@ class LogitConstants:
 
 
 WRITTEN = LogitConstants(29.275, 0.501, none_score_st=-0.359, crowd_weight=0.940, typical_crowd_st=-0.6)
+RECORDINGS = LogitConstants(23.647, 0.395, none_score_st=-0.763, crowd_weight=1.109, typical_crowd_st=-0.9)
+"""Of tracked melodies in a catalog that the encoder for recordings made."""
 TRACKED = LogitConstants(23.647, 0.395, none_score_st=-0.763, crowd_weight=1.109, typical_crowd_st=-0.9)
 
 

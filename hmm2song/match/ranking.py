@@ -20,7 +20,7 @@ from hmm2song.catalog.catalog import Catalog, Selection
 from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError
 from hmm2song.index.base import WindowIndex, WindowRanges
-from hmm2song.match.confidence import TRACKED, WRITTEN, log_odds, probabilities
+from hmm2song.match.confidence import RECORDINGS, TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.places import Alignment, Placements, first_of_each
 from hmm2song.match.search import MelodySearch
 from hmm2song.match.search_index import own_index
@@ -35,6 +35,8 @@ VOTE_WEIGHT_ST = 0.629
 """What a full window vote is worth against alignment cost, in semitones."""
 TRACKED_VOTE_WEIGHT_ST = 0.35
 """The same for tracked melodies: the encoder has learned from written ones, and its windows suffer from a tracker."""
+RECORDINGS_VOTE_WEIGHT_ST = 0.8
+"""The same in a catalog that the encoder for recordings made."""
 VERSION_STEP_ST = 0.1
 """Versions of a tune this close in score are equally good: they stand in the catalog's order."""
 
@@ -152,12 +154,16 @@ class Ranker:
     def __init__(
         self, catalog: Catalog, encoder: MelodyEncoder, index: WindowIndex | None = None, n_threads: int | None = None
     ) -> None:
+        model, encoder = encoder, encoder.that_made(catalog.encoder_fingerprint)
         if catalog.encoder_fingerprint != encoder.fingerprint:
             raise CatalogError(
                 f"the catalog was made with encoder {catalog.encoder_fingerprint!r}, not {encoder.fingerprint!r}"
             )
         self.catalog = catalog
         self._encoder = encoder
+        self.tracked_fit, self.tracked_vote_weight_st = (
+            (RECORDINGS, RECORDINGS_VOTE_WEIGHT_ST) if encoder is model.tracked else (TRACKED, TRACKED_VOTE_WEIGHT_ST)
+        )
         self._search = MelodySearch(catalog.melodies, n_threads)
         self._tracked = TrackedSearch(catalog.melodies, self._search.n_threads)
         self._index = index or own_index(catalog, self._search.n_threads)
@@ -204,7 +210,7 @@ class Ranker:
         placed = self._tracked.rank(hum, selection.mask, promising)
         whole = WindowRanges.whole(placed.song)
         vote = np.mean([votes(windows, self._index, whole) for windows in pieces], axis=0)
-        return Evidence(placed, vote, TRACKED_VOTE_WEIGHT_ST)
+        return Evidence(placed, vote, self.tracked_vote_weight_st)
 
     def _promising(self, pieces: list[HumWindows], selection: Selection) -> np.ndarray:
         """Return the songs that the index proposes for pieces of a hum, in turns, each once."""
@@ -243,7 +249,8 @@ class Ranker:
         """Join the evidence of the parts of every hum, each placed for itself."""
         written, tracked = self._judged(hums, selection)
         voiced_s = sum(part.hum.voiced_s for parts in hums for part in parts)
-        kinds = [(*_join_pieces(pieces), constants) for pieces, constants in ((written, WRITTEN), (tracked, TRACKED))]
+        fits = ((written, WRITTEN), (tracked, self.tracked_fit))
+        kinds = [(*_join_pieces(pieces), constants) for pieces, constants in fits]
         songs, scores_st = (np.concatenate([kind[column] for kind in kinds]) for column in (0, 1))
         confidence = probabilities(np.concatenate([log_odds(scores, voiced_s, fitted) for _, scores, fitted in kinds]))
         tune = self._tune_numbers(songs)

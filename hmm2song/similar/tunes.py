@@ -69,7 +69,7 @@ class Tunes:
 
     def __init__(self, catalog: Catalog, encoder: MelodyEncoder | None = None, n_threads: int | None = None) -> None:
         self._catalog = catalog
-        self._encoder = encoder
+        self._encoder = encoder and encoder.that_made(catalog.encoder_fingerprint)
         self._first_window = first_windows(catalog.n_windows)
         self._n_threads = n_threads or n_cores()
         self._mean, self._spread = np.full((2, len(catalog)), np.nan)  # of likeness to the standards, where asked for

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from hmm2song.embeddings.network import ContourNetwork, network_input, weights_o
 from hmm2song.errors import Hmm2SongError
 from hmm2song.training.pairs import Batch, MelodyPool, PoolMelody, batches, make_batch
 from hmm2song.training.recipe import Recipe
-from hmm2song.training.snapshot import LOG_FILE, SNAPSHOT_FILE, Snapshot, log
+from hmm2song.training.snapshot import LOG_FILE, SNAPSHOT_FILE, Snapshot, average, log
+from hmm2song.training.tracker import tracked
 
 VALIDATION_SEED = 12345
 
@@ -40,13 +42,14 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 class Learner:
-    """Network, optimiser and progress, which are saved and continued together."""
+    """Network, the average of its weights, optimiser and progress, which are saved and continued together."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         torch.manual_seed(seed)
         self.recipe, self.seed = recipe, seed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = ContourNetwork(recipe.network).to(self.device)
+        self.averaged = deepcopy(self.network)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(recipe.temperature), device=self.device))
         self.optimizer = torch.optim.AdamW(
             [*self.network.parameters(), self.log_scale], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -71,27 +74,30 @@ class Learner:
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
+        average(self.averaged, self.network, max(self.recipe.average_share, 1.0 / self.step))
         return loss.item()
 
     def encoder(self) -> MelodyEncoder:
         """Return the encoder as it is now."""
-        copy = ContourNetwork(self.recipe.network)
-        copy.load_state_dict({name: tensor.cpu() for name, tensor in self.network.state_dict().items()})
-        return MelodyEncoder(self.recipe.windows, weights_of(copy), self.recipe.network)
+        return MelodyEncoder(self.recipe.windows, weights_of(self.averaged), self.recipe.network)
 
     def save(self, path: Path) -> None:
         """Write a snapshot; a crash while writing leaves the former one."""
         told = {"recipe": self._told_recipe(), "step": str(self.step), "best": repr(self.best)}
-        Snapshot.of(self.network, self.optimizer, told, {"log_scale": self.log_scale}).save(path)
+        Snapshot.of(self._networks, self.optimizer, told, {"log_scale": self.log_scale}).save(path)
 
     def resume(self, path: Path) -> None:
         """Continue from a snapshot of the same recipe and seed."""
         snapshot = Snapshot.load(path)
         if snapshot.told.get("recipe") != self._told_recipe():
             raise Hmm2SongError(f"{path} is the snapshot of another recipe or seed; delete it or choose another --out")
-        snapshot.restore(self.network, self.optimizer)
+        snapshot.restore(self._networks, self.optimizer)
         self.log_scale.data.copy_(snapshot.tensors["log_scale"])
         self.step, self.best = int(snapshot.told["step"]), float(snapshot.told["best"])
+
+    @property
+    def _networks(self) -> nn.ModuleList:
+        return nn.ModuleList((self.network, self.averaged))
 
     def _told_recipe(self) -> str:
         return json.dumps({"seed": self.seed, **asdict(self.recipe)})
@@ -107,11 +113,16 @@ class Validation:
     song: np.ndarray
 
     @classmethod
-    def make(cls, melodies: list[PoolMelody], recipe: Recipe) -> Validation:
-        """Draw the same validation in every run, whatever the seed of the training."""
-        once = replace(recipe, n_hums=recipe.n_validation_hums, windows_per_hum=1, noisy_song_share=0.0, without="")
+    def make(cls, melodies: list[PoolMelody], recipe: Recipe, is_tracked: bool = False) -> Validation:
+        """Draw the same validation in every run, whatever the seed of the training; songs as written or as tracked."""
+        once = replace(
+            recipe, n_hums=recipe.n_validation_hums, windows_per_hum=1, noisy_song_share=0.0, tracked_song_share=0.0,
+            without="",
+        )  # fmt: skip
         encoder = MelodyEncoder.untrained(recipe.network, windows=recipe.windows)
-        cuts = [encoder.cut(melody.contour) for melody in melodies]
+        rng = np.random.default_rng(VALIDATION_SEED)
+        contours = (tracked(melody.contour, rng) if is_tracked else melody.contour for melody in melodies)
+        cuts = [encoder.cut(contour) for contour in contours]
         return cls(
             hums=make_batch(melodies, once, seed=VALIDATION_SEED, step=0),
             pitch_st=np.concatenate([windows.pitch_st for windows in cuts]),
@@ -127,14 +138,21 @@ class Validation:
 
 
 class TrainingRun:
-    """A training in a folder, from its start or its last snapshot; the folder gets the best encoder and a log."""
+    """A training in a folder, from its start or its last snapshot; the folder gets the best encoder and a log.
 
-    def __init__(self, pool: MelodyPool, recipe: Recipe, seed: int, out: Path) -> None:
+    With ``written``, the folder gets that encoder, and what is learned as its sibling for tracked songs.
+    """
+
+    def __init__(
+        self, pool: MelodyPool, recipe: Recipe, seed: int, out: Path, written: MelodyEncoder | None = None
+    ) -> None:
         learned, held_out = pool.read()
         self.n_learned, self.n_held_out = len(learned), len(held_out)
-        self.validation = Validation.make(held_out, recipe)
+        self.validations = {"validation_top1": Validation.make(held_out, recipe)}
+        if recipe.tracked_song_share:
+            self.validations["validation_tracked_top1"] = Validation.make(held_out, recipe, is_tracked=True)
         self.learner = Learner(recipe, seed)
-        self._pool, self._out = pool, out
+        self._pool, self._out, self._written = pool, out, written
         out.mkdir(parents=True, exist_ok=True)
         if (out / SNAPSHOT_FILE).exists():
             self.learner.resume(out / SNAPSHOT_FILE)
@@ -155,13 +173,14 @@ class TrainingRun:
     def _validated(self, loss: float, seconds: float) -> dict:
         """Validate, log, and keep the encoder if it is the best so far."""
         encoder = self.learner.encoder()
-        top1 = self.validation.song_top1(encoder)
+        top1 = {name: validation.song_top1(encoder) for name, validation in self.validations.items()}
         line = {
-            "step": self.learner.step, "loss": round(loss, 4), "validation_top1": round(top1, 4),
+            "step": self.learner.step, "loss": round(loss, 4), **{name: round(each, 4) for name, each in top1.items()},
             "temperature": round((-self.learner.log_scale).exp().item(), 4), "seconds": round(seconds, 1),
         }  # fmt: skip
         log(self._out / LOG_FILE, line)
-        if top1 > self.learner.best:
-            self.learner.best = top1
-            encoder.save(self._out)
+        mean_top1 = float(np.mean(list(top1.values())))
+        if mean_top1 > self.learner.best:
+            self.learner.best = mean_top1
+            (self._written.with_tracked(encoder) if self._written else encoder).save(self._out)
         return line

@@ -1,4 +1,4 @@
-"""Pairs of windows to learn from: a part of a written melody as it is hummed, and the same part as it is written.
+"""Pairs of windows to learn from: a part of a melody as it is hummed, and the same part as it is written or tracked.
 
 Every draw depends only on the seed and the number of the step, so a batch can be made again, in any process.
 """
@@ -23,6 +23,7 @@ from hmm2song.melody.melody import melody_from_notes
 from hmm2song.melody.scores import read_rows, row_notes
 from hmm2song.training.recipe import EFFECTS, GOOD_SINGER, POOR_SINGER, Recipe
 from hmm2song.training.singer import hum_contour
+from hmm2song.training.tracker import tracked, transcribed
 
 RESEARCH_ONLY_SOURCES = frozenset({"essen", "symbtr", "nova_scotia"})
 SHORTEST_MELODY_S = 6.0
@@ -116,23 +117,6 @@ def cut(contour: FilledContour, start_s: float, span_s: float, n_frames: int) ->
     return sample_windows(contour, start_s + (np.arange(n_frames) + 0.5) * (span_s / n_frames))
 
 
-def transcribed(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
-    """Return a contour with the errors of a tracker of recordings: off by some cents or an octave, or missing."""
-    n_frames = len(contour.pitch_midi)
-    n_knots = n_frames // 8 + 2
-    wobble_st = np.interp(np.arange(n_frames) / 8, np.arange(n_knots), 0.25 * rng.standard_normal(n_knots))
-    pitch = contour.pitch_midi + wobble_st.astype(np.float32)
-    voiced = contour.voiced.copy()
-    for _ in range(rng.poisson(n_frames / 250)):
-        start, length = rng.integers(n_frames), int(rng.uniform(3, 30))
-        if rng.random() < 0.5:
-            pitch[start : start + length] += rng.choice((-12.0, 12.0))
-        else:
-            pitch[start : start + length] = pitch[max(0, start - 1)]
-            voiced[start : start + length] = False
-    return FilledContour(pitch, voiced, contour.offset_s)
-
-
 def window_pairs(melody: PoolMelody, recipe: Recipe, rng: np.random.Generator) -> Iterator[WindowPair]:
     """Hum a part of the melody and yield pairs of windows of it."""
     singer = POOR_SINGER if rng.random() < recipe.poor_singer_share else GOOD_SINGER
@@ -141,7 +125,7 @@ def window_pairs(melody: PoolMelody, recipe: Recipe, rng: np.random.Generator) -
     hum = fill_rests(performance.melody)
     if hum.duration_s < 1.0:
         return
-    song = transcribed(melody.contour, rng) if rng.random() < recipe.noisy_song_share else melody.contour
+    song = _song_side(melody.contour, recipe, rng)
     hum_s, song_s = performance.hum_onset_s - hum.offset_s, performance.song_onset_s - song.offset_s
     window_s, n_frames = recipe.windows.window_s, recipe.network.n_frames
     for _ in range(recipe.windows_per_hum):
@@ -155,6 +139,12 @@ def window_pairs(melody: PoolMelody, recipe: Recipe, rng: np.random.Generator) -
         song_start_s = max(song_centre_s - (centre_s - start_s) * speed + residual_s, 0.0)
         if song_start_s < song.duration_s - 0.1 * window_s:
             yield WindowPair(*cut(hum, start_s, span_s, n_frames), *cut(song, song_start_s, window_s, n_frames))
+
+
+def _song_side(contour: FilledContour, recipe: Recipe, rng: np.random.Generator) -> FilledContour:
+    if recipe.tracked_song_share and rng.random() < recipe.tracked_song_share:
+        return tracked(contour, rng)
+    return transcribed(contour, rng) if rng.random() < recipe.noisy_song_share else contour
 
 
 def make_batch(melodies: list[PoolMelody], recipe: Recipe, seed: int, step: int) -> Batch:

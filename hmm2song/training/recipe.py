@@ -22,12 +22,14 @@ class Recipe:
     n_warmup_steps: int = 100
     weight_decay: float = 0.01
     temperature: float = 0.07  # at first; it is learned
+    average_share: float = 1.0  # of the newest weights in the average that is kept; 1 keeps the newest alone
     hum_s: tuple[float, float] = (4.0, 12.0)
     min_fill: float = 0.5  # least part of a window that the hum fills
     tempo_residual_log_sd: float = 0.07  # the error of tempo that remains after a search over tempi
     start_residual_s: float = 0.35  # the error of position that remains with windows on a grid
     poor_singer_share: float = 0.3
-    noisy_song_share: float = 0.15  # songs as a tracker hears them in recordings, not as written
+    noisy_song_share: float = 0.15  # songs as a tracker hears single voices, not as written
+    tracked_song_share: float = 0.0  # songs as a tracker hears them in the mix of a recording
     held_out_share: float = 0.08
     n_validation_hums: int = 600
     without: str = ""  # an effect of the singer, for ablations

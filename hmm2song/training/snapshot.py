@@ -73,6 +73,14 @@ class Snapshot:
         optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
 
 
+@torch.no_grad()
+def average(averaged: nn.Module, network: nn.Module, share: float) -> None:
+    """Move the averaged weights towards the newest ones."""
+    for mean, newest in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(newest, share)
+
+
 def log(path: Path, line: Mapping[str, object]) -> None:
     """Append a line of JSON."""
     with path.open("a", encoding="utf-8") as file:

@@ -41,7 +41,7 @@ from hmm2song.match.confidence import (
     log_odds,
     probabilities,
 )
-from hmm2song.match.ranking import MIN_VOICED_S, TRACKED_VOTE_WEIGHT_ST, Evidence, Ranker
+from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
@@ -72,6 +72,7 @@ class Trial:
     vote: np.ndarray
     voiced_s: float
     right: int
+    vote_weight_st: float
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def cut_trials(
     right = [i for i, right in enumerate(is_right) if right][:1]
     questions = ([(others, -1)] if others else []) + ([(right + others, 0)] if right else [])
     return [
-        Trial(singer, evidence.placements.cost_st[kept], evidence.vote[kept], voiced_s, truth)
+        Trial(singer, evidence.placements.cost_st[kept], evidence.vote[kept], voiced_s, truth, evidence.vote_weight_st)
         for kept, truth in questions
     ]
 
@@ -198,7 +199,7 @@ def fit(trials: list[Trial], kind: str) -> Fit:
 
     def as_fit(scaled: np.ndarray) -> Fit:
         numbers = (scaled * scale).round(3).tolist()
-        return Fit(LogitConstants(*numbers[:4], TYPICAL_CROWD_ST[kind]), *(numbers[4:] or [TRACKED_VOTE_WEIGHT_ST]))
+        return Fit(LogitConstants(*numbers[:4], TYPICAL_CROWD_ST[kind]), *(numbers[4:] or [trials[0].vote_weight_st]))
 
     def loss(scaled: np.ndarray) -> float:
         return float(np.mean([-np.log(max(answer(trial, as_fit(scaled)).truth, 1e-9)) for trial in trials]))
