@@ -40,7 +40,7 @@ class LogitConstants:
 
 
 WRITTEN = LogitConstants(29.275, 0.501, none_score_st=-0.359, crowd_weight=0.940, typical_crowd_st=-0.6)
-RECORDINGS = LogitConstants(23.647, 0.395, none_score_st=-0.763, crowd_weight=1.109, typical_crowd_st=-0.9)
+RECORDINGS = LogitConstants(25.28, 0.115, none_score_st=-0.76, crowd_weight=1.068, typical_crowd_st=-0.9)
 """Of tracked melodies in a catalog that the encoder for recordings made."""
 TRACKED = LogitConstants(23.647, 0.395, none_score_st=-0.763, crowd_weight=1.109, typical_crowd_st=-0.9)
 
@@ -57,7 +57,8 @@ def log_odds(scores_st: np.ndarray, voiced_s: float, constants: LogitConstants) 
     """Return the log odds of each song against none of them, shape (n,).
 
     ``scores_st`` (n,) are match scores in semitones of the best songs of one kind, best first, ``voiced_s`` the seconds
-    of melody in the hum, ``constants`` those of the kind: :data:`WRITTEN` or :data:`TRACKED`.
+    of melody in the hum, ``constants`` those of the kind: :data:`WRITTEN`, :data:`TRACKED` or
+    :data:`RECORDINGS`.
     """
     crowd = scores_st[CROWD_RANKS]
     typical_st = constants.typical_crowd_st
