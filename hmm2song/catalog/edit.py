@@ -48,15 +48,11 @@ class MergeResult:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A song's melody and embeddings in a catalog, with the metadata it is to have.
-
-    ``heard`` is one row that takes the place of its facets there.
-    """
+    """A song's melody and embeddings in a catalog, with the metadata it is to have."""
 
     catalog: Catalog
     position: int
     song: Song
-    heard: Facets | None = None
 
 
 def entries_of(catalog: Catalog) -> list[Entry]:
@@ -98,12 +94,12 @@ def _facets_of(entries: Sequence[Entry]) -> Facets | None:
     """Return what was heard in the songs, or None if none was listened to."""
     rows: dict[int, list[int]] = {}
     for place, entry in enumerate(entries):
-        rows.setdefault(id(entry.heard or entry.catalog), []).append(place)
+        rows.setdefault(id(entry.catalog), []).append(place)
     parts, places = [], []
     for part in rows.values():
-        first = entries[part[0]]
-        known = first.catalog.facets or Facets.unheard(len(first.catalog))
-        parts.append(first.heard or known.take([entries[place].position for place in part]))
+        catalog = entries[part[0]].catalog
+        known = catalog.facets or Facets.unheard(len(catalog))
+        parts.append(known.take([entries[place].position for place in part]))
         places += part
     joined = Facets.concatenate(parts)
     return joined.take(np.argsort(places)) if joined.heard.any() else None
