@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 from broken_files import MAKERS
-from test_indexing import files_of, sung
+from folders import contents
+from test_indexing import sung
 
 from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog.catalog import Catalog
@@ -207,7 +208,7 @@ def test_an_interrupted_run_separates_nothing_twice(music, tmp_path, separator, 
     # The one whose melody was not stored is asked for again, in the same folder, where its stems still are.
     assert [name for name, _ in separator.separated] == [first[-1]]
     make(music, tmp_path / "clean", separator="fake")
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "clean")
+    assert contents(tmp_path / "out") == contents(tmp_path / "clean")
 
 
 def test_a_missing_separator_ends_the_run_before_it_starts(music, tmp_path):
@@ -258,11 +259,11 @@ def test_an_update_reads_and_embeds_only_what_changed(music, tmp_path, monkeypat
     assert (report.indexed, report.unchanged, report.removed) == (3, 1, 2)
     assert report.catalog.song("7").title == "Named"
     make(music, clean)
-    assert files_of(out) == files_of(clean)
+    assert contents(out) == contents(clean)
     (music / "info.csv").unlink()  # what the file itself says is not lost
     make(music, out, update=True)
     make(music, clean)
-    assert files_of(out) == files_of(clean)
+    assert contents(out) == contents(clean)
 
 
 def embedded_names(ids):
@@ -272,7 +273,7 @@ def embedded_names(ids):
 def test_an_update_of_nothing_is_a_catalog_made_anew(music, tmp_path):
     make(music, tmp_path / "out", update=True)
     make(music, tmp_path / "clean")
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "clean")
+    assert contents(tmp_path / "out") == contents(tmp_path / "clean")
 
 
 def test_an_update_keeps_what_was_added_by_hand_and_what_was_removed_stays_away(music, tmp_path, capsys):
@@ -364,7 +365,7 @@ def test_an_update_listens_to_what_was_not_heard_and_reads_nothing_again(music, 
         patched.setattr(extraction, "hear_samples", None)
         make(music, out, update=True)
     make(music, tmp_path / "clean")
-    assert files_of(out) == files_of(tmp_path / "clean")
+    assert contents(out) == contents(tmp_path / "clean")
 
 
 def test_songs_added_by_hand_that_another_version_heard_are_told(music, tmp_path):
@@ -401,7 +402,7 @@ def test_a_run_killed_while_listening_goes_on(music, tmp_path, monkeypatch):
     make(music, tmp_path / "out")
     assert read == ["leaps.wav"]
     make(music, tmp_path / "clean")
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "clean")
+    assert contents(tmp_path / "out") == contents(tmp_path / "clean")
 
 
 # Workers and broken files -----------------------------------------------------------------------------------
@@ -413,7 +414,7 @@ def test_one_or_two_workers_make_the_same_catalog(music, tmp_path):
     one = index(music, tmp_path / "one", default_encoder(), 1)
     two = index(music, tmp_path / "two", default_encoder(), 2)
     assert one.indexed == two.indexed == 6
-    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_broken_files_of_every_kind_are_listed_and_the_good_ones_among_them_are_found(tmp_path):
