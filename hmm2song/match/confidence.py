@@ -39,7 +39,7 @@ class LogitConstants:
     typical_crowd_st: float
 
 
-WRITTEN = LogitConstants(29.275, 0.501, none_score_st=-0.359, crowd_weight=0.940, typical_crowd_st=-0.6)
+WRITTEN = LogitConstants(26.595, 0.624, none_score_st=-0.450, crowd_weight=0.876, typical_crowd_st=-0.75)
 RECORDINGS = LogitConstants(25.28, 0.115, none_score_st=-0.76, crowd_weight=1.068, typical_crowd_st=-0.9)
 """Of tracked melodies in a catalog that the encoder for recordings made."""
 TRACKED = LogitConstants(23.647, 0.395, none_score_st=-0.763, crowd_weight=1.109, typical_crowd_st=-0.9)

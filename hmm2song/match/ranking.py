@@ -1,6 +1,7 @@
 """The judgement: which songs of a catalog a hum could be, and how sure that is.
 
-contours -> window embeddings -> places that the index proposes -> alignment -> window votes -> scores -> probabilities.
+contours -> window embeddings -> places that the index proposes -> alignment -> window votes -> second look at the best
+songs -> scores -> probabilities.
 
 A hum is judged as a whole. If that finds nothing and the hum pauses, its phrases are judged, each for itself. For
 written melodies long hums are cut into pieces; tracked ones are searched in another way
@@ -22,6 +23,7 @@ from hmm2song.errors import CatalogError
 from hmm2song.index.base import WindowIndex, WindowRanges
 from hmm2song.match.confidence import RECORDINGS, TRACKED, WRITTEN, log_odds, probabilities
 from hmm2song.match.places import Alignment, Placements, first_of_each
+from hmm2song.match.rhythm import HumNotes
 from hmm2song.match.search import MelodySearch
 from hmm2song.match.search_index import own_index
 from hmm2song.match.tracked import TrackedSearch
@@ -37,27 +39,34 @@ TRACKED_VOTE_WEIGHT_ST = 0.35
 """The same for tracked melodies: the encoder has learned from written ones, and its windows suffer from a tracker."""
 RECORDINGS_VOTE_WEIGHT_ST = 0.8
 """The same in a catalog that the encoder for recordings made."""
+N_LOOKED_AT = 20
+"""Songs that get a second look (:mod:`hmm2song.match.rhythm`); the others do not overtake them."""
 VERSION_STEP_ST = 0.1
 """Versions of a tune this close in score are equally good: they stand in the catalog's order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The songs that fit a piece of a hum best, each once: where it lies on them, and their window votes (n,)."""
+    """The songs that fit a piece of a hum best, each once: where it lies on them, and their window votes (n,).
+
+    ``misfit_st`` is what the second look charges them for, (n,) or 0.
+    """
 
     placements: Placements
     vote: np.ndarray
     vote_weight_st: float = VOTE_WEIGHT_ST
+    misfit_st: np.ndarray | float = 0.0
 
     @property
     def scores_st(self) -> np.ndarray:
         """The score of each song in semitones, higher is better, shape (n,)."""
-        return self.vote_weight_st * self.vote - self.placements.cost_st
+        return self.vote_weight_st * self.vote - self.placements.cost_st - self.misfit_st
 
     def best_first(self) -> Evidence:
         """Return the same in order of score."""
         order = np.argsort(-self.scores_st, kind="stable")
-        return Evidence(self.placements.take(order), self.vote[order], self.vote_weight_st)
+        misfit_st = np.broadcast_to(self.misfit_st, len(order))[order]
+        return Evidence(self.placements.take(order), self.vote[order], self.vote_weight_st, misfit_st)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +209,21 @@ class Ranker:
         ranges = ranges_of(placed.stretches(hum.duration_s), self._windows)
         found = Evidence(placed, votes(windows, self._index, ranges))
         best = placed.best_of_songs(found.scores_st)
-        return Evidence(placed.take(best), found.vote[best])
+        return self._looked_at(hum, Evidence(placed.take(best), found.vote[best]))
+
+    def _looked_at(self, hum: FilledContour, found: Evidence) -> Evidence:
+        """Charge the best songs for what their notes and those of the hum do not share; others like the worst of them.
+
+        A single song is charged as well: what it scores says whether it is a match.
+        """
+        placed, notes = found.placements, HumNotes(hum)
+        first = np.argsort(-found.scores_st, kind="stable")[:N_LOOKED_AT]
+        songs = [self.catalog.melodies.contour(int(song)) for song in placed.song[first]]
+        paths = [self._search.path(hum, placed, int(index)) for index in first]
+        looked_st = [notes.misfit_st(song, *path) for song, path in zip(songs, paths, strict=True)]
+        misfit_st = np.full(len(found.vote), max(looked_st, default=0.0))
+        misfit_st[first] = looked_st
+        return replace(found, misfit_st=misfit_st)
 
     def _tracked_evidence(self, hum: FilledContour, pieces: list[HumWindows], selection: Selection) -> Evidence:
         """Judge a whole hum whose pieces are embedded already."""

@@ -158,14 +158,18 @@ class MelodySearch:
 
     def align(self, hum: FilledContour, placements: Placements, index: int) -> Alignment:
         """Trace one placement."""
+        song = self.melodies.contour(int(placements.song[index]))
+        return describe_path(hum, song, *self.path(hum, placements, index))
+
+    def path(self, hum: FilledContour, placements: Placements, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the path of one placement as (hum time, song time), (n_path,), from the first frames of both."""
         song, speed = int(placements.song[index]), float(placements.speed[index])
         first = int(self._fine.first_frame[song])
         end = first + round(float(placements.end_s[index]) * FINE_RATE_HZ)
         start = max(first, end - _reach_frames(hum, speed, FINE_RATE_HZ))
         (stretch, _), key_st = self._fine.stretches(np.array([start]), np.array([end])), float(placements.key_st[index])
         hum_time_s, song_time_s = trace(hum, stretch, key_st, speed, FINE_RATE_HZ, self.key_reach_st)
-        song_time_s = song_time_s + (start - first) / FINE_RATE_HZ
-        return describe_path(hum, self.melodies.contour(song), hum_time_s, song_time_s)
+        return hum_time_s, song_time_s + (start - first) / FINE_RATE_HZ
 
 
 def _affordable(proposed: Places, budget_s: float) -> Places:

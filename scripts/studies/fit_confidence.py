@@ -32,6 +32,7 @@ from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder, encoder_of
 from hmm2song.errors import AudioError, MelodyError
 from hmm2song.evaluation.accuracy import Query, read_queries
+from hmm2song.match import ranking
 from hmm2song.match.confidence import (
     CROWD_RANKS,
     MIN_CROWD_SONGS,
@@ -41,7 +42,7 @@ from hmm2song.match.confidence import (
     log_odds,
     probabilities,
 )
-from hmm2song.match.ranking import MIN_VOICED_S, Evidence, Ranker
+from hmm2song.match.ranking import MIN_VOICED_S, N_LOOKED_AT, Evidence, Ranker
 from hmm2song.melody.contour import fill_rests
 from hmm2song.melody.melody import Melody
 from hmm2song.melody.pitch import track_pitch
@@ -65,11 +66,12 @@ PLOT_PX = 360
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One question: costs and votes of the best songs, shape (n,), and which of them is right (-1: none)."""
+    """One question: costs, votes and misfits of the best songs, (n,), and which of them is right (-1: none)."""
 
     singer: str
     cost_st: np.ndarray
     vote: np.ndarray
+    misfit_st: np.ndarray
     voiced_s: float
     right: int
     vote_weight_st: float
@@ -123,6 +125,7 @@ def collect_trials(options: argparse.Namespace) -> list[Trial]:
     """Ask every hum and cut the answers into trials."""
     queries = read_queries(options.queries)  # before the songs are embedded, which takes a minute
     ranker = open_ranker(options)
+    ranking.N_LOOKED_AT = len(ranker.catalog)  # which of them are looked at depends on the part of the catalog
     ask = ranker.tracked_evidence if options.kind == "tracked" else ranker.evidence
     rng = random.Random(options.seed)
     trials = []
@@ -177,15 +180,25 @@ def cut_trials(
         return []
     right = [i for i, right in enumerate(is_right) if right][:1]
     questions = ([(others, -1)] if others else []) + ([(right + others, 0)] if right else [])
+    cost_st, vote, weight_st = evidence.placements.cost_st, evidence.vote, evidence.vote_weight_st
     return [
-        Trial(singer, evidence.placements.cost_st[kept], evidence.vote[kept], voiced_s, truth, evidence.vote_weight_st)
+        Trial(singer, cost_st[kept], vote[kept], misfit_st(evidence, kept), voiced_s, truth, weight_st)
         for kept, truth in questions
     ]
 
 
+def misfit_st(evidence: Evidence, kept: list[int]) -> np.ndarray:
+    """Return what the second look charges songs, shape (n,), if it is at the best of these songs only."""
+    misfit_st = np.broadcast_to(evidence.misfit_st, len(evidence.vote))[kept]
+    others = np.argsort(-(evidence.scores_st[kept] + misfit_st), kind="stable")[N_LOOKED_AT:]
+    looked_st = np.delete(misfit_st, others)
+    misfit_st[others] = looked_st.max()
+    return misfit_st
+
+
 def answer(trial: Trial, fitted: Fit) -> Answer:
     """Say what the fit makes of a trial."""
-    scores_st = fitted.vote_weight_st * trial.vote - trial.cost_st
+    scores_st = fitted.vote_weight_st * trial.vote - trial.cost_st - trial.misfit_st
     order = np.argsort(-scores_st, kind="stable")
     confidence = probabilities(log_odds(padded(scores_st[order]), trial.voiced_s, fitted.constants))
     place = int(np.flatnonzero(order == trial.right)[0]) if trial.right >= 0 else -1
