@@ -22,11 +22,12 @@ from hmm2song.catalog.storage import (
     check_files,
     mapped_tensors,
 )
-from hmm2song.embeddings.codes import coded_windows
+from hmm2song.embeddings.codes import CodedWindows, coded_windows
 from hmm2song.errors import CatalogError, Hmm2SongError
 from hmm2song.index import approximate
 from hmm2song.indexing import compact as compact_module
 from hmm2song.indexing.compact import compact
+from hmm2song.match.search_index import own_index
 from hmm2song.melody.melody import Melody, melody_from_notes
 from hmm2song.melody.packed import PackedMelodies
 from hmm2song.melody.runs import RunMelodies, runs_of
@@ -120,6 +121,16 @@ def test_codes_that_stand_in_the_catalog_too_are_read_and_places_outside_the_lis
         outside = coded_windows(path, {**stored, name: stored[name] + np.array(9999, stored[name].dtype)})
         with pytest.raises(CatalogError, match="not in the lists"):
             outside[np.array([5])]
+
+
+def test_windows_that_a_filter_leaves_out_are_not_decoded(catalogs, monkeypatch):
+    _, small = catalogs
+    index, mask, decoded = own_index(small, 1).exact, np.zeros(len(small), bool), []
+    mask[[2, 25]] = True
+    read = CodedWindows.__getitem__
+    monkeypatch.setattr(CodedWindows, "__getitem__", lambda *given: decoded.append(read(*given)) or decoded[-1])
+    found = index.nearest(np.ones((1, ENCODER.dim), np.float32), 5, mask)
+    assert mask[found.song].all() and sum(map(len, decoded)) == small.n_windows[mask].sum()
 
 
 def test_a_compact_catalog_is_not_changed_and_damage_is_refused(catalogs, tmp_path):

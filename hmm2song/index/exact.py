@@ -76,9 +76,8 @@ class ExactIndex:
         )
         columns[:, : len(queries)] = queries.T
         for rows in map(chosen.block, blocks):
-            windows = self.embeddings[rows[0] : rows[-1] + 1]
-            if len(windows) != len(rows):  # a filter left gaps
-                windows = self.embeddings[rows]
+            has_gaps = rows[-1] + 1 - rows[0] > len(rows)  # what a filter leaves out is not read, or decoded
+            windows = self.embeddings[rows if has_gaps else slice(rows[0], rows[-1] + 1)]
             _sift(_single(windows) @ columns, rows, best, best_row)
         return best_row, best
 
