@@ -32,7 +32,7 @@ from hmm2song.catalog.writer import CatalogWriter
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import index
-from hmm2song.indexing.edit import add
+from hmm2song.indexing.edit import add, remove
 from hmm2song.indexing.extract import IndexOptions, extract_file
 from hmm2song.indexing.sources import Item, SkippedFile
 from hmm2song.indexing.workers import WAITING_PER_WORKER, map_files
@@ -235,7 +235,7 @@ def test_ids_that_clash(tmp_path):
     assert list(report.catalog.tracked) == [False, False, False, True, False]  # of f0, not of notes
 
 
-def test_a_folder_of_recordings_is_embedded_anew_when_scores_come_later(tmp_path):
+def test_a_catalog_is_embedded_anew_when_scores_come_to_recordings_or_go(tmp_path):
     both, music = pair_of_encoders(), tmp_path / "music"
     music.mkdir()
     f0 = "time_s,f0_hz\n" + "".join(f"{0.04 * frame:.2f},{220 + frame}\n" for frame in range(100))
@@ -252,6 +252,14 @@ def test_a_folder_of_recordings_is_embedded_anew_when_scores_come_later(tmp_path
         catalog = Catalog.load(tmp_path / name, both)
         assert catalog.encoder_fingerprint == both.fingerprint
         np.testing.assert_allclose(catalog.embeddings, anew.embeddings, atol=2e-3)
+    (music / "written.f0.csv").write_text(f0)
+    for left in (
+        remove(tmp_path / "updated", ["written"], both).catalog,
+        add(tmp_path / "added", [music / "written.f0.csv"], both, replace=True).catalog,
+    ):  # recordings alone again
+        assert left.encoder_fingerprint == both.tracked.fingerprint
+        rows = np.concatenate([both.tracked.embed_song(left.melodies.contour(song)) for song in range(len(left))])
+        np.testing.assert_allclose(left.embeddings, rows, atol=2e-3)
 
 
 @pytest.mark.parametrize(

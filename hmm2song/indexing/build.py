@@ -78,7 +78,8 @@ def index(
         The catalog's folder. It may exist only if it is empty or a catalog, which is replaced when the new
         one is complete. One run at a time may write to it.
     encoder : MelodyEncoder
-        Embeds the melodies; the catalog can be searched with this encoder only.
+        Embeds the melodies, with its network for recordings if there are no others; the catalog can be searched with
+        this encoder only.
     workers : int, optional
         Processes that read files at the same time; one per core by default. More than one need the caller's
         main module to be importable (``if __name__ == "__main__":``), as always with :mod:`multiprocessing`.

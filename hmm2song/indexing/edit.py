@@ -94,9 +94,9 @@ def add(
         raise CatalogError(f"no melody to add ({reasons or 'no score or recording there'})")
     songs = with_unique_ids([found.song for found in findings.songs])
     coming = embed(songs, findings.songs, encoder, progress)
-    encoder = encoder.for_songs([*catalog.tracked, *coming.tracked])
-    joined = join(catalog.embedded_by(encoder), coming.embedded_by(encoder), replace)
-    joined = dataclasses.replace(joined, catalog=enriched(joined.catalog))
+    common = encoder.for_songs([*catalog.tracked, *coming.tracked])
+    joined = join(catalog.embedded_by(common), coming.embedded_by(common), replace)
+    joined = dataclasses.replace(joined, catalog=enriched(_embedded_as_new(joined.catalog, encoder)))
     new_ids = {renamed.id: renamed.new_id for renamed in joined.renamed}
     songs = [joined.catalog.song(new_ids.get(song.id, song.id)) for song in songs]
     n_new = len(coming) - len(joined.repeated)
@@ -115,10 +115,12 @@ def add(
 def remove(folder: str | os.PathLike[str], song_ids: Sequence[str], encoder: MelodyEncoder) -> EditReport:
     """Remove songs from a catalog. They come back when it is indexed anew, or updated after their files have changed.
 
+    If recordings alone are left, they are embedded anew where another encoder of the model made the catalog.
     UnknownSongError for an id that no song has, CatalogError if no song would be left; nothing is removed then.
     """
     folder = storage.absolute(folder)
     catalog = remove_songs(Catalog.load(folder, encoder, verify=True), frozenset(song_ids))
+    catalog = _embedded_as_new(catalog, encoder)
     catalog.save(folder, _kept_files(folder, set(song_ids)))
     return EditReport(catalog, 0)
 
@@ -145,6 +147,11 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     model = {name: first / name for name in (CONFIG_FILE, WEIGHTS_FILE) if (first / name).is_file()}
     merged.save(out, model, keep_others=False)
     return EditReport(merged, len(merged) - n_first, tuple(renamed), tuple(repeated))
+
+
+def _embedded_as_new(catalog: Catalog, encoder: MelodyEncoder) -> Catalog:
+    """Return a catalog whose last score went as one of recordings alone."""
+    return catalog.embedded_by(encoder.for_songs(catalog.tracked))
 
 
 def _kept_files(folder: Path, gone: set[str]) -> dict[str, str]:
