@@ -311,7 +311,7 @@ def blocks_of(folder: Path, pool: Catalog, targets: list[int], options: argparse
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{first}.safetensors" for first in range(0, options.blocks, BLOCKS_AT_ONCE)]
     missing = [number for number, file in enumerate(files) if not file.exists()]
-    encoder = encoder_of(options.catalog)
+    encoder = encoder_of(options.catalog).that_made(pool.encoder_fingerprint)
     phrases = phrases_to_use(pool, targets, options) if missing else []
 
     def made(number: int) -> Block:
@@ -383,7 +383,7 @@ def measure_catalog(
     searched = [search_hums(recognizer, hums, FILTERS[name]) for name in filters]
     measured = [{**about, "filter": name, **figures} for name, (figures, _) in zip(filters, searched, strict=True)]
     if form != "exact":
-        windows = hum_windows(recognizer, hums, encoder)
+        windows = hum_windows(recognizer, hums, encoder.that_made(catalog.encoder_fingerprint))
         for figures in measured:
             figures["recall"] = recall(index, windows, catalog.select(**FILTERS[figures["filter"]]).mask)
     return measured, [firsts for _, firsts in searched]

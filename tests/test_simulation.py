@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from encoders import tiny_encoder
+from encoders import pair_of_encoders, tiny_encoder
 from heard import made_facets
 from humming import tune
 from script_modules import SCRIPTS
@@ -88,9 +88,9 @@ def test_the_windows_of_blocks_are_those_of_their_song():
 
 
 def test_the_benchmark_makes_and_searches_catalogs(tmp_path):
-    catalog = tmp_path / "songs"
-    Catalog.build(SONGS, MELODIES, ENCODER).save(catalog)
-    ENCODER.save(catalog)
+    catalog, both = tmp_path / "songs", pair_of_encoders()
+    Catalog.build(SONGS, MELODIES, both, tracked=[True] * len(SONGS)).save(catalog)
+    both.save(catalog)
     options = ("--catalog", str(catalog), "--sizes", "8", "20", "--targets", "3", "--limit", "2", "--blocks", "7")
     options += ("--song-s", "60", "--filters", "none", "half")
     places = ("--keep", str(tmp_path / "kept"), "--json", str(tmp_path / "out.json"))
@@ -101,3 +101,6 @@ def test_the_benchmark_makes_and_searches_catalogs(tmp_path):
     assert told == [(8, "none", 8, 1.0), (8, "half", 6, 1.0), (20, "none", 20, 1.0), (20, "half", 12, 1.0)]
     assert all(0 < row["median_s"] <= row["p95_s"] and row["top1_real"] is None for row in rows)
     assert "grows with the catalog" in output
+    made = Catalog.load(tmp_path / "kept" / "20 songs of 60 s", both)
+    expected = both.tracked.embed_song(made.melodies.contour(19))  # by the encoder that made the others
+    np.testing.assert_allclose(made.embeddings[-len(expected) :], expected, atol=2e-3)
