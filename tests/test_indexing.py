@@ -29,6 +29,7 @@ from hmm2song.catalog import catalog as catalog_module
 from hmm2song.catalog.catalog import Catalog
 from hmm2song.catalog.hub import default_encoder
 from hmm2song.catalog.writer import CatalogWriter
+from hmm2song.embeddings.contour_encoder import MelodyEncoder
 from hmm2song.errors import CatalogError, Hmm2SongError, ScoreError, SeparatorUnavailableError
 from hmm2song.indexing import extract as extraction
 from hmm2song.indexing.build import index
@@ -40,6 +41,7 @@ from hmm2song.melody.melody import Melody
 
 ROOT = Path(__file__).parent.parent
 SCALE = "CDEFGABc"
+F0_TABLE = "time_s,f0_hz\n" + "".join(f"{0.04 * frame:.2f},{220 + frame}\n" for frame in range(100))
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
 
@@ -228,18 +230,27 @@ def test_ids_that_clash(tmp_path):
     for number, name in enumerate(("a b.abc", "a-b.abc", "a_b.abc", "a-b-2.abc", "a-b.f0.csv")):
         text = tune(number)
         if name.endswith(".csv"):
-            text = "time_s,f0_hz\n" + "".join(f"{0.04 * frame:.2f},{220 + frame}\n" for frame in range(100))
+            text = F0_TABLE
         (folder / name).write_text(text)
     report = index(folder, tmp_path / "out", default_encoder())
     assert [song.id for song in report.catalog.songs] == ["a-b", "a-b-2", "a-b-3", "a-b-4", "a_b"]
     assert list(report.catalog.tracked) == [False, False, False, True, False]  # of f0, not of notes
 
 
+def test_a_recording_that_comes_to_scores_is_embedded_once(tmp_path, monkeypatch):
+    both, embedded, embed_song = pair_of_encoders(), [], MelodyEncoder.embed_song
+    (tmp_path / "written.abc").write_text(tune(1))
+    (tmp_path / "sung.f0.csv").write_text(F0_TABLE)
+    index(tmp_path / "written.abc", tmp_path / "out", both)
+    monkeypatch.setattr(MelodyEncoder, "embed_song", lambda *given: embedded.append(given[0]) or embed_song(*given))
+    catalog = add(tmp_path / "out", [tmp_path / "sung.f0.csv"], both).catalog
+    assert [encoder.fingerprint for encoder in embedded] == [both.fingerprint] == [catalog.encoder_fingerprint]
+
+
 def test_a_catalog_is_embedded_anew_when_scores_come_to_recordings_or_go(tmp_path):
     both, music = pair_of_encoders(), tmp_path / "music"
     music.mkdir()
-    f0 = "time_s,f0_hz\n" + "".join(f"{0.04 * frame:.2f},{220 + frame}\n" for frame in range(100))
-    (music / "sung.f0.csv").write_text(f0)
+    (music / "sung.f0.csv").write_text(F0_TABLE)
     for out in ("added", "updated"):
         assert index(music, tmp_path / out, both).catalog.encoder_fingerprint == both.tracked.fingerprint
     (music / "written.abc").write_text(tune(1))
@@ -252,7 +263,7 @@ def test_a_catalog_is_embedded_anew_when_scores_come_to_recordings_or_go(tmp_pat
         catalog = Catalog.load(tmp_path / name, both)
         assert catalog.encoder_fingerprint == both.fingerprint
         np.testing.assert_allclose(catalog.embeddings, anew.embeddings, atol=2e-3)
-    (music / "written.f0.csv").write_text(f0)
+    (music / "written.f0.csv").write_text(F0_TABLE)
     for left in (
         remove(tmp_path / "updated", ["written"], both).catalog,
         add(tmp_path / "added", [music / "written.f0.csv"], both, replace=True).catalog,

@@ -121,9 +121,8 @@ class WindowCoder:
         if len(self._keys) + len(keys) > CODES_REMEMBERED:
             self._forget()
         at = np.searchsorted(self._keys, keys)
-        known = (
-            np.append(self._keys, np.uint64(0))[at] == keys
-        )  # of one type: as floats, keys next to each other are equal
+        # The 0 is of their type: as floats, keys next to each other are equal.
+        known = np.append(self._keys, np.uint64(0))[at] == keys
         new = np.flatnonzero(~known) if len(self._keys) else np.arange(len(keys))
         if len(new):
             coded = self._index.sa_encode(windows[first[new]].astype(np.float32))

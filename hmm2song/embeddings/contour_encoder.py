@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -132,8 +133,17 @@ class MelodyEncoder:
         return MelodyEncoder(self.windows, self.weights, self.sizes, tracked)
 
     def for_songs(self, tracked: Collection[bool]) -> MelodyEncoder:
-        """Return the encoder for a new catalog, whose songs are ``tracked``: one for all, so that they compare."""
-        return self.tracked if self.tracked and len(tracked) and all(tracked) else self
+        """Return the encoder for a catalog whose songs are ``tracked``: one for all, so that they compare.
+
+        It is alone, and therefore the encoder for any part of that catalog, too.
+        """
+        if self.tracked is None:
+            return self
+        return self.tracked if len(tracked) and all(tracked) else self._alone
+
+    @cached_property
+    def _alone(self) -> MelodyEncoder:
+        return MelodyEncoder(self.windows, self.weights, self.sizes)
 
     def that_made(self, fingerprint: str) -> MelodyEncoder:
         """Return the encoder of this model that a catalog was made with; this one if it was made with neither."""

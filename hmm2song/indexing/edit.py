@@ -93,9 +93,9 @@ def add(
         reasons = first_reasons(findings.skipped)
         raise CatalogError(f"no melody to add ({reasons or 'no score or recording there'})")
     songs = with_unique_ids([found.song for found in findings.songs])
-    coming = embed(songs, findings.songs, encoder, progress)
-    common = encoder.for_songs([*catalog.tracked, *coming.tracked])
-    joined = join(catalog.embedded_by(common), coming.embedded_by(common), replace)
+    common = encoder.for_songs([*catalog.tracked, *(found.item.is_tracked for found in findings.songs)])
+    coming = embed(songs, findings.songs, common, progress)
+    joined = join(catalog.embedded_by(common), coming, replace)
     joined = dataclasses.replace(joined, catalog=enriched(_embedded_as_new(joined.catalog, encoder)))
     new_ids = {renamed.id: renamed.new_id for renamed in joined.renamed}
     songs = [joined.catalog.song(new_ids.get(song.id, song.id)) for song in songs]

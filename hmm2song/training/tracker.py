@@ -40,9 +40,7 @@ FILL_ST = (-1.5, 4.0)
 def transcribed(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
     """Return a contour with the errors of a tracker of voices: off by some cents or an octave, or missing."""
     n_frames = len(contour.pitch_midi)
-    n_knots = n_frames // 8 + 2
-    wobble_st = np.interp(np.arange(n_frames) / 8, np.arange(n_knots), 0.25 * rng.standard_normal(n_knots))
-    pitch = contour.pitch_midi + wobble_st.astype(np.float32)
+    pitch = contour.pitch_midi + _wander(n_frames, 0.25, rng).astype(np.float32)
     voiced = contour.voiced.copy()
     for _ in range(rng.poisson(n_frames / 250)):
         start, length = rng.integers(n_frames), int(rng.uniform(3, 30))
@@ -63,10 +61,6 @@ def tracked(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
             start = int(rng.integers(n_frames))
             yield slice(start, start + 1 + int(rng.exponential(mean_s * FRAME_RATE_HZ)))
 
-    def wander(sd: float) -> np.ndarray:
-        n_knots = n_frames // 8 + 2
-        return np.interp(np.arange(n_frames) / 8, np.arange(n_knots), sd * rng.standard_normal(n_knots))
-
     def instrument(where: slice) -> None:
         """Put notes beside the voice that is held there."""
         n_there = len(pitch[where])
@@ -74,7 +68,7 @@ def tracked(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
         pitch[where] += np.rint(rng.normal(*FILL_ST, n_there + 1))[note]
         voiced[where] = True
 
-    shift = np.rint(wander(severity * BORDER_SD_S * FRAME_RATE_HZ)).astype(np.int64)
+    shift = np.rint(_wander(n_frames, severity * BORDER_SD_S * FRAME_RATE_HZ, rng)).astype(np.int64)
     frame = np.clip(np.arange(n_frames) + shift, 0, n_frames - 1)
     pitch, voiced = contour.pitch_midi[frame], contour.voiced[frame]
     edges = np.flatnonzero(np.diff(voiced, prepend=True, append=True))
@@ -88,8 +82,14 @@ def tracked(contour: FilledContour, rng: np.random.Generator) -> FilledContour:
     for rate_per_s, mean_s in ((OCTAVE_RATE_PER_S, OCTAVE_S), (REGISTER_RATE_PER_S, REGISTER_S)):
         for where in stretches(rate_per_s, mean_s):
             pitch[where] += rng.choice((-12.0, 12.0))
-    pitch += wander(WOBBLE_SD_ST)
+    pitch += _wander(n_frames, WOBBLE_SD_ST, rng)
     for where in stretches(GAP_RATE_PER_S, GAP_S):
         pitch[where] = pitch[max(0, where.start - 1)]
         voiced[where] = False
     return FilledContour(pitch.astype(np.float32), voiced, contour.offset_s)
+
+
+def _wander(n_frames: int, sd: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a line through normal draws 8 frames apart, (n_frames,)."""
+    n_knots = n_frames // 8 + 2
+    return np.interp(np.arange(n_frames) / 8, np.arange(n_knots), sd * rng.standard_normal(n_knots))
